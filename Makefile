@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTHON ?= python3
+# The stages call `python`, which is then the environment's.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help repro test lint lock ui
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: $(BIN)/.ready  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
+	$(BIN)/dvc repro
+
+test: $(BIN)/.ready  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.ready  ## Check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+ui: $(BIN)/.ready  ## Show the runs in the MLflow UI on localhost
+	$(BIN)/seal ui
+
+lock: $(BIN)/.ready  ## Resolve pyproject.toml into requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -o requirements.lock pyproject.toml
+
+# The environment, at the hashes of the lock; uv itself too. The mark is touched last: an interrupted set-up is run again.
+$(BIN)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("found Python %d.%d, expected 3.11 or newer: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,22 @@
+"""SEAL: simulated annealing in early layers, trained by generations (CVPR 2023)."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seal.optim import SignedSGD as SignedSGD
+    from seal.split import split_parameters as split_parameters
+
+__all__ = ["SignedSGD", "split_parameters"]
+
+
+def __getattr__(name: str) -> object:
+    # Importing torch takes seconds; the stages and commands that never use it should not wait for it.
+    if name == "SignedSGD":
+        from seal.optim import SignedSGD
+
+        return SignedSGD
+    if name == "split_parameters":
+        from seal.split import split_parameters
+
+        return split_parameters
+    raise AttributeError(f"module 'seal' has no attribute {name!r}")

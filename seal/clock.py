@@ -1,0 +1,57 @@
+"""Where a training stands, and what follows from that alone: the phase and the learning rate."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from seal.config import Run
+
+Phase = Literal["ascent", "descent"]
+
+
+@dataclass(frozen=True, order=True)
+class Clock:
+    """An epoch of a training: `generation` counts from 1, `epoch` from 0 within its generation."""
+
+    generation: int
+    epoch: int
+
+
+def global_epoch(clock: Clock, epochs_per_generation: int) -> int:
+    """Epochs since the start of training, from 0."""
+    return (clock.generation - 1) * epochs_per_generation + clock.epoch
+
+
+def clocks(run: Run, after: Clock | None = None) -> Iterator[Clock]:
+    """Every epoch of the run in order, or those that come after `after`."""
+    for generation in range(1, run.generations.num_generations + 1):
+        for epoch in range(run.training.epochs_per_generation):
+            clock = Clock(generation, epoch)
+            if after is None or clock > after:
+                yield clock
+
+
+def phase(run: Run, clock: Clock) -> Phase:
+    """`ascent` in the first k epochs of a generation (Eq. 3), from `first_ascent_generation` on."""
+    ascends = (
+        clock.generation >= run.generations.first_ascent_generation and clock.epoch < run.generations.ascent_epochs
+    )
+    return "ascent" if ascends else "descent"
+
+
+def learning_rate(run: Run, clock: Clock) -> float:
+    """The descent rate eta of an epoch: linear warm-up over w epochs, then a cosine over the n - w that are left.
+
+    n is E with `schedule: per_generation`, where warm-up and cosine restart in each generation, and G x E with
+    `one_cosine`. The last epoch is above zero: eta = (eta_0 / 2) (1 + cos(pi i / (n - w))) for i < n - w.
+    """
+    per_generation = run.training.epochs_per_generation
+    if run.generations.schedule == "one_cosine":
+        epoch, length = global_epoch(clock, per_generation), per_generation * run.generations.num_generations
+    else:
+        epoch, length = clock.epoch, per_generation
+    warmup, initial = run.training.warmup_epochs, run.training.learning_rate
+    if epoch < warmup:
+        return initial * ((epoch + 1) / warmup)
+    return initial / 2 * (1 + math.cos(math.pi * (epoch - warmup) / (length - warmup)))

@@ -1,0 +1,153 @@
+"""Files of zip and tar archives, folders and tables, read in place: nothing is unpacked, so no link can harm."""
+
+import lzma
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seal.errors import UserError
+
+# An archive may claim at most FLOOR + RATIO times its own size: images hardly compress, a bomb does by 1,000 and more.
+UNPACKED_FLOOR = 64 * 2**20
+UNPACKED_RATIO = 20
+
+Encoded = bytes | NDArray[np.uint8]  # an image file's content, or the grey levels [H, W] of a table's row
+
+_DAMAGE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+class DataError(UserError):
+    """Data that cannot be used: damaged, not what was asked for, or without room on the disk."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an archive (or folder, or table): its name with `/`, its size once unpacked, and how to read it."""
+
+    name: str
+    bytes: int
+    origin: str
+    source: Callable[[], Encoded]
+
+    def read(self) -> Encoded:
+        """The content. Raises DataError where it is damaged or shorter than the archive says."""
+        try:
+            content = self.source()
+        except _DAMAGE as error:
+            raise DataError(f"{self.origin}: {self.name} is damaged or cannot be read: {error}") from error
+        found = content.nbytes if isinstance(content, np.ndarray) else len(content)
+        if found != self.bytes:
+            raise DataError(f"{self.origin}: {self.name} is damaged: found {found} bytes, expected {self.bytes}")
+        return content
+
+
+Members = dict[str, Member]  # in storage order, which is the fast one to read them in
+
+
+@contextmanager
+def open_archives(paths: Sequence[Path]) -> Iterator[Members]:
+    """The files of zip or tar archives (by content, not by name) in one name space.
+
+    Raises DataError for an archive that is damaged, that holds a link, a device or a path outside its own folder, or
+    that claims to unpack to more than UNPACKED_FLOOR + UNPACKED_RATIO times its size.
+    """
+    with ExitStack() as stack:
+        members: Members = {}
+        for path in paths:
+            packed, total = path.stat().st_size, 0
+            limit = UNPACKED_FLOOR + UNPACKED_RATIO * packed
+            for member in _listing(path, stack):
+                total += member.bytes
+                if total > limit:
+                    raise DataError(f"{path.name}: {packed} bytes claim to unpack to more than {limit}: refused")
+                members[member.name] = member
+        yield members
+
+
+def _listing(path: Path, stack: ExitStack) -> Iterator[Member]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+    try:
+        yield from (_zip_listing if zipped else _tar_listing)(path, stack)
+    except _DAMAGE as error:
+        raise DataError(f"{path.name}: damaged, or neither zip nor tar: {error}") from error
+
+
+def _zip_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    for info in archive.infolist():
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise DataError(f"{path.name}: {info.filename} is a link; expected plain files only")
+        if not info.is_dir():
+            yield Member(_inside(path, info.filename), info.file_size, path.name, partial(archive.read, info))
+
+
+def _tar_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
+    archive = stack.enter_context(tarfile.open(path))  # noqa: SIM115
+
+    def content(info: tarfile.TarInfo) -> bytes:
+        file = archive.extractfile(info)
+        assert file is not None
+        return file.read()
+
+    for info in archive:
+        if not (info.isfile() or info.isdir()):
+            raise DataError(f"{path.name}: {info.name} is a link or a device; expected plain files only")
+        if info.isfile():
+            yield Member(_inside(path, info.name), info.size, path.name, partial(content, info))
+
+
+def _inside(path: Path, name: str) -> str:
+    """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
+    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+        raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
+    if "\n" in name:
+        raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+@contextmanager
+def open_folder(paths: Sequence[Path]) -> Iterator[Members]:
+    """The files `FOLDER/CLASS/*` of one folder, sorted by name."""
+    (folder,) = paths
+    members: Members = {}
+    for path in class_files(folder):
+        name = _inside(folder, path.relative_to(folder).as_posix())
+        members[name] = Member(name, path.stat().st_size, folder.name, path.read_bytes)
+    yield members
+
+
+def class_files(folder: Path) -> list[Path]:
+    """The files FOLDER/CLASS/*, sorted."""
+    return sorted(path for path in folder.glob("*/*") if path.is_file())
+
+
+@contextmanager
+def open_table(paths: Sequence[Path], *, side: int, white: int) -> Iterator[Members]:
+    """The rows of one csv.gz as files `LABEL/ROW`, ROW being five digits from 00000 over all classes.
+
+    A row is side * side grey levels from 0 to `white`, then the label. Raises DataError where the table is damaged.
+    """
+    (path,) = paths
+    try:
+        rows = np.loadtxt(path, delimiter=",", dtype=np.uint8, ndmin=2)
+    except (*_DAMAGE, ValueError) as error:
+        raise DataError(f"{path.name}: damaged: {error}") from error
+    if rows.shape[1] != side * side + 1 or rows[:, :-1].max(initial=0) > white:
+        found = f"{rows.shape[1]} columns up to {rows[:, :-1].max(initial=0)}"
+        raise DataError(f"{path.name}: found {found}, expected {side * side + 1} up to {white}")
+    levels = (rows[:, :-1].astype(np.uint16) * 255 + white // 2) // white
+    images = levels.astype(np.uint8).reshape(-1, side, side)
+    names = [f"{label}/{row:05d}" for row, label in enumerate(rows[:, -1])]
+    reads = [partial(images.__getitem__, row) for row in range(len(images))]
+    yield {name: Member(name, side**2, path.name, read) for name, read in zip(names, reads, strict=True)}

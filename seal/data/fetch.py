@@ -1,0 +1,169 @@
+"""Find a dataset's archives, or download them, and check them. `python -m seal.data.fetch NAME` records them."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from seal.config import Dataset
+from seal.data.archives import DataError, class_files
+from seal.data.download import Report, download, mismatch
+from seal.data.sources import SOURCES, Source
+from seal.data.stage import data_stage
+from seal.record import file_sha256, read_json, write_json
+
+RECORDS = Path("data/sources")
+DOWNLOADS = Path("data/archives")  # no DVC output: it survives every repro; also the place to drop archives by hand
+MIRROR = "SEAL_DATA_MIRROR"
+SCHEMA = 1
+NO_CHECKSUM = "no official checksum is published"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders to look in: the mirror first, where one is set, then the downloads."""
+
+    mirror: Path | None
+    downloads: Path = DOWNLOADS
+
+    @classmethod
+    def of_environment(cls) -> "Places":
+        """Raises DataError where SEAL_DATA_MIRROR names no folder."""
+        value = os.environ.get(MIRROR)
+        if value and not Path(value).is_dir():
+            raise DataError(f"{MIRROR}: found {value}, which is no folder; correct or unset it")
+        return cls(Path(value) if value else None)
+
+
+def source_of(dataset: Dataset) -> Source:
+    if dataset.source not in SOURCES:
+        raise DataError(f"source is {dataset.source}, expected one of {', '.join(SOURCES)}")
+    return SOURCES[dataset.source]
+
+
+def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> Record:
+    """What data/sources/NAME.json holds: status present with the archives, or missing with what to do about it.
+
+    Raises DataError for a file outside the mirror that has an official archive's name but not its checksum.
+    """
+    source, problem = source_of(dataset), ""
+    paths = locate(source, dataset, places)
+    if paths is None and source.archives and all(archive.url for archive in source.archives):
+        try:
+            paths = [download(archive, places.downloads, report) for archive in source.archives]
+        except (OSError, HTTPException) as error:  # URLError is an OSError
+            problem = f"the download failed ({error}); "
+    record: Record = {"schema": SCHEMA, "name": name, "source": dataset.source}
+    record |= {"homepage": source.homepage, "licence": source.licence}
+    if paths is None:
+        return record | {"status": "missing", "reason": _reason(name, dataset, source, places, problem)}
+    return record | {"status": "present", "archives": [_describe(path, source, places) for path in paths]}
+
+
+def locate(source: Source, dataset: Dataset, places: Places) -> list[Path] | None:
+    """Where the source's archives lie now, or None. In the mirror, one of `mirror_names` may stand for all of them."""
+    if dataset.path is not None:
+        return [Path(dataset.path)] if Path(dataset.path).is_dir() else None
+    names = [archive.name for archive in source.archives]
+    sets = [[folder / name for name in names] for folder in _folders(source, places)]
+    if places.mirror is not None:
+        sets[1:1] = [[places.mirror / name] for name in source.mirror_names]
+    return next((paths for paths in sets if all(path.is_file() for path in paths)), None)
+
+
+def relocate(record: Record, dataset: Dataset, places: Places) -> list[Path]:
+    """The archives that a record describes, by name and SHA-256. Raises DataError where one is gone or changed."""
+    source, paths = source_of(dataset), []
+    for archive in record["archives"]:
+        candidates = [folder / archive["name"] for folder in _folders(source, places)]
+        if dataset.path is not None:
+            candidates = [Path(dataset.path)]
+        digests = {path: content_sha256(path) for path in candidates if path.exists()}
+        path = next((path for path, digest in digests.items() if digest == archive["sha256"]), None)
+        if path is None:
+            found = f"sha256 {', '.join(digests.values())}" if digests else f"no such file in {MIRROR} or {DOWNLOADS}"
+            expected = f"sha256 {archive['sha256']}, as it was fetched"
+            cure = f"bring it back, or `dvc repro -f fetch@{record['name']}`"
+            raise DataError(f"{archive['name']}: found {found}, expected {expected}; {cure}")
+        paths.append(path)
+    return paths
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file; of a folder, over the names and SHA-256 of its class folders' files."""
+    if path.is_file():
+        return file_sha256(path)
+    digest = hashlib.sha256()
+    for file in class_files(path):
+        digest.update(f"{file_sha256(file)} {file.relative_to(path).as_posix()}\n".encode())
+    return digest.hexdigest()
+
+
+def read_record(name: str) -> Record:
+    """The record that a fetch of this dataset has written."""
+    path = RECORDS / f"{name}.json"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run `dvc repro fetch@{name}`")
+    record: Record = read_json(path)
+    return record
+
+
+def _folders(source: Source, places: Places) -> list[Path]:
+    if source.package is None:
+        return [folder for folder in (places.mirror, places.downloads) if folder is not None]
+    package, _, inside = source.package.partition("/")
+    spec = find_spec(package)  # finds it without importing it
+    return [Path(spec.origin).parent / inside] if spec and spec.origin else []
+
+
+def _describe(path: Path, source: Source, places: Places) -> Record:
+    archive = next((archive for archive in source.archives if archive.name == path.name), None)
+    problem = "not a name of the official archives" if archive is None else mismatch(path, archive)
+    if problem and archive is not None and path.parent != places.mirror:
+        raise DataError(f"{path.name}: {problem}; remove it and run again, or get it from {source.homepage}")
+    size = sum(file.stat().st_size for file in ([path] if path.is_file() else class_files(path)))
+    record = {"name": path.name, "bytes": size, "sha256": content_sha256(path)}
+    if archive is not None and not archive.has_checksum and not problem:
+        return record | {"official": False, "checksum": NO_CHECKSUM}  # so its contents are held against the counts
+    return record | {"official": not problem}
+
+
+def _reason(name: str, dataset: Dataset, source: Source, places: Places, problem: str) -> str:
+    again = f"then `dvc repro -f fetch@{name}`"
+    if dataset.path is not None:
+        return f"datasets.{name}.path names no folder; make it hold CLASS/IMAGE files, or correct it, {again}"
+    if source.package is not None:
+        package = source.package.partition("/")[0]
+        return f"the installed package {package} does not hold {source.archives[0].name}; install it, {again}"
+    official = " and ".join(archive.name for archive in source.archives)
+    if places.mirror is not None:
+        problem += f"{MIRROR} is set, but holds none of {', '.join(dict.fromkeys([official, *source.mirror_names]))}; "
+    folders = _folders(source, places)
+    there = [each.name for each in source.archives if any((folder / each.name).is_file() for folder in folders)]
+    if there:
+        lacking = ", ".join(archive.name for archive in source.archives if archive.name not in there)
+        problem += f"found {len(there)} of {len(source.archives)} archives, but not {lacking}; "
+    how = source.instructions or f"get {official} from {source.homepage}"
+    return f"{problem}{how}; put it in {DOWNLOADS} or in the folder that {MIRROR} names, {again}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    with data_stage("fetch", "bytes", arguments) as (name, dataset, report):
+        record = fetch(name, dataset, Places.of_environment(), report)
+        write_json(RECORDS / f"{name}.json", record)
+    if record["status"] == "missing":
+        print(f"fetch@{name}: missing: {record['reason']}", file=sys.stderr)
+    for archive in record.get("archives", []):
+        kind = "the official checksum" if archive["official"] else archive.get("checksum", "not the official checksum")
+        print(f"fetch@{name}: {archive['name']}, {archive['bytes']} bytes, {kind}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

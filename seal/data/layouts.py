@@ -1,0 +1,77 @@
+"""How datasets are laid out: from the files of an archive to images with a class and an official split. Pure."""
+
+from dataclasses import dataclass
+from posixpath import splitext
+
+from seal.data.archives import DataError, Members
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image: its file, relative to the dataset's root; its class; its official split ("" where there is none)."""
+
+    file: str
+    label: str
+    split: str
+
+
+def below(members: Members, root: str, origin: str) -> Members:
+    """The files below a folder, named relative to it. Raises DataError where there is none."""
+    if not root:
+        return members
+    found = {name[len(root) + 1 :]: member for name, member in members.items() if name.startswith(f"{root}/")}
+    if not found:
+        raise DataError(f"{origin}: found {next(iter(members), 'no file')} first, expected files in {root}/")
+    return found
+
+
+def class_folders(members: Members) -> list[Item]:
+    """CLASS/FILE, without an official split. Other depths, and files without an image's suffix, are left out."""
+    split = ((name, name.split("/")) for name in members)
+    return [Item(name, parts[0], "") for name, parts in split if len(parts) == 2 and _is_image(parts[1])]
+
+
+def rows(members: Members) -> list[Item]:
+    """LABEL/ROW, as `archives.open_table` names a table's rows."""
+    return [Item(name, name.partition("/")[0], "") for name in members]
+
+
+def tiny_imagenet(members: Members) -> list[Item]:
+    """train/WNID/images/*, and val/images/* with its class in val/val_annotations.txt: the official test images here.
+
+    The archive's own test folder has no labels and is left out.
+    """
+    wnids = set(text(members, "wnids.txt").split())
+    items = []
+    for name in members:
+        parts = name.split("/")
+        if len(parts) == 4 and (parts[0], parts[2]) == ("train", "images") and _is_image(name):
+            items.append(Item(name, parts[1], "train"))
+    for line in text(members, "val/val_annotations.txt").splitlines():
+        file, wnid = line.split("\t")[:2]
+        items.append(Item(f"val/images/{file}", wnid, "test"))
+    same_classes("wnids.txt", wnids, {item.label for item in items if item.split == "train"})
+    return items
+
+
+def text(members: Members, name: str) -> str:
+    """A list of the archive. Raises DataError where it is missing or no text."""
+    if name not in members:
+        raise DataError(f"{name} is missing from the archive")
+    try:
+        return bytes(members[name].read()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not UTF-8 text: {error}") from None
+
+
+def same_classes(file: str, expected: set[str], found: set[str]) -> None:
+    """Raises DataError where the classes of a list's images are not those that a file names."""
+    if differing := sorted(expected ^ found):
+        counts = f"found images of {len(found)} classes, expected {len(expected)} as {file} names them"
+        raise DataError(f"{counts}; one side alone has {', '.join(differing[:3])}")
+
+
+def _is_image(name: str) -> bool:
+    return splitext(name)[1].lower() in IMAGE_SUFFIXES

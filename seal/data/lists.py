@@ -1,0 +1,167 @@
+"""Layouts whose classes and splits stand in lists: .mat, .txt and .csv files of the archives. Pure."""
+
+import csv
+from collections.abc import Iterable
+from io import BytesIO
+from posixpath import basename
+from typing import Any
+
+import numpy as np
+
+from seal.data.archives import DataError, Members
+from seal.data.layouts import Item, same_classes, text
+
+# The benchmark's seven of ChestX-ray8's eight findings: all but Pneumonia (Guo et al. 2020, Chest_few_shot.py).
+CHESTX_FINDINGS = {
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumothorax",
+}  # fmt: skip
+
+
+def flowers_102(members: Members) -> list[Item]:
+    """jpg/image_NUMBER.jpg; the numbers of each split in setid.mat, each number's class in imagelabels.mat.
+
+    Classes are called 001 to 102: the archive has no names.
+    """
+    labels = _column(members, "imagelabels.mat", "labels")
+    items = []
+    for split, key in {"train": "trnid", "val": "valid", "test": "tstid"}.items():
+        for number in map(int, _column(members, "setid.mat", key)):
+            if not 1 <= number <= len(labels):
+                raise DataError(f"setid.mat: found image {number}, expected 1 to {len(labels)} as in imagelabels.mat")
+            items.append(Item(f"jpg/image_{number:05d}.jpg", f"{int(labels[number - 1]):03d}", split))
+    return _each_once(items)
+
+
+def cub_200_2011(members: Members) -> list[Item]:
+    """images/CLASS/*.jpg; numbered in images.txt, with split and class by number in two further lists."""
+    names, classes = _numbered(members, "images.txt"), _numbered(members, "classes.txt")
+    labels, training = _numbered(members, "image_class_labels.txt"), _numbered(members, "train_test_split.txt")
+    if not names.keys() == labels.keys() == training.keys():
+        counts = f"{len(names)}, {len(labels)} and {len(training)} images"
+        raise DataError(f"images.txt, image_class_labels.txt and train_test_split.txt differ: {counts}")
+    if unknown := set(labels.values()) - classes.keys():
+        raise DataError(f"image_class_labels.txt: found class {min(unknown)}, expected one of classes.txt")
+    splits = {"1": "train", "0": "test"}
+    if unknown := set(training.values()) - splits.keys():
+        raise DataError(f"train_test_split.txt: found {min(unknown)!r}, expected 1 (train) or 0 (test)")
+    return _each_once(
+        Item(f"images/{name}", classes[labels[number]], splits[training[number]]) for number, name in names.items()
+    )
+
+
+def fgvc_aircraft(members: Members) -> list[Item]:
+    """images/NUMBER.jpg; classes are the finest level, the variants, with one list for each split."""
+    items = []
+    for split in ("train", "val", "test"):
+        file = f"images_variant_{split}.txt"
+        items += [Item(f"images/{number}.jpg", label, split) for number, label in _pairs(members, file)]
+    same_classes("variants.txt", set(_lines(members, "variants.txt")), {item.label for item in items})
+    return _each_once(items)
+
+
+def mit_indoor_67(members: Members) -> list[Item]:
+    """Images/CLASS/*.jpg, of which TrainImages.txt and TestImages.txt choose 6,700 of 15,620. Names have spaces."""
+    files = {"train": "TrainImages.txt", "test": "TestImages.txt"}
+    return _each_once(
+        Item(f"Images/{name}", name.partition("/")[0], split)
+        for split, file in files.items()
+        for name in _lines(members, file)
+    )
+
+
+def stanford_dogs(members: Members) -> list[Item]:
+    """Images/CLASS/*.jpg; the files of each split in train_list.mat and test_list.mat, together file_list.mat's."""
+    items = [
+        Item(f"Images/{name}", name.partition("/")[0], split)
+        for split in ("train", "test")
+        for name in map(str, _column(members, f"{split}_list.mat", "file_list"))
+    ]
+    if {item.file for item in items} != {f"Images/{name}" for name in _column(members, "file_list.mat", "file_list")}:
+        raise DataError("train_list.mat and test_list.mat together do not hold the files of file_list.mat")
+    return _each_once(items)
+
+
+def isic_2018(members: Members) -> list[Item]:
+    """ISIC2018_Task3_Training_Input/*.jpg; the ground truth has a column for each class, 1.0 in one of them."""
+    folder, file = "ISIC2018_Task3_Training_Input", "ISIC2018_Task3_Training_GroundTruth"
+    items = []
+    for row in _rows(members, f"{file}/{file}.csv", "image"):
+        image = row.pop("image")
+        classes = [name for name, value in row.items() if value == "1.0"]
+        if len(classes) != 1 or any(value not in ("0.0", "1.0") for value in row.values()):
+            raise DataError(f"{file}.csv: {image}: found {','.join(row.values())}, expected one 1.0 and else 0.0")
+        items.append(Item(f"{folder}/{image}.jpg", classes[0], ""))
+    return _each_once(items)
+
+
+def chestx_ray8(members: Members) -> list[Item]:
+    """The images with one finding alone that is one of CHESTX_FINDINGS, wherever in the archives they are."""
+    places = {basename(name): name for name in members}
+    items = []
+    for row in _rows(members, "Data_Entry_2017_v2020.csv", "Image Index", "Finding Labels"):
+        if row["Finding Labels"] in CHESTX_FINDINGS:
+            name = row["Image Index"]
+            items.append(Item(places.get(name, name), row["Finding Labels"], ""))
+    return _each_once(items)
+
+
+def _each_once(items: Iterable[Item]) -> list[Item]:
+    """The items. Raises DataError where an image is listed twice: it would be in two classes or splits."""
+    files: set[str] = set()
+    items = list(items)
+    for item in items:
+        if item.file in files:
+            raise DataError(f"{item.file} is listed twice")
+        files.add(item.file)
+    return items
+
+
+def _column(members: Members, file: str, key: str) -> list[Any]:
+    """A vector, or a cell array of texts, of a .mat file."""
+    from scipy.io import loadmat  # type: ignore[import-untyped]  # here: it takes a second to import
+
+    if file not in members:
+        raise DataError(f"{file} is missing from the archive")
+    try:
+        found = loadmat(BytesIO(bytes(members[file].read())), squeeze_me=True, variable_names=[key])
+    except DataError:
+        raise
+    except Exception as error:  # loadmat has no one class of errors for damaged files
+        raise DataError(f"{file} is damaged: {error}") from error
+    if key not in found:
+        raise DataError(f"{file}: found no variable {key}")
+    values: list[Any] = np.atleast_1d(found[key]).tolist()
+    return values
+
+
+def _lines(members: Members, file: str) -> list[str]:
+    """The lines that are not blank."""
+    return [line for line in text(members, file).splitlines() if line.strip()]
+
+
+def _pairs(members: Members, file: str) -> list[tuple[str, str]]:
+    """KEY VALUE, split at the first blank: a value may have blanks of its own."""
+    pairs = []
+    for line in _lines(members, file):
+        key, blank, value = line.strip().partition(" ")
+        if not blank:
+            raise DataError(f"{file}: found the line {line!r}, expected two words or more")
+        pairs.append((key, value))
+    return pairs
+
+
+def _numbered(members: Members, file: str) -> dict[str, str]:
+    return dict(_pairs(members, file))
+
+
+def _rows(members: Members, file: str, *columns: str) -> list[dict[str, str]]:
+    """The rows of a csv file. Raises DataError where one of `columns` or a row's cell is missing."""
+    table = csv.DictReader(text(members, file).splitlines())
+    if lacking := [column for column in columns if column not in (table.fieldnames or [])]:
+        raise DataError(f"{file}: found columns {', '.join(table.fieldnames or [])}, expected {', '.join(lacking)} too")
+    rows = []
+    for row in table:
+        if None in row or None in row.values():
+            raise DataError(f"{file}: line {table.line_num} has not one cell for each of its columns")
+        rows.append(row)
+    return rows

@@ -1,0 +1,106 @@
+"""One file per dataset: how a pack is read, and the stage `python -m seal.data.pack NAME` that writes it.
+
+A pack is a safetensors file: for each split `<split>/images` uint8 [N, H, W, 3], `<split>/labels` int64 [N] and
+`<split>/files` (names, joined by line breaks, as uint8), sorted by (class, file); and one metadata entry, JSON, with
+the class names and the provenance. One entry, because safetensors writes several in random order.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from seal.data.archives import DataError
+from seal.errors import UserError
+from seal.record import file_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PACKS = Path("data/packs")
+SPLITS = ("train", "val", "test")
+METADATA = "pack"
+SCHEMA = 1
+
+
+class DatasetMissing(UserError):
+    """The dataset is not there; the message says how to get it. A training ends, an evaluation is SKIPPED-DATA."""
+
+
+@dataclass(frozen=True)
+class Split:
+    images: "Tensor"  # uint8 [N, H, W, 3], mapped from the file
+    labels: "Tensor"  # int64 [N], positions in Pack.classes
+    files: list[str]  # [N], relative to the dataset's root
+
+
+class Pack:
+    """An open pack. `pack["train"]`, `pack["val"]` and `pack["test"]` are there always; each may have no image."""
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        self.path = path
+        self.name: str = metadata["name"]
+        self.classes: list[str] = metadata["classes"]
+        self.provenance: dict[str, Any] = metadata["provenance"]
+
+    def __getitem__(self, split: str) -> Split:
+        with safe_open(self.path, framework="pt") as file:
+            images, labels, files = (file.get_tensor(f"{split}/{key}") for key in ("images", "labels", "files"))
+        names = bytes(files.numpy()).decode("utf-8")
+        return Split(images, labels, names.split("\n") if names else [])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the whole file."""
+        return file_sha256(self.path)
+
+
+def open_pack(path: Path | str) -> Pack:
+    """Open a pack; tensors are mapped, not read, when asked for.
+
+    Raises DatasetMissing where the dataset was not there to be packed, DataError for a file that is no whole pack.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run `dvc repro pack@{path.stem}`")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = json.loads((file.metadata() or {})[METADATA])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: not a whole pack ({error}); run `dvc repro -f pack@{path.stem}`") from error
+    if metadata["schema"] != SCHEMA:
+        found = f"found schema {metadata['schema']}, expected {SCHEMA}"
+        raise DataError(f"{path}: {found}; run `dvc repro -f pack@{path.stem}`")
+    if metadata["status"] == "missing":
+        raise DatasetMissing(metadata["reason"])
+    return Pack(path, metadata)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    # Here, so that what reads packs does not depend on how they are made.
+    from seal.data.fetch import Places, read_record, relocate
+    from seal.data.packing import make_missing_pack, make_pack
+    from seal.data.stage import data_stage
+
+    with data_stage("pack", "images", arguments) as (name, dataset, report):
+        record, target = read_record(name), PACKS / f"{name}.safetensors"
+        if record["status"] == "missing":
+            make_missing_pack(target, name, dataset, record["reason"])
+            print(f"pack@{name}: missing: {record['reason']}", file=sys.stderr)
+        else:
+            paths = relocate(record, dataset, Places.of_environment())
+            scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            counts = ", ".join(f"{count} {split}" for split, count in made.items())
+            print(f"pack@{name}: {counts} images", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Which classes and images a dataset's parameters choose, and how they are split. Pure: names alone."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seal.config import Dataset, SplitFractions
+from seal.data.archives import DataError
+from seal.data.layouts import Item
+from seal.data.pack import SPLITS
+
+Counts = Mapping[str, int | Mapping[str, int]]  # Source.per_class
+
+
+@dataclass(frozen=True)
+class Selection:
+    classes: tuple[str, ...]  # sorted; a label is a position here
+    splits: Mapping[str, Sequence[Item]]  # for each of SPLITS, sorted by (class, file)
+
+
+def select(
+    items: Sequence[Item], dataset: Dataset, *,
+    listed: Mapping[str, str] | None, classes: int | None, counts: Counts | None,
+    totals: Mapping[str, int] | None = None,
+) -> Selection:  # fmt: skip
+    """Choose and split.
+
+    `listed`: file to split, where `dataset.split` is a list. `classes`: how many the source has. `counts`: its official
+    images per class, to be held against an archive whose checksum is not the official one; None for an official one.
+    `totals`: the same over all classes.
+    Raises DataError where classes, images or official splits that the parameters ask for are not there.
+    """
+    if not items:
+        raise DataError(f"source {dataset.source}: found no image where its images are expected")
+    if listed is not None:
+        items = _follow_list(items, listed, str(dataset.split))
+    chosen = _choose_classes(sorted({item.label for item in items}), dataset, None if listed is not None else classes)
+    groups = {name: sorted((item for item in items if item.label == name), key=_natural) for name in chosen}
+    if dataset.images_per_class is not None:
+        groups = {name: _first(group, name, dataset) for name, group in groups.items()}
+    elif listed is None:
+        for name, group in groups.items():
+            _check_counts(f"class {name}", group, counts or {}, name)
+        if dataset.classes is None:
+            _check_counts("all classes", items, totals or {})
+    if isinstance(dataset.split, SplitFractions):
+        items = [item for group in groups.values() for item in _cut(group, dataset.split)]
+    else:
+        items = [item for group in groups.values() for item in group]
+    if unknown := {item.split for item in items} - set(SPLITS):
+        expected = "fractions or a list" if unknown == {""} else f"one of {', '.join(SPLITS)}"
+        raise DataError(f"split {dataset.split}: source {dataset.source} has no official split; expected {expected}")
+    ordered = sorted(items, key=lambda item: (item.label, item.file))
+    return Selection(tuple(chosen), {split: [item for item in ordered if item.split == split] for split in SPLITS})
+
+
+def read_list(path: Path) -> dict[str, str]:
+    """A csv with columns split and file (relative to the dataset's root), as file to split. # starts a comment."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"split {path}: no such file") from None
+    rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
+    if len(rows) < 2 or rows[0] != ["split", "file"]:
+        raise DataError(f"{path}: found {rows[:2]}, expected the header split,file and then files")
+    listed: dict[str, str] = {}
+    for row in rows[1:]:
+        if len(row) != 2 or row[0] not in SPLITS:
+            raise DataError(f"{path}: found {','.join(row)!r}, expected SPLIT,FILE with one of {', '.join(SPLITS)}")
+        if row[1] in listed:
+            raise DataError(f"{path}: {row[1]} is listed twice")
+        listed[row[1]] = row[0]
+    return listed
+
+
+def _natural(item: Item) -> tuple[list[str | int], str]:
+    """By the numbers in a name, so that 10 follows 9. re.split alternates text and number."""
+    parts = re.split(r"(\d+)", item.file)
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)], item.file
+
+
+def _follow_list(items: Sequence[Item], listed: Mapping[str, str], name: str) -> list[Item]:
+    found = {item.file: item for item in items}
+    if lacking := [file for file in listed if file not in found]:
+        count = f"{len(lacking)} of {len(listed)} listed files"
+        raise DataError(f"{name}: the archive lacks {count}: {', '.join(lacking[:3])}")
+    return [Item(file, found[file].label, split) for file, split in listed.items()]
+
+
+def _choose_classes(names: Sequence[str], dataset: Dataset, official: int | None) -> list[str]:
+    if isinstance(dataset.classes, list):
+        if lacking := sorted(set(dataset.classes) - set(names)):
+            found = f"{len(names)} classes from {names[0]} to {names[-1]}"
+            raise DataError(f"classes: found {found}, but no image of {', '.join(lacking[:3])}")
+        return sorted(set(dataset.classes))
+    expected = official if dataset.classes is None else dataset.classes
+    if expected is not None and (len(names) < expected or (dataset.classes is None and len(names) != expected)):
+        raise DataError(f"classes: found images of {len(names)}, expected {expected}")
+    return list(names[:expected])
+
+
+def _first(group: Sequence[Item], name: str, dataset: Dataset) -> list[Item]:
+    if not isinstance(dataset.split, SplitFractions):
+        raise DataError(f"images_per_class goes with split fractions, found split {dataset.split}")
+    assert dataset.images_per_class is not None
+    if len(group) < dataset.images_per_class:
+        raise DataError(f"images_per_class: class {name} has {len(group)} images, expected {dataset.images_per_class}")
+    return list(group[: dataset.images_per_class])
+
+
+def _check_counts(what: str, group: Sequence[Item], counts: Counts, name: str = "") -> None:
+    for split, official in counts.items():
+        expected = official if isinstance(official, int) else official.get(name)
+        found = sum(item.split == split for item in group)
+        if expected is not None and found != expected:
+            raise DataError(
+                f"{what}: found {found} {split or 'images'}{' images' if split else ''}, expected {expected}; "
+                "this archive is not the official one: take that, or choose what it has by a list or images_per_class"
+            )
+
+
+def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
+    """The last `test` of the class is test, the `val` before it val, each rounded to whole images."""
+    test, val = round(len(group) * fractions.test), round(len(group) * fractions.val)
+    train = len(group) - test - val
+    if train < 0:
+        raise DataError(f"split: found test {fractions.test} and val {fractions.val}, expected a sum of at most 1")
+    splits = ["train"] * train + ["val"] * val + ["test"] * test
+    return [Item(item.file, item.label, split) for item, split in zip(group, splits, strict=True)]

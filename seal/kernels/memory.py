@@ -1,0 +1,72 @@
+"""How a fused step finds its tensors: triples that lie in memory alike, their addresses, and the blocks of work."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from seal.kernels.signed_sgd import Group
+
+
+@contextmanager
+def in_one_order(groups: Sequence[Group], write_grads: bool) -> Iterator[Sequence[Group]]:
+    """The groups, with triples that can each be walked as flat memory: all three contiguous, or all channels-last.
+
+    Any other triple is stepped in contiguous copies, and what the step wrote (gradients only where `write_grads`) is
+    copied back at the end.
+    """
+    copies: list[tuple[Tensor, Tensor]] = []
+
+    def contiguous(tensors: list[Tensor], odd: list[int], written: bool) -> list[Tensor]:
+        stepped = list(tensors)
+        for i in odd if tensors else ():
+            stepped[i] = tensors[i].contiguous()
+            if written and stepped[i] is not tensors[i]:
+                copies.append((tensors[i], stepped[i]))
+        return stepped
+
+    ordered = []
+    for group in groups:
+        odd = [i for i, (p, g, m) in enumerate(group.triples()) if not _alike(p, g, m)]
+        if odd:
+            params, buffers = (contiguous(tensors, odd, True) for tensors in (group.params, group.buffers))
+            group = replace(group, params=params, grads=contiguous(group.grads, odd, write_grads), buffers=buffers)
+        ordered.append(group)
+    yield ordered
+    for tensor, copy in copies:
+        tensor.copy_(copy)
+
+
+def _alike(p: Tensor, g: Tensor, m: Tensor | None) -> bool:
+    if p.is_contiguous():
+        return g.is_contiguous() and (m is None or m.is_contiguous())
+    return all(t is None or t.is_contiguous(memory_format=torch.channels_last) for t in (p, g, m))
+
+
+def addresses(groups: Sequence[Group], dtype: torch.dtype) -> "array[int]":
+    """Five int64 for each tensor of that dtype: the addresses of p, g and m (0 where there is none), size, group."""
+    return array("q", [
+        number
+        for i, group in enumerate(groups)
+        for p, g, m in group.triples()
+        if p.dtype is dtype
+        for number in (p.data_ptr(), g.data_ptr(), 0 if m is None else m.data_ptr(), p.numel(), i)
+    ])  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def work_blocks(sizes: tuple[int, ...], block: int) -> Tensor:
+    """The work as int32 [blocks, 2]: a tensor, and the block within it; large and small tensors share one loop."""
+    counts = torch.tensor([-(-size // block) for size in sizes])
+    tensor = torch.repeat_interleave(counts)
+    first = counts.cumsum(0) - counts
+    return torch.stack([tensor, torch.arange(len(tensor)) - first[tensor]], dim=1).int()
+
+
+def numbers(group: Group) -> tuple[float, float, float, float]:
+    """What a fused step reads for a group: learning rate, momentum, weight decay, sign."""
+    return float(group.lr), group.momentum, group.weight_decay, -1.0 if group.maximize else 1.0

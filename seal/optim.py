@@ -1,0 +1,164 @@
+"""SignedSGD: SGD in which each group of parameters climbs or descends, with torch SGD's group keys and state layout."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT, StateDict
+from torch.optim.sgd import SGD
+
+from seal.kernels.signed_sgd import BACKENDS, Group, Kernel, load
+
+DTYPES = (torch.float32, torch.float64)
+_NAMES = "float32 or float64"
+
+
+class SignedSGD(SGD):
+    """torch's SGD with momentum, whose groups ascend (`maximize`) or descend in one fused step.
+
+        d <- s*g + wd*p        m <- mu*m + d        p <- p - lr*m        s = -1 where the group ascends, +1 else
+
+    lr is a float or a tensor of one element. Parameters are float32 or float64 of any strides, all on one device;
+    half precision is refused: a step of 1e-6 does not move a bfloat16 weight near 1, so ascent would do nothing.
+    A phase changes numbers in a group, and may set a negative weight decay there. `grad_scale` and `found_inf`, which
+    `torch.amp.GradScaler` sets, are taken as torch's fused SGD takes them: gradients are unscaled in place.
+
+    `backend`: `reference`, `cpu` (torch's fused kernel), `compiled` (needs a C++ compiler), `triton` (needs a GPU), or
+    `auto`: `triton` on a GPU that has it, `cpu` on a CPU, `reference` elsewhere. From the first `step` or `refresh` on
+    the attribute `backend` names the one that runs.
+
+    Raises ValueError or TypeError for parameters, gradients and groups that it can't step, before it changes anything;
+    RuntimeError for a backend that can't run here.
+    """
+
+    _step_supports_amp_scaling = True
+    _kernel: Kernel | None = None
+
+    def __init__(
+        self, params: ParamsT, lr: float | Tensor, momentum: float = 0.0, weight_decay: float = 0.0,
+        *, maximize: bool = False, backend: str = "auto",
+    ) -> None:  # fmt: skip
+        if backend not in ("auto", *BACKENDS):
+            raise ValueError(f"backend {backend!r}, expected auto, {', '.join(BACKENDS)}")
+        self.backend = backend
+        super().__init__(params, lr, momentum, weight_decay=weight_decay, maximize=maximize)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient. Returns the closure's loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        kernel = self._load()
+        groups = [self._gather(group) for group in self.param_groups]
+        for group in groups:
+            self._check(group)
+        for group in groups:
+            for i, m in enumerate(group.buffers):
+                if m is None:
+                    group.buffers[i] = self._new_buffer(group.params[i])
+        kernel.step(groups, self._scalar("grad_scale"), self._scalar("found_inf"))
+        return loss
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Mirror the groups' numbers to the device: call it after changing a group that a captured CUDA graph steps.
+
+        They keep their place in memory. Outside a graph `step` mirrors them itself.
+        """
+        self._load().refresh([self._gather(group) for group in self.param_groups])
+
+    @torch.no_grad()
+    def reset_momentum(self) -> None:
+        """Zero the momentum buffers in place, with -0.0: the next step is a first step, to the bit."""
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if self.state[p].get("momentum_buffer") is not None:
+                self.state[p]["momentum_buffer"].fill_(-0.0)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        try:
+            _check_group(self.param_groups[-1])
+            for p in self.param_groups[-1]["params"]:
+                _check_parameter(p)
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        for group in state_dict["param_groups"]:
+            _check_group(group)
+        super().load_state_dict(state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "backend": self.backend}
+
+    def _load(self) -> Kernel:
+        if self._kernel is None:
+            devices = {p.device for group in self.param_groups for p in group["params"]}
+            if len(devices) > 1:
+                raise ValueError(f"parameters on {', '.join(sorted(map(str, devices)))}, expected one device")
+            self._device = devices.pop() if devices else torch.device("cpu")
+            if self.backend == "auto":
+                by_device = {"cpu": "cpu", "cuda": "triton" if find_spec("triton") else "reference"}
+                self.backend = by_device.get(self._device.type, "reference")
+            self._kernel = load(self.backend, self._device)
+        return self._kernel
+
+    def _gather(self, group: dict[str, Any]) -> Group:
+        state = self.state
+        params = [p for p in group["params"] if p.grad is not None]
+        grads = [p.grad for p in params]
+        buffers = [state[p].get("momentum_buffer") for p in params] if group["momentum"] else []
+        lr = group["lr"].detach() if isinstance(group["lr"], Tensor) else group["lr"]
+        momentum, weight_decay = float(group["momentum"]), float(group["weight_decay"])
+        return Group(params, grads, buffers, lr, momentum, weight_decay, group["maximize"])
+
+    def _check(self, group: Group) -> None:
+        # The kernels walk memory by the parameter's size and dtype, and trust what this lets through.
+        strided, device = torch.strided, self._device
+        for p, g, m in group.triples():
+            dtype, size = p.dtype, p.numel()
+            if g.dtype is not dtype or g.numel() != size or g.layout is not strided or g.device != device:
+                raise TypeError(f"a gradient is {_kind(g)}, expected its parameter's {_kind(p)}, on {device}")
+            if m is not None and (m.dtype is not dtype or m.numel() != size):
+                raise TypeError(f"a momentum buffer is {_kind(m)}, expected its parameter's {_kind(p)}")
+            if dtype not in DTYPES:
+                _check_parameter(p)
+
+    def _new_buffer(self, p: Tensor) -> Tensor:
+        # -0.0 is what IEEE addition leaves alone: mu*(-0.0) + d is d to the bit, so a first step needs no flag.
+        m = self.state[p]["momentum_buffer"] = torch.full_like(p, -0.0)
+        return m
+
+    def _scalar(self, name: str) -> Tensor | None:
+        value: Tensor | None = getattr(self, name, None)
+        return None if value is None else value.to(self._device, torch.float32)
+
+
+def _kind(t: Tensor) -> str:
+    return f"{t.dtype} {tuple(t.shape)} {t.layout} on {t.device}"
+
+
+def _check_group(group: dict[str, Any]) -> None:
+    for key in ("dampening", "nesterov", "differentiable"):
+        if group.get(key):
+            raise ValueError(f"a group has {key}={group[key]!r}, which SignedSGD does not do: leave it out")
+
+
+def _check_parameter(p: Tensor) -> None:
+    if p.dtype not in DTYPES:
+        hint = "; keep float32 parameters and use torch.autocast" if p.dtype.itemsize == 2 else ""
+        raise TypeError(f"a parameter is {p.dtype}, expected {_NAMES}{hint}")
+    if p.layout is not torch.strided:
+        raise TypeError(f"a parameter is {p.layout}, expected a dense one")
+    if any(stride == 0 and size > 1 for stride, size in zip(p.stride(), p.shape, strict=True)):
+        raise ValueError(f"a parameter of shape {tuple(p.shape)} is expanded, its elements share memory: clone it")

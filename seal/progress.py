@@ -1,0 +1,71 @@
+"""What a person sees of a training: a bar on a terminal, a line an epoch elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from seal.clock import Clock
+from seal.config import Run
+from seal.record import Row
+
+
+class TrainingProgress:
+    """Counts batches of images. `rate` is images per second of training steps, measurements between them left out."""
+
+    def __init__(self, run: Run, batches_per_epoch: int, done_epochs: int, console: Console | None = None) -> None:
+        self.run = run
+        self.console = console or Console(stderr=True)
+        self.images, self.seconds = 0, 0.0
+        self._clock: Clock | None = None
+        self._batch_ended = self._drawn = self._epoch_began = time.perf_counter()
+        self._epoch_images = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=self.console, disable=not self.console.is_terminal,
+        )  # fmt: skip
+        epochs = run.generations.num_generations * run.training.epochs_per_generation
+        self._task = self._bar.add_task(
+            run.name, total=epochs * batches_per_epoch, completed=done_epochs * batches_per_epoch
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    @property
+    def rate(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def on_batch(self, clock: Clock, size: int, loss: Tensor, correct: Tensor) -> None:
+        now = time.perf_counter()
+        if clock != self._clock:
+            self._clock, self._epoch_began, self._epoch_images = clock, now, 0
+        else:  # the first batch's time would count the measurements before it
+            self.images += size
+            self.seconds += now - self._batch_ended
+        self._batch_ended = now
+        self._epoch_images += size
+        self._bar.advance(self._task)
+        if self.console.is_terminal and now - self._drawn > 0.5:  # reading a loss waits for the device
+            self._drawn = now
+            words = f"loss {loss.item():.3f}  accuracy {correct.item() / self._epoch_images:.1%}"
+            self._bar.update(self._task, description=f"{self._place(clock)}  {words}  {self.rate:,.0f} images/s")
+
+    def on_epoch(self, row: Row) -> None:
+        val = "" if row.get("val_accuracy") is None else f"  val {row['val_accuracy']:.1%}"
+        words = f"loss {row['train_loss']:.3f}  accuracy {row['train_accuracy']:.1%}{val}  {self.rate:,.0f} images/s"
+        place = self._place(Clock(row["generation"], row["epoch"]))
+        self.console.print(f"{place}  {row['phase']:7}  {words}", highlight=False, soft_wrap=True)
+
+    def _place(self, clock: Clock) -> str:
+        generations, epochs = self.run.generations.num_generations, self.run.training.epochs_per_generation
+        return f"{self.run.name}  generation {clock.generation}/{generations}  epoch {clock.epoch + 1}/{epochs}"

@@ -1,0 +1,152 @@
+"""The record of a run: files that are a function of code, parameters and data alone; and, apart from them, timings."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path("results")
+TIMINGS = Path("timings")
+
+# history.csv: one row an epoch. Empty cells: not measured in that epoch.
+KEY_COLUMNS = ("generation", "epoch", "global_epoch", "phase")
+METRIC_COLUMNS = (
+    "lr_early",
+    "lr_late",
+    "sign_early",  # -1 while that side climbs the loss, 1 while it descends, 0 while it is not stepped
+    "sign_late",
+    "train_loss",  # running, over the epoch's augmented batches
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "norm_early",  # L2 norm over the side's parameters
+    "norm_late",
+    "clean_loss",  # training images without augmentation, at the ends of a phase and of a generation
+    "clean_accuracy",
+    "clean_loss_batch_statistics",  # the same, BatchNorm by the statistics of each batch
+    "clean_accuracy_batch_statistics",
+)
+HISTORY_COLUMNS = KEY_COLUMNS + METRIC_COLUMNS
+Row = dict[str, Any]
+
+SUMMARY_SCHEMA = 1
+TIMING_COLUMNS = (
+    "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date",
+)  # fmt: skip
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well, and is removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows under a header, with `\\n` ends on every system; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def read_history(path: Path) -> list[Row]:
+    """The rows of a history.csv: integers, floats, the phase's name, None where nothing was measured."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(column: str, text: str) -> Any:
+    if column == "phase":
+        return text
+    if text == "":
+        return None
+    return int(text) if column in KEY_COLUMNS or column.startswith("sign_") else float(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys and a final newline, so that equal records are equal files."""
+    with atomic(path) as temporary:
+        temporary.write_text(
+            json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8", newline=""
+        )
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def run_digest(folder: Path) -> str:
+    """A hash over what tables and curves are drawn from: history, summary and evaluations of a run's folder."""
+    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("*.json"))]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}:{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model as the kernel reports it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def append_timing(stage: str, seconds: float, *, rate: float | None = None, unit: str = "", backend: str = "") -> None:
+    """Add a row to `timings/<stage>.csv`: when, how long, how fast, in how much memory, on what. No DVC output.
+
+    `seconds` is wall time; `rate` is in `unit` per second; peak memory is the process's largest resident set in MB.
+    """
+    torch = sys.modules.get("torch")  # not imported for this
+    row = {
+        "stage": stage,
+        "seconds": f"{seconds:.2f}",
+        "rate": "" if rate is None else f"{rate:.1f}",
+        "unit": unit,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "backend": backend,
+        "machine": platform.machine(),
+        "cpu": f"{os.cpu_count()} x {cpu_name()}",
+        "threads": torch.get_num_threads() if torch else 1,
+        "versions": f"python {platform.python_version()}, torch {version('torch')}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = TIMINGS / f"{stage}.csv"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)

@@ -1,0 +1,16 @@
+"""Named random streams from one seed: each purpose, generation and epoch has its own, so no draw shifts another."""
+
+import hashlib
+
+import torch
+
+
+def stream(seed: int, purpose: str, *at: int) -> torch.Generator:
+    """A CPU generator that is a function of (seed, purpose, at) alone.
+
+    `at` says when, e.g. the generation and the epoch. A training that is resumed at an epoch's start needs no stored
+    generator state, and two methods with one seed draw the same batches. The key is a SHA-256, never `hash()`, which
+    differs from process to process.
+    """
+    key = "/".join([str(seed), purpose, *map(str, at)]).encode()
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:8], "little", signed=True))

@@ -1,0 +1,77 @@
+"""Invented but lifelike records of runs, for the tests of what reads a record."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from seal.config import Run, load_params
+from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, write_csv, write_json
+
+# Where each arm's invented accuracy ends.
+LEVEL = {"normal": 0.42, "normal_long": 0.46, "llf": 0.52, "seal": 0.56, "seal_reverse": 0.38, "seal_freeze": 0.44}
+
+
+def invented_run(arm: str, seed: int = 0, generations: int = 2, epochs: int = 4) -> Run:
+    run = load_params(Path(__file__).parents[1] / "params/smoke.yaml").run(arm, seed)
+    training = run.training.model_copy(update={"epochs_per_generation": epochs})
+    changes = {"num_generations": 1 if arm == "normal" else generations, "ascent_epochs": epochs // 4}
+    return run.model_copy(update={"training": training, "generations": run.generations.model_copy(update=changes)})
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    return run.facts() | {
+        "schema": SUMMARY_SCHEMA,
+        "run": run.name,
+        "data": "mnist_5k",
+        "data_sha256": "4b" * 32,
+        "provenance": {"official": True},
+    }
+
+
+def rows_of(run: Run) -> list[Row]:
+    """One row an epoch: a rise in each generation, a drop at the ascent, some cells not measured."""
+    epochs, level, rows = run.training.epochs_per_generation, LEVEL[run.arm], []
+    for generation in range(1, run.generations.num_generations + 1):
+        for epoch in range(epochs):
+            step = (generation - 1) * epochs + epoch
+            ascends = run.method == "seal" and generation > 1 and epoch < run.generations.ascent_epochs
+            progress = 1 - math.exp(-4 * (epoch + 1) / epochs)
+            start = 0.1 if generation == 1 else 0.7 * level
+            wobble = 0.012 * math.sin(7.1 * step + 3 * run.seed + len(run.arm))
+            accuracy = 0.08 if ascends else start + (level + 0.02 * generation - start) * progress + wobble
+            rate = 0.005 * (1 + math.cos(math.pi * epoch / epochs))
+            row: Row = dict.fromkeys(HISTORY_COLUMNS) | {
+                "generation": generation,
+                "epoch": epoch,
+                "global_epoch": step,
+                "phase": "ascent" if ascends else "descent",
+                "lr_early": rate / 100 if ascends else rate,
+                "lr_late": rate,
+                "sign_early": -1 if ascends else 1,
+                "sign_late": 1,
+                "train_loss": -math.log(accuracy),
+                "train_accuracy": accuracy,
+                "val_loss": -math.log(0.9 * accuracy),
+                "val_accuracy": 0.9 * accuracy,
+                "norm_early": 20 + 0.1 * step,
+                "norm_late": 40 - 0.1 * step,
+            }
+            if epoch == epochs - 1:
+                row |= {"clean_loss": row["train_loss"] - 0.1, "clean_accuracy": accuracy + 0.03}
+            rows.append({name: float(f"{cell:.6g}") if isinstance(cell, float) else cell for name, cell in row.items()})
+    return rows
+
+
+def write_record(results: Path, run: Run, diverged: dict[str, Any] | None = None) -> Path:
+    """Write history.csv and summary.json as a training does; returns the run's folder."""
+    rows, epochs = rows_of(run), run.training.epochs_per_generation
+    outcomes = [
+        row
+        | {"test_loss": row["val_loss"], "test_accuracy": row["val_accuracy"]}
+        | {"best": {"generation": 1, "epoch": 2, "val_accuracy": 0.4, "test_accuracy": 0.39}}
+        for row in rows[epochs - 1 :: epochs]
+    ]
+    write_csv(results / run.name / "history.csv", HISTORY_COLUMNS, rows)
+    summary = facts_of(run) | {"outcomes": outcomes, "final": outcomes[-1], "diverged": diverged}
+    write_json(results / run.name / "summary.json", summary)
+    return results / run.name

@@ -1,0 +1,69 @@
+"""A training small enough for property tests: 26 images of 8x8 in 3 classes, ResNet-18 of width 2."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seal.checkpoint import State
+from seal.clock import Clock
+from seal.config import Run
+from seal.data.batches import Batches
+from seal.rng import stream
+from seal.train import train
+from seal.trainer import Data, Trainer
+from tests.strategies import params_with
+
+CPU = torch.device("cpu")
+TRAINING = {"epochs_per_generation": 3, "batch_size": 8, "learning_rate": 0.05, "crop_padding": 1, "flip": True}
+GENERATIONS = {"num_generations": 2, "ascent_epochs": 1, "ascent_lr_scale": 0.5}
+
+
+def small_run(method: str = "seal", seed: int = 0, **changes: Any) -> Run:
+    arms = {"arm": {"method": method} | changes}
+    model = {"depth": 18, "width": 2, "stem": "small"}
+    return params_with(arms=arms, model=model, training=TRAINING, generations=GENERATIONS).run("arm", seed)
+
+
+def small_images(split: str, count: int) -> tuple[Tensor, Tensor]:
+    generator = stream(0, "small images", len(split), count)
+    return torch.randint(256, (count, 8, 8, 3), dtype=torch.uint8, generator=generator), torch.arange(count) % 3
+
+
+def small_data(run: Run, device: torch.device = CPU, val: int = 9) -> Data:
+    def batches(split: str, count: int, augment: bool = False) -> Batches:
+        images, labels = small_images(split, count)
+        training = run.training
+        return Batches(
+            images, labels, batch_size=training.batch_size, mean=training.mean, std=training.std,
+            flip=training.flip and augment, crop_padding=training.crop_padding if augment else 0,
+            device=device, channels_last=training.channels_last,
+        )  # fmt: skip
+
+    return Data(batches("train", 26, True), batches("train", 26), batches("val", val), batches("test", 12), 3)
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt in place of batch number `at` (from 0); counts every batch."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.batches = at, 0
+
+    def __call__(self, clock: Clock, size: int, loss: Tensor, correct: Tensor) -> None:
+        if self.batches == self.at:
+            raise KeyboardInterrupt
+        self.batches += 1
+
+
+def train_small(run: Run, folder: Path, at: int | None = None, resume_every: int = 1, **data: Any) -> Trainer:
+    """Train a run from where its folder stands; interrupted before the end of batch `at`, if given."""
+    path = folder / "state.safetensors"
+    trainer = Trainer(run, small_data(run, **data), CPU)
+    state = State.load(path) if path.exists() else State()
+    train(trainer, state, folder, resume_every, Interrupt(at), lambda row: None)
+    return trainer
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

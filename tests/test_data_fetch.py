@@ -1,0 +1,269 @@
+"""Finding, downloading and verifying archives; what is recorded; what a user is told when they are not there."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from seal.config import Dataset, SplitFractions
+from seal.data import download as downloads
+from seal.data import fetch as fetching
+from seal.data import stage
+from seal.data.archives import DataError
+from seal.data.fetch import Places, fetch, relocate
+from seal.data.sources import SOURCES, Archive
+from tests.fixtures_data import image_bytes
+
+CONTENT = bytes(range(256)) * 20_000  # 5 MB, several reads
+TINY = Dataset(source="tiny_imagenet", image_size=64, split="official")
+
+
+def silent(done: int, total: int) -> None:
+    pass
+
+
+def official(content: bytes = CONTENT, url: str | None = None) -> Archive:
+    return Archive("tiny-imagenet-200.zip", len(content), md5=hashlib.md5(content).hexdigest(), url=url)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    for name in ("mirror", "archives"):
+        (tmp_path / name).mkdir()
+    return Places(tmp_path / "mirror", tmp_path / "archives")
+
+
+@pytest.fixture(autouse=True)
+def source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tiny_imagenet with CONTENT as its official archive, and no address to download it from."""
+    monkeypatch.setitem(SOURCES, "tiny_imagenet", replace(SOURCES["tiny_imagenet"], archives=(official(),)))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "content", "is_official"),
+    [
+        ("archives", "tiny-imagenet-200.zip", CONTENT, True),
+        ("mirror", "tiny-imagenet-200.zip", CONTENT, True),
+        ("mirror", "tiny-imagenet-200.zip", b"fewer images", False),
+        ("mirror", "tiny-imagenet-200.tar", b"fewer images", False),
+    ],
+)
+def test_an_archive_is_found_and_recorded_without_the_machine(
+    places, tmp_path, folder, name, content, is_official
+) -> None:
+    (tmp_path / folder / name).write_bytes(content)
+    record = fetch("tiny", TINY, places, silent)
+    assert record["status"] == "present"
+    digest = hashlib.sha256(content).hexdigest()
+    assert record["archives"] == [{"name": name, "bytes": len(content), "sha256": digest, "official": is_official}]
+    assert str(tmp_path) not in json.dumps(record)
+    assert relocate(record, TINY, places) == [tmp_path / folder / name]
+
+
+def test_the_mirror_is_looked_in_first(places: Places) -> None:
+    (places.downloads / "tiny-imagenet-200.zip").write_bytes(CONTENT)
+    (places.mirror / "tiny-imagenet-200.tar").write_bytes(b"fewer images")
+    assert fetch("tiny", TINY, places, silent)["archives"][0]["name"] == "tiny-imagenet-200.tar"
+    assert fetch("tiny", TINY, replace(places, mirror=None), silent)["archives"][0]["official"]
+
+
+def test_a_wrong_checksum_outside_the_mirror_names_file_found_and_expected(places: Places) -> None:
+    (places.downloads / "tiny-imagenet-200.zip").write_bytes(b"damaged")
+    found, expected = hashlib.md5(b"damaged").hexdigest(), hashlib.md5(CONTENT).hexdigest()
+    with pytest.raises(DataError, match=rf"tiny-imagenet-200\.zip: found md5 {found} .*, expected {expected}"):
+        fetch("tiny", TINY, places, silent)
+
+
+def test_a_missing_dataset_says_what_to_do(places: Places, tmp_path: Path) -> None:
+    record = fetch("tiny", TINY, replace(places, mirror=None), silent)
+    assert record["status"] == "missing"
+    for words in ("tiny-imagenet-200.zip", "data/archives", "SEAL_DATA_MIRROR", "dvc repro -f fetch@tiny"):
+        assert words in record["reason"]
+    assert "is set" not in record["reason"]
+    mirrored = fetch("tiny", TINY, places, silent)["reason"]
+    assert "SEAL_DATA_MIRROR is set, but holds none of tiny-imagenet-200.zip, tiny-imagenet-200.tar" in mirrored
+    assert str(tmp_path) not in mirrored
+
+
+def test_a_dataset_that_needs_a_login_gives_its_instructions(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    manual = replace(SOURCES["tiny_imagenet"], instructions="log in at X and take A")
+    monkeypatch.setitem(SOURCES, "tiny_imagenet", manual)
+    assert "log in at X and take A; put it in data/archives" in fetch("tiny", TINY, places, silent)["reason"]
+
+
+def test_an_archive_that_changed_or_went_is_an_error(places: Places) -> None:
+    path = places.downloads / "tiny-imagenet-200.zip"
+    path.write_bytes(CONTENT)
+    record = fetch("tiny", TINY, places, silent)
+    path.write_bytes(b"changed")
+    changed = hashlib.sha256(b"changed").hexdigest()
+    with pytest.raises(DataError, match=f"found sha256 {changed}, expected sha256 {record['archives'][0]['sha256']}"):
+        relocate(record, TINY, places)
+    path.unlink()
+    with pytest.raises(DataError, match=r"found no such file in SEAL_DATA_MIRROR .* `dvc repro -f fetch@tiny`"):
+        relocate(record, TINY, places)
+
+
+def test_a_mirror_that_is_no_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEAL_DATA_MIRROR", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"SEAL_DATA_MIRROR: found .*nowhere, which is no folder"):
+        Places.of_environment()
+
+
+def test_an_unknown_source_is_an_error(places: Places) -> None:
+    with pytest.raises(DataError, match="source is imagenet, expected one of mnist_5k, digits, tiny_imagenet, eurosat"):
+        fetch("x", TINY.model_copy(update={"source": "imagenet"}), places, silent)
+
+
+@pytest.mark.parametrize("name", ["mnist_5k", "digits"])
+def test_data_inside_a_package_is_found_and_official(places: Places, name: str) -> None:
+    data = Dataset(source=name, image_size=28, split=SplitFractions(test=0.2, val=0.1))
+    record = fetch(name, data, places, silent)
+    assert [archive["official"] for archive in record["archives"]] == [True]
+    assert relocate(record, data, places)[0].name == record["archives"][0]["name"]
+
+
+def test_a_folder_is_hashed_by_names_and_contents(places: Places, tmp_path: Path) -> None:
+    data = Dataset(source="folder", image_size=8, split=SplitFractions(test=0.2, val=0), path=str(tmp_path / "mine"))
+    assert "datasets.pets.path names no folder" in fetch("pets", data, places, silent)["reason"]
+    (tmp_path / "mine/cat").mkdir(parents=True)
+    (tmp_path / "mine/cat/1.png").write_bytes(image_bytes(0))
+    record = fetch("pets", data, places, silent)
+    assert record["archives"][0]["name"] == "mine"
+    assert relocate(record, data, places) == [tmp_path / "mine"]
+    (tmp_path / "mine/cat/1.png").rename(tmp_path / "mine/cat/2.png")
+    with pytest.raises(DataError, match="mine: found sha256"):
+        relocate(record, data, places)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT, by ranges where asked; breaks off after `limit` bytes of a reply."""
+
+    content, limit = CONTENT, len(CONTENT)
+
+    def __init__(self) -> None:
+        self.ranges: list[str | None] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def archive(self) -> Archive:
+        return official(url=f"http://127.0.0.1:{self.server_port}/tiny-imagenet-200.zip")
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers["Range"]
+        self.server.ranges.append(wanted)
+        first = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
+        if first >= len(self.server.content):
+            return self.send_error(416)
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(self.server.content) - first))
+        self.end_headers()
+        self.wfile.write(self.server.content[first : first + self.server.limit])
+        return None
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setitem(SOURCES, "tiny_imagenet", replace(SOURCES["tiny_imagenet"], archives=(server.archive,)))
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_verified_and_made_once(server: Server, places: Places) -> None:
+    reports: list[tuple[int, int]] = []
+    for _ in range(2):
+        assert fetch("tiny", TINY, places, lambda *report: reports.append(report))["archives"][0]["official"]
+    assert (places.downloads / "tiny-imagenet-200.zip").read_bytes() == CONTENT
+    assert server.ranges == [None]
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_a_download_that_broke_off_goes_on(server: Server, places: Places) -> None:
+    server.limit = 2_000_000
+    record = fetch("tiny", TINY, places, silent)
+    assert record["status"] == "missing"
+    assert "the download failed (broke off at 2000000 of 5120000 bytes); " in record["reason"]
+    assert not (places.downloads / "tiny-imagenet-200.zip").exists()
+    server.limit = len(CONTENT)
+    assert fetch("tiny", TINY, places, silent)["status"] == "present"
+    assert server.ranges == [None, "bytes=2000000-"]
+
+
+def test_a_partial_file_that_is_whole_is_taken(server: Server, places: Places) -> None:
+    (places.downloads / "tiny-imagenet-200.zip.part").write_bytes(CONTENT)
+    assert fetch("tiny", TINY, places, silent)["archives"][0]["official"]
+    assert server.ranges == ["bytes=5120000-"]
+
+
+def test_a_download_with_a_wrong_checksum_is_removed(server: Server, places: Places) -> None:
+    server.content = b"another file"
+    with pytest.raises(DataError, match=r"tiny-imagenet-200\.zip from http:.*: found md5 .*, expected .* was removed"):
+        fetch("tiny", TINY, places, silent)
+    assert [path.name for path in places.downloads.iterdir()] == ["tiny-imagenet-200.zip.lock"]
+
+
+def test_no_network_is_a_missing_dataset(server: Server, places: Places) -> None:
+    refused = replace(official(), url="http://127.0.0.1:9/tiny-imagenet-200.zip")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOURCES, "tiny_imagenet", replace(SOURCES["tiny_imagenet"], archives=(refused,)))
+        record = fetch("tiny", TINY, places, silent)
+    assert record["status"] == "missing"
+    assert "the download failed" in record["reason"]
+
+
+def test_a_full_disk_stops_a_download_before_it_starts(server: Server, places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    with pytest.raises(DataError, match=r"archives: found 1\.0 MB free, expected 5\.1 MB"):
+        fetch("tiny", TINY, places, silent)
+    assert not server.ranges
+
+
+def test_a_disk_that_fills_up_is_an_error(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with (
+        pytest.raises(DataError, match="the disk is full"),
+        downloads.full_disk_is_an_error(tmp_path),
+        Path("/dev/full").open("wb", buffering=0) as file,
+    ):
+        file.write(b"x")
+
+
+def test_the_stage_writes_the_record(places: Places, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEAL_DATA_MIRROR", "mirror")
+    monkeypatch.setattr(stage, "load_params", lambda: SimpleNamespace(datasets={"tiny": TINY}))
+    fetching.main(["tiny"])
+    assert json.loads(Path("data/sources/tiny.json").read_text())["status"] == "missing"
+    (places.mirror / "tiny-imagenet-200.tar").write_bytes(b"fewer")
+    fetching.main(["tiny"])
+    assert json.loads(Path("data/sources/tiny.json").read_text())["status"] == "present"
+    assert "not the official checksum" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="fetch@big: no such dataset, expected one of tiny"):
+        fetching.main(["big"])
+
+
+def test_the_stage_imports_nothing_slow() -> None:
+    slow = ("torch", "torchvision", "sklearn", "mlxtend", "scipy", "mlflow", "matplotlib")
+    code = f"import sys, seal.data.fetch, seal.data.packing; print([name for name in {slow} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,48 @@
+"""From image files to square RGB bytes."""
+
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seal.data.archives import DataError
+from seal.data.images import decode_images
+from tests.fixtures_data import image_bytes
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("size", [(8, 8), (20, 11), (3, 5)])
+def test_every_colour_mode_and_size_becomes_rgb(mode: str, size: tuple[int, int]) -> None:
+    kind = {"CMYK": "TIFF"}.get(mode, "PNG")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)).convert(mode)
+    file = BytesIO()
+    image.save(file, kind)
+    expected = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BILINEAR))
+    found = np.frombuffer(decode_images([("x", file.getvalue())], 8), np.uint8).reshape(8, 8, 3)
+    assert np.array_equal(found, expected)
+
+
+def test_shrinking_averages_over_what_it_covers() -> None:
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    found = np.frombuffer(decode_images([("x", stripes)], 8), np.uint8)
+    assert abs(found.astype(float) - 127.5).max() < 8  # sampling without antialias gives 0 or 255
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_deeper_images_are_refused(mode: str) -> None:
+    file = BytesIO()
+    Image.new(mode, (8, 8)).save(file, "TIFF")
+    with pytest.raises(DataError, match=f"deep.tif: found colour mode {mode}"):
+        decode_images([("deep.tif", file.getvalue())], 8)
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    header = bytearray(image_bytes(0, (8, 8), "1"))
+    start = header.index(b"IHDR") + 4
+    header[start : start + 8] = (9000).to_bytes(4, "big") + (9000).to_bytes(4, "big")
+    header[start + 13 : start + 17] = zlib.crc32(header[start - 4 : start + 13]).to_bytes(4, "big")
+    with pytest.raises(DataError, match=r"big\.png: found 9000 x 9000 pixels"):
+        decode_images([("big.png", bytes(header))], 8)

@@ -1,0 +1,194 @@
+"""Packing in parallel, interrupted, killed, on a full disk: the same bytes in the end, or no pack."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from filelock import FileLock
+from safetensors import SafetensorError
+
+from seal.config import Dataset, SplitFractions
+from seal.data import download, packing
+from seal.data.archives import DataError
+from seal.data.fetch import Places
+from seal.data.pack import open_pack
+from tests.fixtures_data import (
+    OFFICIAL,
+    TAR,
+    image_bytes,
+    leftovers,
+    make,
+    make_tiny,
+    places,
+    small_source,
+    tiny_imagenet_files,
+    write_tar,
+)  # fmt: skip
+
+__all__ = ["places", "small_source"]
+
+pytestmark = pytest.mark.usefixtures("small_source")
+
+
+def test_packing_twice_gives_the_same_bytes_whatever_the_workers(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(packing, "BYTES_PER_WORKER", 1)
+    monkeypatch.setattr(packing, "CHUNK", 5)
+    digests = {make_tiny(places, workers=workers).sha256 for workers in (1, 3, 2)}
+    assert len(digests) == 1
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(count: int):
+    def report(done: int, total: int) -> None:
+        if done >= count:
+            raise Stop
+
+    return report
+
+
+def test_an_interrupted_pack_goes_on_and_is_the_same(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    whole = make_tiny(places).sha256
+    (places.downloads.parent / "packs/tiny.safetensors").unlink()
+    with pytest.raises(Stop):
+        make(places, report=stop_after(13))
+    assert leftovers(places) == []
+    partial = next((places.downloads.parent / "scratch/pack-tiny").glob("rows-*"))
+    with partial.open("ab") as file:
+        file.write(b"half a row")
+    first: list[int] = []
+    made = make(places, report=lambda done, total: first.append(done))
+    assert first[0] == 16
+    assert made.sha256 == whole
+    assert not list(partial.parent.glob("rows-*"))
+
+
+def test_other_inputs_do_not_go_on_where_these_stopped(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    with pytest.raises(Stop):
+        make_tiny(places, report=stop_after(13))
+    first: list[int] = []
+    smaller = OFFICIAL.model_copy(update={"image_size": 4})
+    make_tiny(places, dataset=smaller, report=lambda done, total: first.append(done))
+    assert first[0] == 0
+
+
+KILLED = """
+import os, signal, sys, multiprocessing
+from pathlib import Path
+from seal.config import Dataset, SplitFractions
+from seal.data import packing
+from seal.data.fetch import Places, fetch, relocate
+packing.BYTES_PER_WORKER, packing.CHUNK = 1, 8
+
+def report(done, total):
+    if done >= int(sys.argv[2]):
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def main():
+    here = Path(sys.argv[1])
+    data = Dataset(source="folder", image_size=8, split=SplitFractions(test=0.2, val=0.1), path=str(here / "images"))
+    places = Places(None, here / "archives")
+    record = fetch("mine", data, places, lambda *report: None)
+    target = here / "packs/mine.safetensors"
+    arguments = target, "mine", data, record, relocate(record, data, places)
+    packing.make_pack(*arguments, scratch=here / "scratch", workers=2, report=report)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_killed_pack_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc")
+    for index in range(80):
+        path = tmp_path / f"images/{'ab'[index % 2]}/{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_bytes(index))
+    (tmp_path / "killed.py").write_text(KILLED)
+
+    def run(kill_after: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path), str(kill_after)]
+        environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+    killed = run(24)
+    assert killed.returncode == -9, killed.stderr
+    workers = [int(pid) for pid in killed.stdout.split()]
+    assert len(workers) == 2
+    assert not (tmp_path / "packs").exists()
+    assert next((tmp_path / "scratch/pack-mine").glob("rows-*")).stat().st_size == 24 * 8 * 8 * 3
+    deadline = time.monotonic() + 20
+    while not all(ended(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlives its parent"
+        time.sleep(0.05)
+    assert run(1000).returncode == 0
+    resumed = open_pack(tmp_path / "packs/mine.safetensors").sha256
+    (tmp_path / "packs/mine.safetensors").unlink()
+    data = Dataset(
+        source="folder", image_size=8, split=SplitFractions(test=0.2, val=0.1), path=str(tmp_path / "images")
+    )  # fmt: skip
+    assert make(Places(None, tmp_path / "archives"), data, "mine").sha256 == resumed
+
+
+def test_a_second_process_waits(places: Places) -> None:
+    write_tar(places.mirror / TAR, tiny_imagenet_files())
+    (places.downloads.parent / "scratch/pack-tiny").mkdir(parents=True)
+    with FileLock(places.downloads.parent / "scratch/pack-tiny/lock"):
+        thread = threading.Thread(target=make, args=(places,))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        assert leftovers(places) == []
+    thread.join(30)
+    assert leftovers(places) == ["tiny.safetensors"]
+
+
+def test_damage_in_a_worker_names_the_file_too(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(packing, "BYTES_PER_WORKER", 1)
+    files = tiny_imagenet_files()
+    files["tiny-imagenet-200/train/n00000001/images/n00000001_3.JPEG"] = b"no image"
+    with pytest.raises(DataError, match=r"n00000001_3\.JPEG: not an image"):
+        make_tiny(places, files, workers=2)
+
+
+def test_a_full_disk_is_found_before_the_work(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(DataError, match=r"pack-tiny: found 0\.0 MB free, expected 0\.0 MB; make room"):
+        make_tiny(places)
+    assert leftovers(places) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        ("_decode", OSError(errno.ENOSPC, "No space left on device")),
+        ("save_file", SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")),
+    ],
+)
+def test_a_disk_that_fills_up_leaves_no_pack(places: Places, monkeypatch, function: str, error: Exception) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(packing, function, fail)
+    with pytest.raises(DataError, match="the disk is full; make room and run again"):
+        make_tiny(places)
+    assert leftovers(places) == []

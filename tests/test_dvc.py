@@ -1,0 +1,132 @@
+"""The stages under a real DVC, in a folder without git: what runs again, and what a kill leaves behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.small import contents
+from tests.test_train_stage import packed as packed  # the fixture: images, packed, generation 1 trained
+from tests.test_train_stage import write_params
+
+ROOT = Path(__file__).parents[1]
+LONG = {"epochs_per_generation": 30}
+
+
+def command(project: Path, *arguments: str) -> subprocess.Popen[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {
+        "PATH": path,
+        "OMP_NUM_THREADS": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONPATH": str(project),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments], cwd=project, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def run(project: Path, *arguments: str) -> str:
+    with command(project, *arguments) as process:
+        output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def living_in(project: Path) -> list[int]:
+    """Other processes whose working directory is the project's."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        if entry.name == str(os.getpid()):
+            continue
+        try:
+            if (entry / "cwd").resolve() == project and (entry / "stat").read_text().rpartition(")")[2].split()[
+                0
+            ] != "Z":
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "a project"
+    shutil.copytree(packed / "images", folder / "images")
+    for name in ("seal", "params/splits", "dvc.yaml", ".dvcignore", ".dvc/config"):
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    monkeypatch.chdir(folder)
+    write_params(training=LONG)
+    return folder.resolve()
+
+
+@pytest.mark.slow
+def test_a_killed_repro_leaves_no_trainer_and_the_next_one_ends_the_same(project: Path, tmp_path: Path) -> None:
+    run(project, "dvc", "repro", "base@0")
+    twin = tmp_path / "twin"
+    shutil.copytree(project, twin, symlinks=True)
+    run(twin, "dvc", "repro", "train@seal-0")
+
+    with command(project, "dvc", "repro", "train@seal-0") as repro:
+        try:
+            wait_until(lambda: list(project.glob("scratch/seal-0-*/state.safetensors")))
+            (trainer,) = (
+                pid for pid in living_in(project) if b"seal.train" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            )
+            os.kill(trainer, signal.SIGSTOP)
+            with command(project, "seal.train", "--run", "seal-0") as beside:
+                output, _ = beside.communicate(timeout=60)
+            assert beside.returncode == 1
+            assert "error: another process is training in scratch/seal-0-" in output
+        finally:
+            repro.send_signal(signal.SIGKILL)
+    wait_until(lambda: not living_in(project), seconds=5)
+    assert not (project / "results/seal-0/summary.json").exists()
+
+    output = run(project, "dvc", "repro", "train@seal-0")
+    assert "generation 2/2  epoch 30/30" in output
+    assert "epoch 1/30" not in output, "it went on from the resume point"
+    assert contents(project / "results") == contents(twin / "results")
+    assert (project / "dvc.lock").read_text() == (twin / "dvc.lock").read_text()
+
+
+@pytest.mark.slow
+def test_a_new_seed_trains_that_seed_only_and_an_old_one_is_restored(project: Path) -> None:
+    write_params(main_arms=["seal"])
+    run(project, "dvc", "repro")
+    lock = (project / "dvc.lock").read_text()
+    assert "Data and pipelines are up to date" in run(project, "dvc", "repro")
+
+    write_params(main_arms=["seal"], seeds=[0, 1])
+    output = run(project, "dvc", "repro")
+    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    assert ran == ["base@1", "train@seal-1", "curves"]
+    curves = (project / "curves/history.csv").read_text()
+    assert all(f"\n{name},1,2,2," in curves for name in ("normal-0", "seal-0", "normal-1", "seal-1"))
+
+    write_params(main_arms=["seal"])
+    shutil.rmtree(project / "results")
+    (project / "dvc.lock").unlink()
+    output = run(project, "dvc", "repro")
+    assert "epoch" not in output, "all of it came from the run cache"
+    assert (project / "dvc.lock").read_text() == lock

@@ -1,0 +1,85 @@
+"""Which module may import which: the arrows of the design, read from the code."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALL = {"config", "errors", "rng", "clock", "record"}  # these may be imported by everything
+ARROWS = {
+    "config": {"errors"},
+    "errors": set(),
+    "rng": set(),
+    "clock": {"config"},
+    "record": set(),
+    "split": set(),
+    "reinit": set(),
+    "kernels": set(),
+    "optim": {"kernels"},
+    "models": {"reinit"},
+    "methods": {"split"},
+    "checkpoint": set(),
+    "data": set(),
+    "progress": set(),
+    "view": set(),
+    "tracking": {"view"},
+    "statistics": set(),
+    "publish": {"checkpoint"},
+    "trainer": {"statistics", "optim", "methods", "data", "models", "reinit", "split", "checkpoint"},
+    "train": {"publish", "statistics", "trainer", "methods", "data", "checkpoint", "progress", "tracking"},
+    "curves": set(),
+    "doctor": {"data", "view", "kernels"},
+    "cli": {"tracking", "doctor", "curves"},
+    "__init__": {"optim", "split"},
+}
+EVAL_MAY = ALL | {"models", "checkpoint", "data"}
+
+
+def imported(path: Path) -> set[str]:
+    """The dotted names of seal's and eval's modules that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if re.match(r"(seal|eval)\.", name)}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT / "seal").with_suffix("").parts
+    return parts[0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "seal").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_seal_imports_along_the_arrows(path: Path) -> None:
+    mine = room(path)
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("seal.")} & set(ARROWS)
+    basics = set() if mine in ("errors", "rng", "record") else ALL - {"clock"} if mine in ("config",) else ALL
+    extra = rooms - ARROWS[mine] - basics - {mine}
+    assert not extra, f"{path.name} may not know {extra}"
+    if mine != "cli":
+        assert not [name for name in imported(path) if name.startswith("eval.")], "only the CLI may import eval"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "eval").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_eval_knows_checkpoints_and_data_not_how_a_network_was_trained(path: Path) -> None:
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("seal.")} & set(ARROWS)
+    assert rooms <= EVAL_MAY
+
+
+def test_kernels_know_tensors_alone() -> None:
+    for path in (ROOT / "seal/kernels").glob("*.py"):
+        assert {name.split(".")[1] for name in imported(path)} <= {"kernels"}
+
+
+def test_no_file_is_larger_than_a_megabyte() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git repository")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        assert not path.exists() or path.stat().st_size <= 2**20, name

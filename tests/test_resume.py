@@ -1,0 +1,74 @@
+"""A training that is interrupted and goes on equals the uninterrupted one bit for bit, for every method."""
+
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seal.checkpoint import CheckpointError, State, held
+from seal.methods import METHODS
+from tests.small import contents, small_run, train_small
+
+BATCHES = 2 * 3 * 4  # generations, epochs, batches of an epoch
+
+
+@cache
+def uninterrupted(method: str, schedule: str) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        train_small(small_run(method, schedule=schedule), Path(folder))
+        return contents(Path(folder))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=4)
+@given(
+    points=st.lists(st.integers(0, BATCHES - 1), min_size=1, max_size=3),
+    every=st.integers(1, 4),
+    schedule=st.sampled_from(["per_generation", "one_cosine"]),
+)
+def test_interrupted_equals_uninterrupted(method: str, points: list[int], every: int, schedule: str) -> None:
+    run = small_run(method, schedule=schedule)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for point in points:
+            with suppress(KeyboardInterrupt):  # none where what was left is shorter than the point
+                train_small(run, folder, at=point, resume_every=every)
+        train_small(run, folder, resume_every=every)
+        assert contents(folder) == uninterrupted(method, schedule), "weights, momentum, best, history and predictions"
+
+
+def test_an_interruption_loses_at_most_the_epochs_since_the_last_resume_point(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_small(small_run(), tmp_path, at=4 * 4 + 2, resume_every=2)
+    clock = State.load(tmp_path / "state.safetensors").clock
+    assert clock is not None
+    assert (clock.generation, clock.epoch) == (2, 0), "every second epoch and each generation's end is kept"
+
+
+@pytest.mark.parametrize("method", ["seal", "llf"])
+def test_raising_the_number_of_generations_trains_the_new_ones_only(tmp_path: Path, method: str) -> None:
+    train_small(small_run(method, num_generations=1), tmp_path)
+    train_small(small_run(method), tmp_path, at=3 * 4)  # would be interrupted if more than its 12 batches were trained
+    assert contents(tmp_path) == uninterrupted(method, "per_generation")
+
+
+def test_a_damaged_resume_state_is_said_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(b"\x00" * 100)
+    with pytest.raises(CheckpointError, match=r"not a whole safetensors file.*delete it and run again"):
+        State.load(path)
+
+
+def test_a_second_trainer_in_one_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        held(tmp_path / "run"),
+        pytest.raises(CheckpointError, match="another process is training"),
+        held(tmp_path / "run"),
+    ):
+        pass
+    with held(tmp_path / "run"):
+        pass

@@ -1,0 +1,195 @@
+"""The stage as DVC calls it: from params.yaml and a folder of images to results/<run>/."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from seal.config import BASE_KEYS, load_params
+from seal.errors import UserError
+from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
+from seal.rng import stream
+from seal.train import CODE, run_stage
+from tests.small import GENERATIONS, TRAINING
+from tests.strategies import SMOKE
+
+ARMS = {
+    "seal": {"method": "seal"},
+    "llf": {"method": "llf"},
+    "normal_long_cosine": {"method": "normal_long", "schedule": "one_cosine"},
+    "ascends_at_once": {"method": "seal", "first_ascent_generation": 1},
+    "faster": {"method": "seal", "learning_rate": 0.06},
+    "diverges": {"method": "seal", "ascent_lr_scale": 1e25},
+    "recorded": {"method": "seal", "ascent_lr_scale": 1e25, "on_divergence": "record"},
+}
+
+
+def write_params(**sections: Any) -> None:
+    params = json.loads(json.dumps(SMOKE)) | {
+        "main_arms": list(ARMS), "arms": ARMS, "source": "mine", "model": {"depth": 18, "width": 2, "stem": "small"},
+        "datasets": {
+            "mine": {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.25, "val": 0.25}},
+        },
+    }  # fmt: skip
+    params["training"] |= TRAINING
+    params["generations"] |= GENERATIONS
+    params["runtime"] |= {"track": False, "optimizer_backend": "reference"}
+    for key, value in sections.items():
+        params[key] = params[key] | value if isinstance(value, dict) else value
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder in which a user's image folder is packed and generation 1 trained."""
+    from seal.data import fetch, pack
+
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name in ("cat", "dog"):
+            (root / "images" / name).mkdir(parents=True)
+            for position in range(16):
+                pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=stream(position, name))
+                Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
+        write_params()
+        fetch.main(["mine"])
+        pack.main(["mine"])
+        run_stage("normal-0", load_params())
+    return root
+
+
+@pytest.fixture
+def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    shutil.copytree(packed, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_record_of_a_run_is_whole(project: Path) -> None:
+    run_stage("seal-0", load_params())
+    rows = read_history(project / "results/seal-0/history.csv")
+    assert tuple(rows[0]) == HISTORY_COLUMNS
+    assert [row["global_epoch"] for row in rows] == list(range(6))
+    assert [row["phase"] for row in rows] == ["descent"] * 3 + ["ascent"] + ["descent"] * 2
+    assert [row["sign_early"] for row in rows] == [1, 1, 1, -1, 1, 1]
+    assert {row["sign_late"] for row in rows} == {1}
+    assert rows[3]["lr_early"] == pytest.approx(0.5 * rows[3]["lr_late"])
+    assert [row["clean_accuracy"] is not None for row in rows] == [False, False, True, True, False, True]
+    summary = read_json(project / "results/seal-0/summary.json")
+    assert summary["final"] == summary["outcomes"][-1]
+    assert [outcome["generation"] for outcome in summary["outcomes"]] == [1, 2]
+    assert summary["provenance"]["source"] == "folder"
+    assert summary["data_sha256"] == file_sha256(project / "data/packs/mine.safetensors")
+    assert summary["diverged"] is None
+    for generation, outcome in enumerate(summary["outcomes"], start=1):
+        correct = np.load(project / f"results/seal-0/predictions/gen-{generation:02d}.npz")["correct"]
+        assert correct.dtype == np.uint8
+        assert correct.mean() == pytest.approx(outcome["test_accuracy"])
+        assert outcome["best"]["val_accuracy"] == max(row["val_accuracy"] for row in rows[: 3 * generation])
+    timing = (project / "timings/train@seal-0.csv").read_text()
+    assert "reference" in timing
+    assert str(project) not in (project / "results/seal-0/summary.json").read_text(), "no machine path in the record"
+
+
+def test_arms_with_a_plain_generation_1_share_its_file_and_others_do_not(project: Path) -> None:
+    def first(run: str) -> str:
+        return file_sha256(project / f"results/{run}/weights/gen-01.safetensors")
+
+    write_params(generations={"kept_generations": [1, 2]})
+    for arm in ("seal", "llf", "normal_long_cosine", "ascends_at_once", "faster"):
+        run_stage(f"{arm}-0", load_params())
+    shared = first("normal-0")
+    assert first("seal-0") == first("llf-0") == shared
+    rows = read_history(project / "results/normal-0/history.csv")
+    assert read_history(project / "results/seal-0/history.csv")[:3] == rows
+    for arm in ("normal_long_cosine", "ascends_at_once", "faster"):
+        assert first(f"{arm}-0") != shared
+
+
+def test_a_run_starts_from_the_weights_of_the_base_and_its_momentum(project: Path) -> None:
+    write_params(generations={"reset_momentum": False})
+    handover = load_file(project / "results/normal-0/handover.safetensors")
+    weights = load_file(project / "results/normal-0/weights/gen-01.safetensors")
+    assert all(torch.equal(handover[f"model/{name}"], value) for name, value in weights.items())
+    assert any(value.any() for name, value in handover.items() if name.startswith("momentum/"))
+
+
+def test_raising_and_lowering_the_number_of_generations_keeps_what_is_there(project: Path, capfd: Any) -> None:
+    run_stage("seal-0", load_params())
+    two = (project / "results/seal-0/history.csv").read_text()
+    capfd.readouterr()
+    write_params(generations={"num_generations": 3})
+    run_stage("seal-0", load_params())
+    printed = capfd.readouterr().err
+    assert "generation 3/3" in printed
+    assert "generation 2/3" not in printed
+    assert (project / "results/seal-0/history.csv").read_text().startswith(two)
+    write_params(generations={"num_generations": 2})
+    run_stage("seal-0", load_params())
+    assert "epoch" not in capfd.readouterr().err, "nothing was trained"
+    assert (project / "results/seal-0/history.csv").read_text() == two
+    assert sorted(path.name for path in (project / "results/seal-0/weights").iterdir()) == ["gen-02.safetensors"]
+
+
+def test_another_parameter_does_not_go_on_from_this_ones_state(project: Path) -> None:
+    run_stage("seal-0", load_params())
+    write_params(generations={"ascent_lr_scale": 0.25})
+    run_stage("seal-0", load_params())
+    assert len(list((project / "scratch").glob("seal-0-*"))) == 2
+
+
+def test_a_divergence_stops_with_advice_and_keeps_the_history(project: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"diverges-0: the training loss is not finite in generation 2.*on_divergence: record"
+    ):
+        run_stage("diverges-0", load_params())
+    assert not (project / "results/diverges-0").exists()
+    kept = list((project / "scratch").glob("diverges-0-*/history.csv"))
+    assert len(read_history(kept[0])) == 3
+
+
+def test_a_divergence_that_is_asked_for_is_a_result(project: Path) -> None:
+    run_stage("recorded-0", load_params())
+    summary = read_json(project / "results/recorded-0/summary.json")
+    assert summary["diverged"]["generation"] == 2
+    assert [outcome["generation"] for outcome in summary["outcomes"]] == [1]
+    before = load_file(project / "results/recorded-0/weights/before-divergence.safetensors")
+    first = load_file(project / "results/normal-0/weights/gen-01.safetensors")
+    assert all(torch.equal(before[name], first[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"training": {"batch_size": 5}}, "leaves a last batch of one of 16 images"),
+        (
+            {"datasets": {"mine": {"source": "folder", "path": "images", "image_size": 8, "split": "official"}}},
+            "pack@mine",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on_is_said_before_any_work(project: Path, section: dict[str, Any], words: str) -> None:
+    write_params(**section)
+    if "datasets" in section:
+        (project / "data/packs/mine.safetensors").unlink()
+    with pytest.raises(UserError, match=words):
+        run_stage("seal-0", load_params())
+    assert not (project / "results/seal-0").exists()
+
+
+def test_the_code_that_keys_a_resume_state_is_what_dvc_watches() -> None:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    for name in ("base", "train", "train_extra", "train_sensitivity"):
+        assert [dep for dep in stages[name]["deps"] if dep.startswith("seal/")] == CODE
+    assert [f"generations.{key}" for key in BASE_KEYS] == [
+        p for p in stages["base"]["params"] if p.startswith("generations.")
+    ]

@@ -1,0 +1,166 @@
+"""An epoch under each rule: what moves, what does not, and what is measured."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from seal.clock import Clock, clocks
+from seal.config import Run
+from seal.methods import METHODS
+from seal.rng import stream
+from seal.statistics import batch_statistics
+from seal.trainer import Diverged, Trainer
+from tests.small import CPU, Interrupt, small_data, small_run, train_small
+
+ARMS = [
+    *((method, {}) for method in METHODS),
+    ("normal_long", {"schedule": "one_cosine"}),
+    ("seal", {"ascent_lr_scale": 0.0}),
+]
+
+
+def at_generation_2(run: Run) -> tuple[Trainer, dict[str, torch.Tensor]]:
+    """A trainer as generation 2 begins, and its weights and statistics then."""
+    trainer = Trainer(run, small_data(run), CPU)
+    trainer.begin_epoch(Clock(2, 0))
+    return trainer, {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+def moved(trainer: Trainer, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def test_methods_with_one_seed_see_the_same_batches_and_seeds_differ() -> None:
+    def batches(method: str, seed: int, **changes: object) -> list[str]:
+        run = small_run(method, seed, **changes)
+        trainer = Trainer(run, small_data(run), CPU)
+        seen: list[str] = []
+
+        def look(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            if torch.is_grad_enabled():
+                seen.append(hashlib.sha256(inputs[0].contiguous().numpy().tobytes()).hexdigest())
+
+        trainer.model.register_forward_pre_hook(look)
+        for clock in clocks(run):
+            trainer.begin_epoch(clock)
+            trainer.train_epoch(clock, Interrupt())
+        assert len(seen) == 2 * 3 * 4
+        assert len(set(seen)) == len(seen), "no batch comes twice"
+        return seen
+
+    reference = batches("normal_long", 0)
+    for method, changes in ARMS[1:]:
+        assert batches(method, 0, **changes) == reference
+    assert not set(batches("seal", 1)) & set(reference)
+
+
+def test_a_frozen_side_is_not_stepped_and_its_statistics_move() -> None:
+    trainer, before = at_generation_2(small_run("seal_freeze"))
+    trainer.train_epoch(Clock(2, 0), Interrupt())
+    late = [name for name in moved(trainer, before) if name.startswith(("layer3", "layer4", "fc"))]
+    assert late
+    assert all(name.endswith(("running_mean", "running_var", "num_batches_tracked")) for name in late)
+    assert "conv1.weight" in moved(trainer, before)
+    trainer.begin_epoch(Clock(2, 1))
+    trainer.train_epoch(Clock(2, 1), Interrupt())
+    assert "fc.weight" in moved(trainer, before)
+
+
+def test_held_statistics_of_a_frozen_side_do_not_move() -> None:
+    trainer, before = at_generation_2(small_run("seal_freeze", frozen_statistics="hold"))
+    trainer.train_epoch(Clock(2, 0), Interrupt())
+    assert not [name for name in moved(trainer, before) if name.startswith(("layer3", "layer4", "fc"))]
+
+
+def test_with_s_zero_the_early_weights_stand_still_in_the_ascent() -> None:
+    trainer, before = at_generation_2(small_run("seal", ascent_lr_scale=0.0))
+    trainer.train_epoch(Clock(2, 0), Interrupt())
+    parameters = set(dict(trainer.model.named_parameters()))
+    assert {name for name in moved(trainer, before) & parameters if name in trainer.split.early} == set()
+    assert set(trainer.split.late) <= moved(trainer, before)
+
+
+def test_untrained_parameters_of_seal_reinit_stay_as_drawn() -> None:
+    trainer, before = at_generation_2(small_run("seal_reinit", reinit_untrained=["fc.bias"]))
+    trainer.train_epoch(Clock(2, 0), Interrupt())
+    assert "fc.bias" not in moved(trainer, before)
+    assert "fc.weight" in moved(trainer, before)
+
+
+def test_momentum_is_cleared_at_the_edges_of_a_phase_alone() -> None:
+    def cleared(method: str, **changes: object) -> list[Clock]:
+        run = small_run(method, **changes)
+        trainer = Trainer(run, small_data(run), CPU)
+        found = []
+        for clock in clocks(run):
+            trainer.begin_epoch(clock)
+            buffers = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
+            if buffers and not any(buffer.any() for buffer in buffers):
+                found.append(clock)
+            trainer.train_epoch(clock, Interrupt())
+        return found
+
+    assert cleared("seal") == [Clock(2, 0), Clock(2, 1)]
+    assert cleared("normal_long") == cleared("llf") == [Clock(2, 0)], "the rate restarts"
+    assert cleared("normal_long", schedule="one_cosine") == []
+    assert cleared("llf", schedule="one_cosine") == [Clock(2, 0)], "weights were drawn anew"
+    assert cleared("seal", reset_momentum=False) == []
+
+
+def test_batch_statistics_leave_the_running_ones_alone() -> None:
+    run = small_run()
+    trainer = Trainer(run, small_data(run), CPU)
+    trainer.begin_epoch(Clock(1, 0))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    with batch_statistics(trainer.model):
+        by_batch, _ = trainer.measure(trainer.model, trainer.data.clean.clean())
+    assert moved(trainer, before) == set()
+    # An untrained network's running statistics are 0 and 1: BatchNorm by them is not BatchNorm by the batch.
+    trainer.model.eval()
+    assert by_batch != pytest.approx(trainer.measure(trainer.model, trainer.data.clean.clean())[0], rel=1e-3)
+
+
+def test_clean_measures_are_those_of_the_whole_training_set() -> None:
+    run = small_run()
+    trainer = Trainer(run, small_data(run), CPU)
+    row = trainer.measure_clean(Clock(1, 0))
+    trainer.model.eval()
+    images = torch.cat([x for x, _ in trainer.data.clean.clean()])
+    labels = torch.cat([y for _, y in trainer.data.clean.clean()])
+    with torch.no_grad():
+        logits = trainer.model(images)
+    assert row["clean_loss"] == pytest.approx(float(trainer.loss(logits, labels)), rel=1e-5)
+    assert row["clean_accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+
+
+def test_a_loss_that_is_not_finite_says_where() -> None:
+    run = small_run("seal", learning_rate=1e30)
+    trainer = Trainer(run, small_data(run), CPU)
+    trainer.begin_epoch(Clock(1, 0))
+    with pytest.raises(Diverged, match=r"not finite in generation 1, epoch 0, batch [1-3]") as caught:
+        trainer.train_epoch(Clock(1, 0), Interrupt())
+    assert caught.value.place["generation"] == 1
+
+
+def test_a_training_step_leaves_no_tensor_behind_on_the_cpu() -> None:
+    # The meta device refuses any operation with a tensor of another device: placement is tested without a GPU.
+    run = small_run("seal")
+    meta = torch.device("meta")
+    trainer = Trainer(run, small_data(run, meta), meta)
+    for clock in (Clock(1, 0), Clock(2, 0)):
+        trainer.begin_epoch(clock)
+        for x, y in trainer.data.train.epoch(stream(0, "order"), stream(0, "augmentation")):
+            loss, hits = trainer.step(x, y)
+            assert loss.device == hits.device == meta
+    assert all(parameter.grad is not None and parameter.grad.device == meta for parameter in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"channels_last": True}], ids=str)
+def test_precision_and_layout_train_too(tmp_path: Path, changes: dict[str, object]) -> None:
+    trainer = train_small(small_run("seal", **changes), tmp_path)
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    weight = trainer.model.get_submodule("layer1.0.conv1").weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == ("channels_last" in changes)

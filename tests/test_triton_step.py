@@ -1,0 +1,174 @@
+"""What only the launch has: one for all groups, numbers that a graph sees change, a table of addresses."""
+
+from typing import Any
+
+import pytest
+import torch
+from signed_steps import INTERPRETED
+from torch import Tensor
+
+from seal.kernels import signed_sgd_triton
+from seal.kernels.signed_sgd_triton import SignedSGDTriton, signed_sgd_kernel
+from seal.optim import SignedSGD
+
+ON_GPU = torch.cuda.is_available() and not INTERPRETED
+DEVICE = "cuda" if ON_GPU else "cpu"
+interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_triton_interpreter.py, in a process of its own")
+gpu = pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")
+
+
+def two_sides(sizes: tuple[int, ...] = (5, 3000, 16), **numbers: Any) -> tuple[SignedSGD, list[Tensor]]:
+    """An ascending and a descending group, with gradients of 1."""
+    params = [torch.zeros(size, device=DEVICE, requires_grad=True) for size in (*sizes, *sizes)]
+    for p in params:
+        p.grad = torch.ones_like(p)
+    half = len(sizes)
+    groups = [{"params": params[:half], "maximize": True}, {"params": params[half:]}]
+    return SignedSGD(groups, lr=1.0, backend="triton", **numbers), params
+
+
+def step_of(optimizer: SignedSGD) -> SignedSGDTriton:
+    kernel = optimizer._load()
+    assert isinstance(kernel.step, SignedSGDTriton)
+    return kernel.step
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Says whether a CUDA graph is being captured, as far as the step can tell."""
+
+    def say(value: bool) -> None:
+        monkeypatch.setattr(SignedSGDTriton, "_capturing", lambda self: value)
+
+    return say
+
+
+@interpreted
+def test_one_launch_steps_all_tensors_of_all_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches: list[int] = []
+
+    class Counting:
+        def __getitem__(self, grid: tuple[int]) -> Any:
+            launches.append(grid[0])
+            return signed_sgd_kernel[grid]
+
+    monkeypatch.setattr(signed_sgd_triton, "signed_sgd_kernel", Counting())
+    optimizer, params = two_sides()
+    optimizer.step()
+    assert launches == [2 * (1 + 2 + 1)]  # 3,000 elements are two blocks
+    assert [p[0].item() for p in params] == [1.0, 1.0, 1.0, -1.0, -1.0, -1.0]
+
+
+@interpreted
+def test_a_captured_step_reads_new_numbers_after_refresh_and_not_before(capturing: Any) -> None:
+    optimizer, params = two_sides()
+    optimizer.step()
+    address = step_of(optimizer).numbers.data_ptr()
+    capturing(True)
+    optimizer.param_groups[0].update(lr=10.0, maximize=False)
+    optimizer.step()
+    assert params[0][0].item() == 2.0  # the old numbers
+    optimizer.refresh()
+    optimizer.step()
+    assert params[0][0].item() == -8.0
+    assert step_of(optimizer).numbers.data_ptr() == address
+
+
+@interpreted
+def test_a_learning_rate_on_the_device_is_followed_without_refresh(capturing: Any) -> None:
+    optimizer, params = two_sides()
+    rate = torch.tensor(1.0, device=DEVICE)
+    optimizer.param_groups[1]["lr"] = rate
+    optimizer.step()
+    capturing(True)
+    rate.fill_(4.0)
+    optimizer.step()
+    assert params[-1][0].item() == -5.0
+
+
+@interpreted
+def test_a_gradient_that_moves_during_a_capture_is_refused(capturing: Any) -> None:
+    optimizer, params = two_sides()
+    optimizer.step()
+    capturing(True)
+    optimizer.step()
+    params[0].grad = torch.ones_like(params[0])
+    with pytest.raises(RuntimeError, match=r"moved during the capture .*set_to_none=False"):
+        optimizer.step()
+
+
+@interpreted
+def test_a_captured_table_outlives_later_steps(capturing: Any) -> None:
+    optimizer, params = two_sides()
+    optimizer.step()
+    capturing(True)
+    optimizer.step()
+    table = step_of(optimizer).captured[-1]
+    before = table.tensors.clone()
+    capturing(False)
+    kept = params[0].grad
+    params[0].grad = torch.ones_like(params[0])
+    optimizer.step()
+    assert torch.equal(table.tensors, before)
+    assert step_of(optimizer).tables[torch.float32] is not table
+    assert kept is not None
+
+
+@interpreted
+def test_a_group_added_late_gets_its_own_numbers() -> None:
+    optimizer, params = two_sides()
+    optimizer.step()
+    late = torch.zeros(7, requires_grad=True)
+    late.grad = torch.ones(7)
+    optimizer.add_param_group({"params": [late], "lr": 3.0})
+    optimizer.step()
+    assert late.tolist() == [-3.0] * 7
+    assert params[0][0].item() == 2.0
+
+
+@pytest.mark.gpu
+@gpu
+def test_on_a_gpu_one_step_is_one_launch_and_agrees_with_the_reference() -> None:
+    optimizer, params = two_sides(momentum=0.9, weight_decay=0.01)
+    twins = [p.detach().clone().requires_grad_() for p in params]
+    for p, twin in zip(params, twins, strict=True):
+        assert p.grad is not None
+        twin.grad = p.grad.clone()
+    groups = [{"params": twins[:3], "maximize": True}, {"params": twins[3:]}]
+    reference = SignedSGD(groups, lr=1.0, momentum=0.9, weight_decay=0.01, backend="reference")
+    for _ in range(3):
+        optimizer.step()
+        reference.step()
+    torch.testing.assert_close(params, twins)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        optimizer.step()
+        torch.cuda.synchronize()
+    kernels = [event.name for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    assert [name for name in kernels if "Memcpy" not in name] == ["signed_sgd_kernel"]
+
+
+@pytest.mark.gpu
+@gpu
+def test_on_a_gpu_a_captured_graph_survives_a_change_of_phase() -> None:
+    optimizer, params = two_sides()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        optimizer.step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        optimizer.step()
+    optimizer.param_groups[0].update(lr=10.0, maximize=False)
+    optimizer.refresh()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert params[0][0].item() == -9.0
+    assert params[-1][0].item() == -2.0
+
+
+@pytest.mark.skipif(INTERPRETED or ON_GPU, reason="here Triton can run")
+def test_asking_for_triton_without_a_gpu_is_an_error() -> None:
+    optimizer, params = two_sides()
+    with pytest.raises(RuntimeError, match=r"'triton' needs a GPU, found parameters on cpu"):
+        optimizer.step()
+    assert all(p.eq(0).all() for p in params)

@@ -5,162 +5,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from seal.errors import UserError
-
-# Residual blocks in layer1..layer4 (He et al. 2016, table 1).
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+from seal.evaluations import FewShot, FewShotAffines, Hessian, PredictionDepth, Transfer
+from seal.sections import BLOCKS, Arm, Dataset, Generations, Model, Runtime, Strict, Training
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
 BASE_KEYS = ("layer_threshold", "checkpoint")  # what its record depends on, of `generations`
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Channels = Annotated[tuple[float, float, float], Field(strict=False)]
-
 
 class ConfigError(UserError):
     """A parameter that cannot be used."""
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class SplitFractions(Strict):
-    """The last `test` of each class is test, the `val` before it val, in the source's order."""
-
-    test: Fraction
-    val: Fraction
-
-
-class Dataset(Strict):
-    source: str
-    image_size: Positive
-    split: Literal["official"] | Annotated[str, Field(pattern=r"\.csv$")] | SplitFractions
-    classes: list[str] | Positive | None = None
-    images_per_class: Positive | None = None
-    path: str | None = None
-
-    @model_validator(mode="after")
-    def _folder_has_a_path(self) -> Self:
-        if (self.source == "folder") != (self.path is not None):
-            raise ValueError("`path` belongs to source `folder`, and only to it")
-        return self
-
-
-class Model(Strict):
-    depth: Literal[18, 50]
-    width: Positive
-    stem: Literal["imagenet", "small"]
-
-
-class Training(Strict):
-    """What an epoch is made of; generation 1 depends on these alone."""
-
-    epochs_per_generation: Positive
-    batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    momentum: Fraction
-    weight_decay: NonNegative
-    label_smoothing: Fraction
-    flip: bool
-    crop_padding: Annotated[int, Field(ge=0)]
-    mean: Channels
-    std: Channels
-    precision: Literal["float32", "bfloat16"]
-    channels_last: bool
-
-
-class Generations(Strict):
-    """What happens from generation to generation; each open choice of the paper is named here (artifact.md)."""
-
-    num_generations: Positive
-    schedule: Literal["per_generation", "one_cosine"]
-    layer_threshold: Annotated[str, Field(pattern=r"^layer[1-4](\.\d+)?$")]
-    first_ascent_generation: Positive
-    ascent_epochs: Annotated[int, Field(ge=0)]
-    ascent_lr_scale: NonNegative
-    ascent_weight_decay: Literal["adjusted", "off", "grow"]
-    reset_momentum: bool
-    reinitialiser: Literal["model", "kaiming_uniform"]
-    llf_reinitialises: Literal["weights", "all"]
-    frozen_statistics: Literal["move", "hold"]
-    reverse_fc: Literal["ascends", "descends"]
-    reinit_untrained: list[str]
-    checkpoint: Literal["last", "best"]
-    kept_generations: list[Positive]
-    on_divergence: Literal["fail", "record"]
-
-
-class PredictionDepth(Strict):
-    """Section 5, Figures 2 and 3: the nearest training images vote on each test image, by each block's output."""
-
-    generations: list[Positive] | Literal["last"]
-    neighbours: Positive
-    features: Literal["flat", "pooled"]
-    metric: Literal["l2", "cosine"]
-    reference: Literal["model", "last_probe"]
-    train_images: Positive | None
-    test_images: Positive | None
-    backend: Literal["torch", "faiss"]
-    batch_size: Positive
-    memory_mb: Positive
-    spare: Annotated[int, Field(ge=0)]
-    slice_width: Positive
-
-
-class Hessian(Strict):
-    """Section 5, Table 6: eigenvalues of the loss's Hessian, largest by magnitude, of each augmented mini-batch."""
-
-    generations: list[Positive] | Literal["last"]
-    eigenvalues: Positive
-    batches: Positive
-    batch_size: Positive
-    fixed_batches: Positive
-    solvers: Annotated[list[Literal["lanczos", "power"]], Field(min_length=1)]
-    batch_norm: Literal["running", "batch"]
-    tolerance: Annotated[float, Field(gt=0)]
-    first_steps: Positive
-    max_steps: Positive
-    power_tolerance: Annotated[float, Field(gt=0)]
-    power_steps: Positive
-    bootstrap: Positive
-    seed: int
-    spectral_density: bool
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if not self.eigenvalues <= self.first_steps <= self.max_steps:
-            raise ValueError(
-                f"found eigenvalues {self.eigenvalues}, first_steps {self.first_steps}, max_steps {self.max_steps}; "
-                "expected them in rising order"
-            )
-        if self.fixed_batches > self.batches:
-            raise ValueError(f"fixed_batches is {self.fixed_batches}, expected at most batches = {self.batches}")
-        return self
-
-
-class Runtime(Strict):
-    """How a run is carried out; no result may depend on it beyond rounding."""
-
-    device: str
-    threads: Positive | None
-    optimizer_backend: Literal["auto", "reference", "cpu", "compiled", "triton"]
-    resume_every_epochs: Positive
-    track: bool
-
-
-class Arm(Strict):
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    method: str
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
 class Run(Strict):
@@ -223,11 +79,17 @@ class Params(Strict):
     model: Model
     training: Training
     generations: Generations
+    evaluated_arms: list[str]
+    transfer: Transfer
+    fewshot: FewShot
+    fewshot_affines: FewShotAffines
     prediction_depth: PredictionDepth
     hessian: Hessian
     runtime: Runtime
 
-    @field_validator("main_arms", "extra_arms", "sensitivity_arms", "seeds", "extra_seeds", "sensitivity_seeds")
+    @field_validator(
+        "main_arms", "extra_arms", "sensitivity_arms", "seeds", "extra_seeds", "sensitivity_seeds", "evaluated_arms"
+    )
     @classmethod
     def _no_repeats(cls, value: list[object], info: ValidationInfo) -> list[object]:
         if len(set(value)) != len(value):
@@ -244,6 +106,13 @@ class Params(Strict):
         for key, names in lists.items():
             if unknown := [name for name in names if name not in self.arms]:
                 raise ValueError(f"{key} names {unknown[0]}, expected one of arms: {', '.join(self.arms)}")
+        if unknown := [name for name in self.evaluated_arms if name not in (BASE_ARM, *self.main_arms)]:
+            known = ", ".join((BASE_ARM, *self.main_arms))
+            raise ValueError(f"evaluated_arms names {unknown[0]}, expected of {known}")
+        for key in ("transfer", "fewshot", "fewshot_affines"):
+            if unknown := [name for name in getattr(self, key).targets if name not in self.datasets]:
+                known = ", ".join(self.datasets)
+                raise ValueError(f"{key}.targets names {unknown[0]}, expected of datasets: {known}")
         for arm in (BASE_ARM, *self.arms):
             self.run(arm, 0)
         return self

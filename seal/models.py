@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from seal.config import BLOCKS, Model
 from seal.reinit import initialise
+from seal.sections import BLOCKS, Model
 
 
 class Conv2d(nn.Conv2d):

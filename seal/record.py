@@ -107,10 +107,10 @@ def file_sha256(path: Path) -> str:
 
 def run_digest(folder: Path) -> str:
     """A hash over what tables and curves are drawn from: history, summary and evaluations of a run's folder."""
-    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("*.json"))]
+    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("*/*.json"))]
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name}:{file_sha256(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

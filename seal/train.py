@@ -18,6 +18,7 @@ from seal.clock import Clock, clocks, learning_rate
 from seal.config import BASE_ARM, BASE_KEYS, ConfigError, Params, Run, load_params
 from seal.data.batches import Batches
 from seal.data.pack import PACKS, Pack, open_pack
+from seal.device import torch_device
 from seal.errors import UserError, one_line_errors
 from seal.methods import SIDES, descend, method_of
 from seal.progress import TrainingProgress
@@ -157,11 +158,7 @@ def run_stage(run_name: str, params: Params) -> None:
     run, base, runtime = params.find_run(run_name), params.base_of(run_name), params.runtime
     method_of(run)
     pack = open_pack(PACKS / f"{params.source}.safetensors")
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
-    device = torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if runtime.device == "auto" else runtime.device
-    )
+    device = torch_device(runtime)
     trainer = Trainer(run, make_data(run, pack, device), device, runtime.optimizer_backend)
     facts = run.facts() | {
         "schema": SUMMARY_SCHEMA, "run": run.name,

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seal.config import Dataset
 from seal.data import packing
 from seal.data.fetch import Places, fetch, relocate
 from seal.data.pack import Pack, open_pack
 from seal.data.sources import SOURCES
+from seal.sections import Dataset
 
 MINI = Path("params/splits/mini.csv")
 OFFICIAL = Dataset(source="tiny_imagenet", image_size=8, split="official")

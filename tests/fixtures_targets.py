@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from seal.config import Dataset, SplitFractions
 from seal.data.sources import SOURCES, Archive
 from seal.data.targets import TARGETS
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import image_bytes, write_tar, write_zip
 
 Files = dict[str, bytes]

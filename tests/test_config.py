@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from seal.cli import write_tier
-from seal.config import BASE_ARM, ConfigError, Generations, Training, load_params
+from seal.config import BASE_ARM, ConfigError, load_params
+from seal.sections import Generations, Training
 from tests.strategies import SMOKE, params_with
 
 

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from seal.config import Dataset, SplitFractions
 from seal.data import download as downloads
 from seal.data import fetch as fetching
 from seal.data import stage
 from seal.data.archives import DataError
 from seal.data.fetch import Places, fetch, relocate
 from seal.data.sources import SOURCES, Archive
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import image_bytes
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB, several reads

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from pathlib import Path
 
-from seal.config import Dataset, SplitFractions
 from seal.data.archives import open_archives
 from seal.data.fetch import Places
 from seal.data.pack import SPLITS
 from seal.data.selection import read_list
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import MINI, make, mini_rows, mirror
 
 __all__ = ["mirror"]

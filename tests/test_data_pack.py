@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from seal.config import Dataset, SplitFractions
 from seal.data import pack, packing, stage
 from seal.data.archives import DataError
 from seal.data.fetch import Places, Record, fetch
 from seal.data.pack import SPLITS, DatasetMissing, open_pack
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import (
     OFFICIAL,
     TAR,

@@ -13,11 +13,11 @@ import pytest
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from seal.config import Dataset, SplitFractions
 from seal.data import download, packing
 from seal.data.archives import DataError
 from seal.data.fetch import Places
 from seal.data.pack import open_pack
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import (
     OFFICIAL,
     TAR,
@@ -85,7 +85,7 @@ def test_other_inputs_do_not_go_on_where_these_stopped(places: Places, monkeypat
 KILLED = """
 import os, signal, sys, multiprocessing
 from pathlib import Path
-from seal.config import Dataset, SplitFractions
+from seal.sections import Dataset, SplitFractions
 from seal.data import packing
 from seal.data.fetch import Places, fetch, relocate
 packing.BYTES_PER_WORKER, packing.CHUNK = 1, 8

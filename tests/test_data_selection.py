@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal.config import Dataset, SplitFractions
 from seal.data.archives import DataError
 from seal.data.layouts import Item
 from seal.data.pack import SPLITS
 from seal.data.selection import read_list, select
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import MINI, mini_rows
 
 FRACTIONS = SplitFractions(test=0.2, val=0.1)

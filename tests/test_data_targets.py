@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal.config import Dataset, SplitFractions
 from seal.data import lists
 from seal.data.archives import DataError, Member, Members, open_archives
 from seal.data.download import download, mismatch
@@ -25,6 +24,7 @@ from seal.data.layouts import below
 from seal.data.pack import SPLITS, Pack
 from seal.data.sources import SOURCES, Archive
 from seal.data.targets import TARGETS
+from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import make, mirror, places, silent
 from tests.fixtures_targets import CHEST_HEADER, SMALL, TRUTH, Files, cells, dataset, mat, small, table, write
 

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 
 from seal.clock import Clock, clocks, phase
-from seal.config import ConfigError, Model, Run
+from seal.config import ConfigError, Run
 from seal.methods import METHODS, SIDES, Rule, descend, method_of, sides
 from seal.models import ResNet
+from seal.sections import Model
 from seal.split import split_parameters
 from tests.strategies import run_with, runs
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
-from seal.config import Model
 from seal.models import Conv2d, ResNet, block_names, build
 from seal.reinit import initialise
 from seal.rng import stream
+from seal.sections import Model
 
 SMALL = Model(depth=18, width=8, stem="small")
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal import split_parameters
-from seal.config import Model
 from seal.models import ResNet
+from seal.sections import Model
 
 with torch.device("meta"):
     NETWORKS = {depth: ResNet(Model(depth=depth, width=64, stem="imagenet"), 200) for depth in (18, 50)}

@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from seal.config import Dataset
 from seal.data.archives import DataError, class_files
 from seal.data.download import Report, download, mismatch
 from seal.data.sources import SOURCES, Source
 from seal.data.stage import data_stage
 from seal.record import file_sha256, read_json, write_json
+from seal.sections import Dataset
 
 RECORDS = Path("data/sources")
 DOWNLOADS = Path("data/archives")  # no DVC output: it survives every repro; also the place to drop archives by hand

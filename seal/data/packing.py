@@ -19,7 +19,6 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from seal.config import Dataset
 from seal.data import images
 from seal.data.archives import DataError, Member
 from seal.data.download import Report, full_disk_is_an_error, require_space
@@ -28,6 +27,7 @@ from seal.data.layouts import below
 from seal.data.pack import METADATA, SCHEMA, SPLITS
 from seal.data.selection import read_list, select
 from seal.record import atomic, file_sha256
+from seal.sections import Dataset
 
 CHUNK = 64  # image files that a worker decodes at a time
 BYTES_PER_WORKER = 32 * 2**20  # of image files: the first takes 0.7 s to start, and one decodes this in about 2 s

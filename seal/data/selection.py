@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seal.config import Dataset, SplitFractions
 from seal.data.archives import DataError
 from seal.data.layouts import Item
 from seal.data.pack import SPLITS
+from seal.sections import Dataset, SplitFractions
 
 Counts = Mapping[str, int | Mapping[str, int]]  # Source.per_class
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from seal.config import ConfigError, Dataset, load_params
+from seal.config import ConfigError, load_params
 from seal.data.download import Report
 from seal.errors import UserError
 from seal.record import append_timing
+from seal.sections import Dataset
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""What a frozen network makes of images: pooled features, and the output of every block."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from seal.data.batches import Batches
+from seal.models import ResNet
+
+
+def plain_batches(
+    images: Tensor, labels: Tensor, *, batch_size: int, mean: Sequence[float], std: Sequence[float],
+    device: torch.device,
+) -> Batches:  # fmt: skip
+    """Images uint8 [N, H, W, 3] on the device, normalised as in training and not augmented."""
+    return Batches(
+        images, labels, batch_size=batch_size, mean=mean, std=std, flip=False, crop_padding=0, device=device,
+        channels_last=False,
+    )  # fmt: skip
+
+
+def require_evaluation_mode(model: nn.Module) -> None:
+    """Raises ValueError where BatchNorm would go by a batch's statistics: features would depend on the batch."""
+    if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
+        raise ValueError("the network is in training mode, expected eval(): features would depend on their batch")
+
+
+def require_plain(batches: Batches) -> None:
+    """Raises ValueError where the images are augmented: features would differ from pass to pass."""
+    if batches.flip or batches.crop_padding:
+        raise ValueError("the images are augmented, expected plain ones: features would differ from pass to pass")
+
+
+@torch.no_grad()
+def pooled_features(model: ResNet, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Features before the linear layer, float32 [N, channels], and labels [N], in packed order.
+
+    Raises ValueError for a network in training mode and for augmented images.
+    """
+    require_evaluation_mode(model)
+    require_plain(batches)
+    rows = [(model.features(x), y) for x, y in batches.clean()]
+    return torch.cat([x for x, _ in rows]), torch.cat([y for _, y in rows])
+
+
+@contextmanager
+def outputs_of(model: nn.Module, modules: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """A dict that holds, after each forward pass inside the block, the output of every named module."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> object:
+        return model.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output: outputs.__setitem__(name, output)
+        )
+
+    handles = [keep(name) for name in modules]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()  # type: ignore[attr-defined]

@@ -96,6 +96,12 @@ class SignedSGD(SGD):
     def load_state_dict(self, state_dict: StateDict) -> None:
         for group in state_dict["param_groups"]:
             _check_group(group)
+        params = (p for group in self.param_groups for p in group["params"])
+        keys = (key for group in state_dict["param_groups"] for key in group["params"])
+        for p, key in zip(params, keys, strict=False):  # torch says where the numbers of parameters differ
+            m = state_dict["state"].get(key, {}).get("momentum_buffer")
+            if m is not None and m.shape != p.shape:
+                raise ValueError(f"a momentum buffer is {tuple(m.shape)}, expected its parameter's {tuple(p.shape)}")
         super().load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""The README's examples run as they stand."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+import yaml
+
+from seal import methods
+from seal.clock import Clock
+from seal.config import load_params
+from seal.trainer import Trainer
+from tests.small import CPU, small_data, small_run
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def example(heading: str, language: str) -> str:
+    """The first block of code in that language under a heading."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return blocks[0]
+
+
+def test_your_own_training_loop() -> None:
+    code = example("SEAL in your own training loop", "python")
+    assert len(code.splitlines()) < 25
+    # Two epochs, one of each phase, on a few small images.
+    for long, short in (("range(160)", "range(2)"), ("epoch < 40", "epoch < 1"), ("(0, 40)", "(0, 1)"),
+                        ("FakeData(64, (3, 64, 64)", "FakeData(4, (3, 32, 32)")):  # fmt: skip
+        assert long in code
+        code = code.replace(long, short)
+    torch.manual_seed(0)
+    before = torchvision.models.resnet18(num_classes=10).state_dict()
+    torch.manual_seed(0)
+    after: dict[str, Any] = {}
+    exec(code, after)
+    moved = {name for name, value in after["model"].state_dict().items() if not torch.equal(value, before[name])}
+    assert moved >= set(dict(after["model"].named_parameters()))
+    assert [group["maximize"] for group in after["optimizer"].param_groups] == [False, False]
+
+
+def test_a_method_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    defined = dict(vars(methods))
+    exec(example("Add a method", "python"), defined)
+    monkeypatch.setitem(methods.METHODS, "hold_late", defined["HoldLate"])
+    run = small_run("hold_late")
+    trainer = Trainer(run, small_data(run), CPU)
+    rules = trainer.begin_epoch(Clock(2, 0))
+    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+    trainer.train_epoch(Clock(2, 0), lambda *batch: None)
+    for name, value in trainer.model.named_parameters():
+        assert torch.equal(value, before[name]) == (name in trainer.split.late), name
+    assert rules["late"].frozen
+    assert not any(rule.maximize for rule in rules.values())
+
+
+def test_a_dataset_of_ones_own(tmp_path: Path) -> None:
+    params = yaml.safe_load(Path(__file__).parents[1].joinpath("params.yaml").read_text(encoding="utf-8"))
+    params["datasets"] |= yaml.safe_load(example("Add a dataset", "yaml"))["datasets"]
+    params["source"] = "mine"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    assert load_params(tmp_path / "params.yaml").datasets["mine"].path == "/data/my-images"

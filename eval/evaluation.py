@@ -11,7 +11,8 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,14 @@ class Evaluation:
     run: Run
     device: torch.device
     bar: Progress
-    pack: Pack = field(init=False)  # of the target, else of the images that the run was trained on
     work: float = 0.0  # what was done, in `unit`
     unit: str = ""
     backend: str = ""
+
+    @cached_property
+    def pack(self) -> Pack:
+        """Of the target, else of the images that the run was trained on. Raises DatasetMissing."""
+        return open_pack(PACKS / f"{self.target or self.params.source}.safetensors")
 
     @property
     def folder(self) -> Path:
@@ -161,16 +166,14 @@ def evaluation_stage(
     with one_line_errors():
         params = load_params()
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
-        dataset = chosen.target if target else params.source
-        if dataset not in params.datasets:
-            raise UserError(f"--target {dataset}: no such dataset, expected one of {', '.join(params.datasets)}")
+        if target and chosen.target not in params.datasets:
+            raise UserError(f"--target {chosen.target}: no such dataset, expected one of {', '.join(params.datasets)}")
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             stage = Evaluation(name, chosen.target if target else None, params, run, device, bar)
             shutil.rmtree(stage.folder, ignore_errors=True)
             try:
-                stage.pack = open_pack(PACKS / f"{dataset}.safetensors")
                 yield stage
             except (DatasetMissing, Skipped) as reason:
                 stage.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))

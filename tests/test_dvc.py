@@ -67,7 +67,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a project"
     shutil.copytree(packed / "images", folder / "images")
-    for name in ("seal", "params/splits", "dvc.yaml", ".dvcignore", ".dvc/config"):
+    for name in ("seal", "eval", "params/splits", "dvc.yaml", ".dvcignore", ".dvc/config"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

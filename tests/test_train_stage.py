@@ -33,7 +33,7 @@ ARMS = {
 
 def write_params(**sections: Any) -> None:
     params = json.loads(json.dumps(SMOKE)) | {
-        "main_arms": list(ARMS), "evaluated_arms": ["normal"], "arms": ARMS, "source": "mine",
+        "main_arms": list(ARMS), "evaluated_arms": [], "arms": ARMS, "source": "mine",
         "model": {"depth": 18, "width": 2, "stem": "small"},
         "datasets": {
             "mine": {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.25, "val": 0.25}},

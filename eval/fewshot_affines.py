@@ -1,0 +1,58 @@
+"""The stage `python -m eval.fewshot_affines --run ARM-SEED --target DATASET`: Tables 4 and 5, Linear+Affines.
+
+As eval.fewshot, but each episode also trains the network's BatchNorm scales and shifts.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eval.affines import bytes_per_episode, refuse_single_values, tune
+from eval.episodes import orders
+from eval.evaluation import evaluation_stage
+from eval.fewshot import AfterEpoch, batches_of, evaluate, truth
+from eval.heads import draw_heads
+from seal.errors import UserError
+from seal.evaluations import FewShotAffines
+from seal.models import ResNet
+from seal.sections import Training
+
+
+class HeadsAndAffines:
+    """Heads, scales and shifts. Raises UserError where batch statistics would be those of a single value."""
+
+    def __init__(self, section: FewShotAffines, training: Training, model: ResNet, images: Tensor) -> None:
+        self.section, self.training, self.model, self.images = section, training, model, images
+        self.batch = self.pixels(torch.arange(section.batch_size, device=images.device) % len(images))
+        self.batch_statistics = section.statistics == "benchmark"
+        if self.batch_statistics:
+            sizes = [section.n_way * shots for shots in section.shots]
+            try:
+                refuse_single_values(model, self.batch[:1], sizes, section.batch_size)
+            except ValueError as error:
+                raise UserError(f"fewshot_affines: {error}") from None
+
+    def pixels(self, at: Tensor) -> Tensor:
+        """The images of these positions [N], float [N, 3, H, W]."""
+        return next(batches_of(self.images[at], len(at), self.training).clean())[0]
+
+    def bytes_per_episode(self, support: int, query: int) -> int:
+        return bytes_per_episode(self.model, self.batch, self.section.n_way, self.batch_statistics)
+
+    def accuracy(self, episodes: range, support: Tensor, query: Tensor, after_epoch: AfterEpoch) -> Tensor:
+        section = self.section
+        heads = draw_heads(section.seed, episodes, section.n_way, self.model.fc.in_features).to(support.device)
+        order = orders(section.seed, episodes, support.shape[1], section.epochs)
+        labels = truth(section.n_way, support)
+        tuned = tune(self.model, self.pixels, support, labels, heads, order, section, after_epoch)
+        return tuned.accuracy(self.pixels, query, truth(section.n_way, query), section.batch_size)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    with evaluation_stage("fewshot_affines", target=True, arguments=arguments) as stage:
+        evaluate(stage, stage.params.fewshot_affines, HeadsAndAffines)
+
+
+if __name__ == "__main__":
+    main()

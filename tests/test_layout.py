@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 ALL = {"config", "sections", "errors", "rng", "clock", "record"}  # these may be imported by everything
@@ -93,3 +94,14 @@ def test_no_file_is_larger_than_a_megabyte() -> None:
     for name in filter(None, listed.stdout.split("\0")):
         path = ROOT / name
         assert not path.exists() or path.stat().st_size <= 2**20, name
+
+
+@pytest.mark.parametrize("stage", ["transfer", "fewshot", "fewshot_affines", "prediction_depth", "hessian"])
+def test_an_evaluation_depends_on_every_module_of_eval_that_it_imports(stage: str) -> None:
+    reached, new = set[str](), {f"eval/{stage}.py"}
+    while new:
+        reached |= new
+        names = {name for file in new for name in imported(ROOT / file) if name.startswith("eval.")}
+        new = {f"eval/{name.split('.')[1]}.py" for name in names} - reached
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert {dep for dep in stages[stage]["deps"] if dep.startswith("eval/")} == reached

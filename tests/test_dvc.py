@@ -67,7 +67,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a project"
     shutil.copytree(packed / "images", folder / "images")
-    for name in ("seal", "eval", "params/splits", "dvc.yaml", ".dvcignore", ".dvc/config"):
+    for name in ("seal", "eval", "params", "dvc.yaml", ".dvcignore", ".dvc/config"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -120,7 +120,8 @@ def test_a_new_seed_trains_that_seed_only_and_an_old_one_is_restored(project: Pa
     write_params(main_arms=["seal"], seeds=[0, 1])
     output = run(project, "dvc", "repro")
     ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-    assert ran == ["base@1", "train@seal-1", "curves"]
+    assert ran[:2] == ["base@1", "train@seal-1"]
+    assert sorted(ran[2:]) == ["curves", "report"]
     curves = (project / "curves/history.csv").read_text()
     assert all(f"\n{name},1,2,2," in curves for name in ("normal-0", "seal-0", "normal-1", "seal-1"))
 

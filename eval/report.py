@@ -1,0 +1,189 @@
+"""The report: one HTML file and the same as Markdown, from the record. The stage `python -m eval.report`."""
+
+import argparse
+import csv
+from collections.abc import Iterable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from eval import figures
+from eval.document import Figure, Section, Table, write_document
+from eval.figures import label
+from eval.paper import paper_number
+from eval.report_tables import (
+    Record,
+    best_and_last,
+    depth_table,
+    probe_curves,
+    table_1,
+    table_2,
+    table_6,
+    tables_4_and_5,
+)
+from seal.config import Params, load_params
+from seal.errors import UserError, one_line_errors
+from seal.record import RESULTS, TIMINGS
+
+REPORT = Path("report")
+ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
+LIBRARIES = ("torch", "torchvision", "faiss-gpu", "hessian-eigenthings", "mlflow", "dvc", "numpy", "scikit-learn")
+
+
+def write_report(folder: Path, params: Params, record: Record, timings: Path) -> Path:
+    """Write the report of the runs that were found to `folder`. Gives the HTML file's path."""
+    arms = [arm for arm in record.arms if arm not in ABLATIONS or arm == "seal"]
+    seeds = sorted({run.seed for run in record.runs()})
+    lead = [
+        "A reproduction of “Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR "
+        f"2023), tier {params.tier}: {params.source}, ResNet-{params.model.depth} of width {params.model.width}, "
+        f"{params.generations.num_generations} generations of {params.training.epochs_per_generation} epochs, "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}.",
+        "Numbers in brackets are the paper's, from Tiny-ImageNet with ResNet-50. ± is the deviation over seeds unless "
+        "a table says otherwise.",
+        *(
+            ["Smoke is too small to say anything about the paper: it shows that everything works."]
+            if params.tier == "smoke"
+            else []
+        ),
+    ]
+    sections = [
+        in_distribution(record, arms),
+        transfer(record, arms),
+        depth(record, arms),
+        hessian(record, arms),
+        curves(record, arms),
+        choices(params),
+        provenance(record),
+        compute(timings),
+        Section("Versions", parts=[Table("Libraries", ["", "version"], [[name, version(name)] for name in LIBRARIES])]),
+    ]
+    return write_document(
+        folder, "report", "SEAL, reproduced: the paper's tables and figures beside ours", lead, sections
+    )
+
+
+def in_distribution(record: Record, arms: Sequence[str]) -> Section:
+    tables = [table_2(record, arms, partial(paper_number, "table_2"))]
+    ablations = [arm for arm in ABLATIONS if arm in record.arms]
+    if len(ablations) > 1:
+        seven = table_2(record, ablations, partial(paper_number, "table_7"))
+        tables.append(Table("Table 7: what happens in the forgetting phase; accuracy, %", seven.columns, seven.rows))
+    return Section("In-distribution accuracy", parts=[*tables, best_and_last(record)])
+
+
+def transfer(record: Record, arms: Sequence[str]) -> Section:
+    tables = []
+    if record.targets("transfer"):
+        tables.append(table_1(record, arms, partial(paper_number, "table_1")))
+    if record.targets("fewshot") or record.targets("fewshot_affines"):
+        tables.append(
+            tables_4_and_5(
+                record, arms, lambda kind, arm, target, shot: paper_number("few_shot", kind, arm, target, shot)
+            )
+        )
+    return Section("Transfer and few-shot", parts=tables, text=[] if tables else ["Not run."])
+
+
+def depth(record: Record, arms: Sequence[str]) -> Section:
+    blocks, by_generation = probe_curves(record, arms)
+    if not blocks:
+        return Section("Prediction depth", text=["Not run."])
+    last = {arm: generations[max(generations)] for arm, generations in by_generation.items()}
+    order = sorted({generation for generations in by_generation.values() for generation in generations})
+    leader = max(last, key=lambda arm: sum(seed[1] for seed in last[arm]) / len(last[arm]))
+    second = sum(seed[1] for seed in last[leader]) / len(last[leader])
+    parts: list[Table | Figure] = [
+        Figure(
+            "figure-2",
+            "Figure 2: accuracy of five nearest training images' vote on the test images, by each block's output, at "
+            f"the end of training. At {blocks[1]} {label(leader)} is highest, {100 * second:.1f}%.",
+            figures.probe_accuracy(blocks, last), "kNN probe accuracy by block, a line for each arm",
+        )
+    ]  # fmt: skip
+    if len(order) > 1:
+        caption = "Figure 3: the same by generation; later generations are darker."
+        svg = figures.probe_accuracy_by_generation(blocks, by_generation, order)
+        parts.append(Figure("figure-3", caption, svg, "kNN probe accuracy by block and generation, a panel an arm"))
+    return Section("Prediction depth", parts=[*parts, depth_table(record, arms)])
+
+
+def hessian(record: Record, arms: Sequence[str]) -> Section:
+    table = table_6(record, arms, partial(paper_number, "table_6"))
+    return Section("Hessian", parts=[table]) if table.rows else Section("Hessian", text=["Not run."])
+
+
+def curves(record: Record, arms: Sequence[str]) -> Section:
+    first = {arm: record.arms[arm][0].history for arm in arms}
+    seed = next(iter(record.runs())).seed
+    text = "ascent phases shaded, a line where a generation begins"
+    parts = [
+        Figure("training", f"Training accuracy, running, of seed {seed}; {text}.",
+               figures.training_curves(first, "train_accuracy", "training accuracy"), "training accuracy by epoch")
+    ]  # fmt: skip
+    if any(row["val_accuracy"] is not None for rows in first.values() for row in rows):
+        svg = figures.training_curves(first, "val_accuracy", "validation accuracy")
+        parts.append(Figure("validation", f"Validation accuracy of seed {seed}; {text}.", svg, "validation by epoch"))
+    return Section("Training", parts=parts)
+
+
+def choices(params: Params) -> Section:
+    """Where the paper and its authors' code differ, and what this run took."""
+    paper = yaml.safe_load(Path("params/paper.yaml").read_text(encoding="utf-8"))
+    code = yaml.safe_load(Path("params/author_code.yaml").read_text(encoding="utf-8"))
+    ours = params.model_dump(mode="json")
+    rows = [
+        [f"{section}.{key}", str(paper[section][key]), str(value), str(ours[section][key])]
+        for section, values in code.items() for key, value in values.items()
+    ]  # fmt: skip
+    columns = ["parameter", "paper.yaml", "author_code.yaml", "this run"]
+    return Section("Open choices", parts=[Table("Where the paper's and the authors' choices differ", columns, rows)])
+
+
+def provenance(record: Record) -> Section:
+    rows: dict[str, list[str]] = {}
+    for run in record.runs():
+        summary = run.summary
+        archives = ", ".join(
+            f"{archive['name']}{'' if archive['official'] else ' (not the official checksum)'}"
+            for archive in summary["provenance"].get("archives", [])
+        )
+        licence = str(summary["provenance"].get("licence", "not recorded"))
+        rows[summary["data"]] = [summary["data"], archives, licence, summary["data_sha256"][:16]]
+    table = Table(
+        "Images that the networks were trained on", ["pack", "archives", "licence", "sha256"], [*rows.values()]
+    )
+    return Section("Data", parts=[table])
+
+
+def compute(timings: Path) -> Section:
+    """The last row of each stage's timings; none of it is part of the record."""
+    rows = []
+    for path in sorted(timings.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        rate = f"{float(last['rate']):,.0f} {last['unit']}/s" if last["rate"] else ""
+        cpu = f"{last['cpu']}, {last['threads']} threads"
+        rows.append([last["stage"], f"{float(last['seconds']):.0f}", rate, last["peak_mb"], last["backend"], cpu])
+    columns = ["stage", "seconds", "rate", "peak MB", "backend", "machine"]
+    return Section("Compute", parts=[Table("Time and memory of each stage", columns, rows)] if rows else [],
+                   text=[] if rows else ["Not recorded."])  # fmt: skip
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m eval.report")
+    parser.add_argument("--record", type=Path, nargs="+", default=[RESULTS], metavar="DIR", help="folders of runs")
+    parser.add_argument("--out", type=Path, default=REPORT)
+    chosen = parser.parse_args(None if arguments is None else list(arguments))
+    with one_line_errors():
+        params = load_params()
+        record = Record.of(chosen.record, params.run_names())
+        if not record.arms:
+            raise UserError(f"no run of params.yaml in {', '.join(map(str, chosen.record))}; `make repro` trains them")
+        print(f"report: {write_report(chosen.out, params, record, TIMINGS)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The report of an invented record: what its tables say, and how a browser shows it."""
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invented_records import invented_run, write_record
+from playwright.sync_api import sync_playwright
+from test_browser import CHROMIUM, FLAGS
+
+from eval.document import Section, Table, write_document
+from eval.report import main
+from eval.report_tables import Record, table_2
+from seal.record import write_json
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
+ARMS = ("normal", "normal_long", "llf", "seal")
+
+
+def evaluation(folder: Path, name: str, generation: int, values: dict[str, Any]) -> None:
+    write_json(folder / f"eval/{name}/gen-{generation:02d}.json", {"generation": generation, "values": values})
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with smoke's parameters and the invented record of its four arms, evaluated."""
+    (tmp_path / "params").symlink_to(ROOT / "params")
+    (tmp_path / "params.yaml").write_text((ROOT / "params/smoke.yaml").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    for place, arm in enumerate(ARMS):
+        run = invented_run(arm)
+        folder = write_record(tmp_path / "results", run)
+        last = run.generations.num_generations
+        rules = {"paper": {"accuracy": 0.5 + place / 10}, "validation": {"accuracy": 0.4 + place / 10}}
+        evaluation(folder, "transfer-digits", last, rules)
+        shots = {"1": {"accuracy": 0.3 + place / 10, "interval": 0.01}, "5": {"skipped": "too few images"}}
+        evaluation(folder, "fewshot-digits", last, {"shots": shots})
+        write_json(folder / "eval/fewshot_affines-digits/skipped.json", {"status": "SKIPPED-DATA", "reason": "absent"})
+        depth = {
+            "blocks": BLOCKS,
+            "knn_accuracy": [0.1 * place + 0.05 * b for b in range(8)],
+            "mean_depth": 3.0 + place,
+        }
+        evaluation(folder, "prediction_depth", last, depth)
+        hessian = {"max_eigenvalue": 100.0 + place, "negative_fraction": 0.01 * place, "batches": 2}
+        evaluation(folder, "hessian", last, {"lanczos": hessian})
+    return tmp_path
+
+
+def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project: Path) -> None:
+    main([])
+    text = (project / "report/report.md").read_text(encoding="utf-8")
+    assert "| SEAL | highest test accuracy | 80.00 |" in text
+    assert "| LLF | rate by validation | 60.00 |" in text
+    assert "| 1-shot | Linear | SEAL | 60.00 ± 1.00 |" in text
+    assert "| 5-shot | Linear | SEAL | SKIPPED-DATA |" in text
+    assert "| SEAL | lanczos | 103.00 (847.89) | 3.00 (0.00) | 2 |" in text
+    assert "| SEAL | 2 | 6.00 | 35.00 | 65.00 |" in text
+    assert "highest, 35.0%" in text, "the caption says who leads at the second block"
+    page = (project / "report/report.html").read_text(encoding="utf-8")
+    for caption in re.findall(r"\*\*(.+)\*\*", text):
+        assert caption in unescape(page), "both have the same tables"
+    assert len(page) < 5e6
+    assert not re.search(r"(src|href)=\"https?:", page), "nothing is fetched"
+
+
+def test_swapped_records_swap_the_tables(project: Path) -> None:
+    def column(first: str) -> list[str]:
+        record = Record.of([project / "results"], [f"{arm}-0" for arm in ARMS])
+        return [row[1] for row in table_2(record, [first], lambda arm, generation: None).rows]
+
+    before = column("seal"), column("llf")
+    for old, new in (("seal", "was"), ("llf", "seal"), ("was", "llf")):
+        (project / f"results/{old}-0").rename(project / f"results/{new}-0")
+    assert (column("llf"), column("seal")) == before
+    assert before[0] != before[1]
+
+
+def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out(project: Path) -> None:
+    params = (project / "params.yaml").read_text(encoding="utf-8").replace("seeds: [0]", "seeds: [0, 1]", 1)
+    (project / "params.yaml").write_text(params)
+    write_record(project / "results", invented_run("seal", seed=1))
+    (project / "results/llf-0/summary.json").unlink()
+    main([])
+    text = (project / "report/report.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| Gen=2"))
+    assert "±" in row.split("|")[-2], "SEAL has two seeds"
+    assert "LLF" not in text
+
+
+def test_without_any_record_it_says_what_to_do(project: Path) -> None:
+    with pytest.raises(SystemExit, match=r"no run of params\.yaml in nowhere; `make repro` trains them"):
+        main(["--record", "nowhere"])
+
+
+def test_what_a_cell_holds_cannot_break_the_document(tmp_path: Path) -> None:
+    table = Table("A <b>caption</b>", ["one | two"], [["<script>x</script>"]])
+    write_document(tmp_path, "report", "T", [], [Section("S", parts=[table])])
+    assert "<script>" not in (tmp_path / "report.html").read_text()
+    assert "one \\| two" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on the PATH")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it_without_errors_or_requests(project: Path, width: int) -> None:
+    main([])
+    messages: list[str] = []
+    requests: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((project / "report/report.html").as_uri())
+        sizes = page.eval_on_selector_all("img", "all => all.map(i => [i.naturalWidth, i.clientWidth, i.clientHeight])")
+        rows = page.eval_on_selector_all("table", "all => all.map(t => t.tBodies[0].rows.length)")
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        browser.close()
+    assert not messages
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert len(sizes) == 4
+    assert all(natural > 0 and 300 < shown <= width and height > 100 for natural, shown, height in sizes)
+    assert rows[:4] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert overflow <= 0, "wide tables scroll by themselves"
+
+
+def test_a_figure_is_the_same_for_the_same_data(project: Path) -> None:
+    main([])
+    first = (project / "report/figures/figure-2.svg").read_bytes()
+    main([])
+    assert (project / "report/figures/figure-2.svg").read_bytes() == first

@@ -2,10 +2,12 @@
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,14 +27,18 @@ from eval.report_tables import (
 )
 from seal.config import Params, load_params
 from seal.errors import UserError, one_line_errors
-from seal.record import RESULTS, TIMINGS
+from seal.record import RESULTS, TIMINGS, read_json
 
 REPORT = Path("report")
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
+VERDICT_CLASSES = {
+    "SUPPORTED": "supported", "REFUTED": "refuted", "WEAK": "weak", "INCONCLUSIVE": "inconclusive",
+    "NOT-COMPARABLE": "none", "NOT-RUN": "none", "SKIPPED-DATA": "none",
+}  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "faiss-gpu", "hessian-eigenthings", "mlflow", "dvc", "numpy", "scikit-learn")
 
 
-def write_report(folder: Path, params: Params, record: Record, timings: Path) -> Path:
+def write_report(folder: Path, params: Params, record: Record, claims: dict[str, Any], timings: Path) -> Path:
     """Write the report of the runs that were found to `folder`. Gives the HTML file's path."""
     arms = [arm for arm in record.arms if arm not in ABLATIONS or arm == "seal"]
     seeds = sorted({run.seed for run in record.runs()})
@@ -50,6 +56,7 @@ def write_report(folder: Path, params: Params, record: Record, timings: Path) ->
         ),
     ]
     sections = [
+        verdicts(claims, params.tier),
         in_distribution(record, arms),
         transfer(record, arms),
         depth(record, arms),
@@ -60,9 +67,33 @@ def write_report(folder: Path, params: Params, record: Record, timings: Path) ->
         compute(timings),
         Section("Versions", parts=[Table("Libraries", ["", "version"], [[name, version(name)] for name in LIBRARIES])]),
     ]
-    return write_document(
-        folder, "report", "SEAL, reproduced: the paper's tables and figures beside ours", lead, sections
-    )
+    return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead, sections)
+
+
+def verdicts(claims: dict[str, Any], tier: str) -> Section:
+    """The verdict table; claims without evidence are named below it."""
+    rows = []
+    for claim in claims["claims"]:
+        measured = [each for each in claim["comparisons"] if "mean" in each]
+        if measured:
+            worst = min(measured, key=lambda each: each["mean"])
+            interval = worst["interval"] or worst["item_interval"]
+            span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+            text = claim["says"] + (f" ({claim['contradiction']})" if claim["contradiction"] else "")
+            difference = f"{worst['mean']:+.2f}{span} {claim['unit']}"
+            rows.append([text, claim["place"], claim["verdict"], difference, str(len(worst["seeds"]))])
+    counts = Counter(claim["verdict"] for claim in claims["claims"])
+    note = (
+        "Differences are positive as claimed; of a chain or family the smallest is shown. With one seed the interval "
+        "is over test items and says only that these two checkpoints differ. By verdict: "
+        + ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()) + "."
+    )  # fmt: skip
+    columns = ["claim", "place", "verdict", "difference", "seeds"]
+    tested = Table("What the record says of each claim that it bears on", columns, rows, note, classes=VERDICT_CLASSES)
+    why = [[each["says"], each["place"], each["why"]] for each in claims["untestable"]]
+    untestable = Table("Claims that cannot be tested", ["claim", "place", "why"], why)
+    text = ["At this tier every verdict is NOT-COMPARABLE: it is too small."] if tier == "smoke" else []
+    return Section("Verdicts", text=text, parts=[tested, untestable])
 
 
 def in_distribution(record: Record, arms: Sequence[str]) -> Section:
@@ -175,14 +206,17 @@ def compute(timings: Path) -> Section:
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.report")
     parser.add_argument("--record", type=Path, nargs="+", default=[RESULTS], metavar="DIR", help="folders of runs")
-    parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("--claims", type=Path, default=Path("claims/claims.json"), metavar="FILE")
+    parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(None if arguments is None else list(arguments))
     with one_line_errors():
         params = load_params()
         record = Record.of(chosen.record, params.run_names())
         if not record.arms:
             raise UserError(f"no run of params.yaml in {', '.join(map(str, chosen.record))}; `make repro` trains them")
-        print(f"report: {write_report(chosen.out, params, record, TIMINGS)}")
+        if not chosen.claims.exists():
+            raise UserError(f"{chosen.claims}: no such file; `dvc repro claims` writes it")
+        print(f"report: {write_report(chosen.out, params, record, read_json(chosen.claims), TIMINGS)}")
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def run_stage(run_name: str, params: Params) -> None:
     trainer = Trainer(run, make_data(run, pack, device), device, runtime.optimizer_backend)
     facts = run.facts() | {
         "schema": SUMMARY_SCHEMA, "run": run.name,
-        "data": pack.name, "data_sha256": pack.sha256, "provenance": pack.provenance,
+        "data": pack.name, "data_sha256": pack.sha256, "provenance": pack.provenance, "classes": len(pack.classes),
     }  # fmt: skip
     folder = scratch_folder(run.name, resume_key(facts), CODE)
     diverged = None

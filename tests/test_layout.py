@@ -96,7 +96,9 @@ def test_no_file_is_larger_than_a_megabyte() -> None:
         assert not path.exists() or path.stat().st_size <= 2**20, name
 
 
-@pytest.mark.parametrize("stage", ["transfer", "fewshot", "fewshot_affines", "prediction_depth", "hessian", "report"])
+@pytest.mark.parametrize(
+    "stage", ["transfer", "fewshot", "fewshot_affines", "prediction_depth", "hessian", "claims", "report"]
+)
 def test_an_evaluation_depends_on_every_module_of_eval_that_it_imports(stage: str) -> None:
     reached, new = set[str](), {f"eval/{stage}.py"}
     while new:

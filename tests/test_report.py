@@ -47,12 +47,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         evaluation(folder, "prediction_depth", last, depth)
         hessian = {"max_eigenvalue": 100.0 + place, "negative_fraction": 0.01 * place, "batches": 2}
         evaluation(folder, "hessian", last, {"lanczos": hessian})
+    comparison = {"mean": 1.25, "interval": None, "item_interval": [-1.0, 3.5], "seeds": [0]}
+    claim = {"says": "SEAL is above LLF.", "place": "Table 2", "verdict": "NOT-COMPARABLE", "unit": "points"}
+    claim |= {"contradiction": None, "comparisons": [comparison, comparison | {"mean": 2.0}]}
+    absent = claim | {"says": "Dogs.", "verdict": "SKIPPED-DATA", "comparisons": [{"verdict": "SKIPPED-DATA"}]}
+    untestable = [{"says": "It is flatter.", "place": "section 5", "why": "no measure"}]
+    write_json(tmp_path / "claims/claims.json", {"claims": [claim, absent], "untestable": untestable})
     return tmp_path
 
 
 def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project: Path) -> None:
     main([])
     text = (project / "report/report.md").read_text(encoding="utf-8")
+    assert "| SEAL is above LLF. | Table 2 | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 |" in text
+    assert "By verdict: NOT-COMPARABLE 1, SKIPPED-DATA 1." in text
     assert "| SEAL | highest test accuracy | 80.00 |" in text
     assert "| LLF | rate by validation | 60.00 |" in text
     assert "| 1-shot | Linear | SEAL | 60.00 ± 1.00 |" in text
@@ -88,7 +96,7 @@ def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out
     text = (project / "report/report.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| Gen=2"))
     assert "±" in row.split("|")[-2], "SEAL has two seeds"
-    assert "LLF" not in text
+    assert "| LLF |" not in text
 
 
 def test_without_any_record_it_says_what_to_do(project: Path) -> None:
@@ -126,7 +134,7 @@ def test_a_browser_shows_it_without_errors_or_requests(project: Path, width: int
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert len(sizes) == 4
     assert all(natural > 0 and 300 < shown <= width and height > 100 for natural, shown, height in sizes)
-    assert rows[:4] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert rows[2:6] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
     assert overflow <= 0, "wide tables scroll by themselves"
 
 

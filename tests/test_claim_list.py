@@ -1,0 +1,72 @@
+"""eval/claims.yaml: what it covers, and the paper's own numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eval.claim_list import load_claims
+from tests.claim_records import CLAIMS, PARAMS, ROOT
+
+
+def test_a_contradiction_stands_exactly_where_the_paper_s_numbers_contradict() -> None:
+    for claim in CLAIMS.claims:
+        assert (claim.contradiction is not None) == (CLAIMS.paper_agrees(claim) is False), claim.id
+    count = {claim.group: 0 for claim in CLAIMS.claims if claim.contradiction}
+    for claim in CLAIMS.claims:
+        if claim.contradiction:
+            count[claim.group] += 1
+    assert count == {
+        "transfer_large_margin": 1, "llf_fewshot_below_normal_long_family": 1, "llf_fewshot_below_normal_long": 8,
+        "affines_gain_family": 2, "affines_gain": 13, "negative_share_below_normal_long": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("claim", "differences"),
+    [
+        ("llf_over_normal", [2.55]), ("llf_over_normal_long", [7.65]), ("seal_over_llf", [2.30]),
+        ("seal_over_normal_long", [9.95]), ("normal_worsens_by_generation", [3.21, 1.89]),
+        ("transfer.cub_200_2011", [2.00, 0.42, 3.16]), ("transfer_large_margin.cub_200_2011", [1.00, -0.58]),
+        ("second_block_over_llf", [18.54]), ("llf_block_4_1.Block4.1", [4.53]),
+        ("max_eigenvalue_lower", [1505.85, 179.32]), ("reverse_fails", [8.22]),
+        ("fewshot_cell.fewshot.chestx_ray8.1", [0.66, 1.27, 1.29]), ("seal_over_s0", []),
+    ],
+)  # fmt: skip
+def test_the_paper_s_differences_are_those_of_its_tables(claim: str, differences: list[float]) -> None:
+    (found,) = (each for each in CLAIMS.claims if each.id == claim)
+    assert [pair[0] for pair in CLAIMS.paper_differences(found)] == pytest.approx(differences)
+
+
+def test_the_list_names_arms_that_exist_and_covers_the_cells() -> None:
+    known = {"normal", *PARAMS.arms, "seal_full_rate", "seal_full_rate_grow"}
+    for claim in CLAIMS.claims:
+        assert {term.arm for term in claim.parsed()} <= known, claim.id
+    groups = [claim.group for claim in CLAIMS.claims]
+    sizes = {"transfer": 5, "fewshot_cell": 32, "llf_fewshot_below_normal": 32, "affines_gain": 48}
+    assert {name: groups.count(name) for name in sizes} == sizes
+    assert len(CLAIMS.untestable) > 5
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"measure": "acuracy"}, "measure acuracy, expected one of"),
+        ({"terms": ["seal"]}, "found one term"),
+        ({"terms": ["SEAL", "llf"]}, "term 'SEAL', expected arm"),
+        ({"tolerance": 1}, "without `why`"),
+        ({"bound": 1}, "`bound` belongs to a threshold"),
+        ({"conditions": ["R9"]}, "R1"),
+        ({"tolerence": 1}, "Extra inputs"),
+    ],
+)
+def test_a_bad_entry_is_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    raw = yaml.safe_load((ROOT / "eval/claims.yaml").read_text())
+    entry = {"id": "x", "says": "x", "place": "x", "test": "order", "measure": "transfer", "terms": ["seal", "llf"]}
+    raw["claims"] = [entry | change]
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(ValueError, match="claims") as caught:
+        load_claims(tmp_path / "claims.yaml")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,88 @@
+"""Evidence that cannot be used is one line that names the file, never a verdict."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval.evidence import BrokenEvidence
+from seal.record import write_json
+from tests.claim_records import SEEDS, N, verdicts, write_evaluation, write_transfer
+from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
+
+
+def poison_array(study: Path) -> Path:
+    np.savez(study / "llf-1/predictions/gen-03.npz", correct=np.full(N, np.nan))
+    return study / "llf-1/predictions/gen-03.npz"
+
+
+def poison_summary(study: Path) -> Path:
+    path = study / "llf-1/summary.json"
+    path.write_text(path.read_text().replace('"test_accuracy": 0.6', '"test_accuracy": NaN, "was": 0.6'))
+    return path
+
+
+def remove_predictions(study: Path) -> Path:
+    (study / "llf-1/predictions/gen-03.npz").unlink()
+    return study / "llf-1/predictions/gen-03.npz"
+
+
+def shorten_predictions(study: Path) -> Path:
+    np.savez(study / "llf-1/predictions/gen-03.npz", correct=np.ones(7))
+    return study / "llf-1/predictions/gen-03.npz"
+
+
+def spoil_json(study: Path) -> Path:
+    path = study / "llf-1/summary.json"
+    path.write_text(path.read_text()[:-40])
+    return path
+
+
+def spoil_arrays(study: Path) -> Path:
+    path = study / "llf-1/predictions/gen-03.npz"
+    path.write_bytes(path.read_bytes()[:50])
+    return path
+
+
+def empty_evaluation(study: Path) -> Path:
+    write_transfer(study, "digits", {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
+    folder = study / "llf-1/eval/transfer-digits"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    return folder
+
+
+def null_in_evaluation(study: Path) -> Path:
+    write_transfer(study, "digits", {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
+    path = study / "llf-1/eval/transfer-digits/gen-03.json"
+    write_json(path, {"values": {"paper": {"accuracy": None}}})
+    return path
+
+
+def drop_a_key(study: Path) -> Path:
+    path = null_in_evaluation(study)
+    write_json(path, {"values": {}})
+    return path
+
+
+def drop_the_blocks(study: Path) -> Path:
+    for seed in SEEDS:
+        write_evaluation(study, f"seal-{seed}", "prediction_depth", {}, {})
+    return study / "seal-0/eval/prediction_depth/gen-03.json"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        poison_array, poison_summary, remove_predictions, shorten_predictions, spoil_json, spoil_arrays,
+        empty_evaluation, null_in_evaluation, drop_a_key, drop_the_blocks,
+    ],
+)  # fmt: skip
+def test_broken_evidence_is_one_line_that_names_the_file(study: Path, damage: Callable[[Path], Path]) -> None:
+    path = damage(study)
+    with pytest.raises(BrokenEvidence) as caught:
+        verdicts(study)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

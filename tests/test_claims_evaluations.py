@@ -1,0 +1,138 @@
+"""Verdicts on what the evaluations wrote: families, cells, blocks, missing data."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eval.verdicts import Verdict
+from seal.record import read_json, write_json
+from tests.claim_records import SEEDS, N, refails, verdicts, write_evaluation, write_run, write_transfer
+from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
+
+
+def test_a_family_is_one_number_a_seed_and_counts_wins_beside_it(study: Path) -> None:
+    arms = {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6}
+    write_transfer(study, "eurosat", arms)
+    write_transfer(study, "digits", arms | {"llf": 0.72})
+    found = verdicts(study)["transfer_family"]
+    against_llf = found.comparisons[-1]
+    assert against_llf.sample
+    assert against_llf.cells == ("digits", "eurosat")
+    assert against_llf.sample.differences == pytest.approx((4.0, 4.0, 4.0))
+    assert against_llf.wins == 1
+    assert found.verdict == Verdict.SUPPORTED
+    order = np.random.default_rng(9).permutation(N)
+    errors = []
+    for level in (0.72, 0.6):
+        by_seed = [(order < 280 + seed) * 1.0 - (order < round(N * level) + seed) for seed in SEEDS]
+        errors.append(100 * np.std(np.mean(by_seed, axis=0), ddof=1) / math.sqrt(N))
+    assert against_llf.sample.item_error == pytest.approx(math.hypot(*errors) / 2)
+
+
+def test_the_paper_s_own_targets_have_verdicts_of_their_own(study: Path) -> None:
+    write_transfer(study, "cub_200_2011", {"seal": 0.09, "normal": 0.06, "normal_long": 0.0875, "llf": 0.05})
+    found = verdicts(study)
+    assert found["transfer.cub_200_2011"].verdict != Verdict.NOT_RUN
+    assert found["transfer_large_margin.cub_200_2011"].verdict == Verdict.REFUTED, "0.25 points, expected above 1"
+    assert found["transfer.flowers_102"].verdict == Verdict.NOT_RUN
+
+
+def test_missing_data_is_said_and_not_counted(study: Path) -> None:
+    arms = {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6}
+    for arm in arms:
+        for seed in SEEDS:
+            reason = {"status": "SKIPPED-DATA", "reason": "cub is not there"}
+            write_json(study / f"{arm}-{seed}/eval/transfer-cub_200_2011/skipped.json", reason)
+    found = verdicts(study)
+    assert found["transfer_family"].verdict == found["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
+    write_transfer(study, "digits", arms)
+    found = verdicts(study)
+    assert found["transfer_family"].verdict == Verdict.SUPPORTED
+    assert found["transfer_family"].comparisons[0].cells == ("digits",)
+    assert found["transfer_family"].comparisons[0].notes[0].startswith("without cub_200_2011: ")
+    assert found["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
+
+
+def test_few_shot_cells_and_what_the_affines_gain(study: Path) -> None:
+    draws = np.random.default_rng(3)
+    for arm, level in {"seal": 0.8, "normal": 0.6, "normal_long": 0.5, "llf": 0.4}.items():
+        for seed in SEEDS:
+            for name, gain, episodes in (("fewshot", 0.0, 60), ("fewshot_affines", 0.1, 40)):
+                accuracy = level + gain + 0.02 * draws.random(episodes)
+                shots = {"5": {"accuracy": float(accuracy.mean())}, "50": {"skipped": "too few images"}}
+                write_evaluation(
+                    study, f"{arm}-{seed}", f"{name}-eurosat", {"shots": shots}, {"accuracy_5": accuracy},
+                    generation=1 if arm == "normal" else 3,
+                )  # fmt: skip
+    found = verdicts(study)
+    assert found["fewshot_family"].comparisons[0].cells == ("fewshot eurosat 5-shot", "fewshot_affines eurosat 5-shot")
+    expected = {
+        "fewshot_family": Verdict.SUPPORTED, "fewshot_cell.fewshot.eurosat.5": Verdict.SUPPORTED,
+        "fewshot_cell.fewshot.eurosat.50": Verdict.SKIPPED_DATA, "fewshot_cell.fewshot.isic_2018.5": Verdict.NOT_RUN,
+        "affines_gain.seal.eurosat.5": Verdict.SUPPORTED, "affines_gain_family.normal": Verdict.SUPPORTED,
+        "llf_fewshot_below_normal_family": Verdict.SUPPORTED,
+        "llf_fewshot_below_normal_long.eurosat.5": Verdict.SUPPORTED,
+    }  # fmt: skip
+    assert {name: found[name].verdict for name in expected} == expected
+
+
+def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
+    blocks = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
+    labels = np.arange(N) % 10
+    for arm, early, late in (("normal", 200, 300), ("llf", 240, 280), ("seal", 300, 340), ("normal_long", 160, 300)):
+        for seed in SEEDS:
+            right = np.array([early + seed] * 4 + [late - seed] * 4)
+            votes = np.where(np.arange(N)[:, None] < right, labels[:, None], labels[:, None] + 1)
+            values = {"blocks": blocks, "knn_accuracy": (right / N).tolist(), "mean_depth": 3.0}
+            write_evaluation(
+                study, f"{arm}-{seed}", "prediction_depth", values,
+                {"votes": votes, "labels": labels, "depth": np.full(N, 3)}, generation=1 if arm == "normal" else 3,
+            )  # fmt: skip
+    found = verdicts(study)
+    cells = {name: found[name].comparisons[0].cells for name in found if found[name].comparisons[0].cells}
+    assert cells["every_block"] == tuple(blocks)
+    assert cells["second_block_over_llf"] == ("Block2.2",)
+    assert cells["normal_early_blocks_worsen"] == tuple(blocks[:4])
+    assert cells["llf_late_blocks_worsen"] == tuple(blocks[4:])
+    expected = {
+        "second_block_over_llf", "every_block", "llf_blocks_over_normal", "normal_early_blocks_worsen",
+        "seal_late_blocks_improve", "llf_late_blocks_worsen", "llf_block_4_1.Block4.1", "llf_block_4_1.Block4.2",
+    }  # fmt: skip
+    assert {found[name].verdict for name in expected} == {Verdict.SUPPORTED}
+    sample = found["second_block_over_llf"].comparisons[0].sample
+    assert sample
+    assert sample.item_error > 0
+
+
+def test_lower_is_better_where_the_claim_says_so(study: Path) -> None:
+    largest = {"seal": 800.0, "normal": 900.0, "normal_long": 2000.0, "llf": 1000.0}
+    for arm, value in largest.items():
+        for seed in SEEDS:
+            found = {"max_eigenvalue": value + seed, "negative_fraction": 0.0}
+            write_evaluation(
+                study, f"{arm}-{seed}", "hessian", {"lanczos": found}, {"eigenvalues_lanczos": np.ones(5)},
+                generation=1 if arm == "normal" else 3,
+            )  # fmt: skip
+    verdict_of = {name: each.verdict for name, each in verdicts(study).items()}
+    assert verdict_of["max_eigenvalue_lower"] == verdict_of["max_eigenvalue_below_normal"] == Verdict.SUPPORTED
+    assert verdict_of["no_negative_eigenvalues"] == Verdict.SUPPORTED
+    assert verdict_of["negative_share_below_normal_long"] == Verdict.INCONCLUSIVE
+
+
+def test_a_divergence_is_counted_by_its_own_claims_and_spoils_others(study: Path) -> None:
+    def gone(summary: dict[str, Any]) -> None:
+        summary["diverged"] = {"generation": 2, "epoch": 0, "batch": 3}
+        summary["outcomes"] = summary["outcomes"][:1]
+
+    for seed in SEEDS:
+        folder = write_run(study, "seal_freeze", seed, (0.5, 0.5), change=gone)
+        summary = read_json(folder / "summary.json") | {"arm": "seal_full_rate", "run": f"seal_full_rate-{seed}"}
+        write_json(study / f"seal_full_rate-{seed}/summary.json", summary)
+    refails(study, "llf", 2, change=gone)
+    found = verdicts(study)
+    assert found["adjusted_decay_diverges_too"].verdict == Verdict.SUPPORTED
+    assert found["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
+    assert found["seal_over_llf"].reason == "llf-2 diverged in generation 2"

@@ -1,0 +1,110 @@
+"""Records that are merged, and the stage `python -m eval.claims`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eval.claims import main
+from eval.verdicts import Verdict
+from seal.errors import UserError
+from tests.claim_records import SEEDS, refails, verdict, verdicts, write_run, write_study, write_transfer
+from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
+from tests.strategies import SMOKE
+
+
+def test_several_folders_are_one_record(study: Path, tmp_path: Path) -> None:
+    expected = {name: each.verdict for name, each in verdicts(study).items()}
+    other = tmp_path / "more"
+    other.mkdir()
+    for seed in (1, 2):
+        for folder in sorted(study.glob(f"*-{seed}")):
+            shutil.move(folder, other / folder.name)
+    shutil.copytree(study / "seal-0", other / "seal-0")
+    assert {name: each.verdict for name, each in verdicts(study, other).items()} == expected
+    write_run(other, "seal", 0, (0.1, 0.1, 0.1))
+    with pytest.raises(UserError, match="two records of one run differ"):
+        verdicts(study, other)
+
+
+@pytest.mark.parametrize(("key", "value"), [("tier", "smoke"), ("data_sha256", "00"), ("model", {"depth": 50})])
+def test_runs_of_different_studies_are_not_mixed(study: Path, key: str, value: object) -> None:
+    refails(study, "llf", 1, change=lambda summary: summary.__setitem__(key, value))
+    with pytest.raises(UserError, match=f"{key} differs between"):
+        verdicts(study)
+
+
+def test_weights_are_not_needed_and_other_folders_not_minded(study: Path) -> None:
+    (study / "notes").mkdir()
+    (study / "notes/PROTOCOL.md").write_text("protocol")
+    assert not list(study.glob("*/weights"))
+    assert verdict(study, "seal_over_llf") == Verdict.SUPPORTED
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    params = SMOKE | {"tier": "mini", "seeds": [0, 1, 2], "extra_arms": ["seal_freeze"], "extra_seeds": [0, 1, 2]}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_study(tmp_path / "results")
+    return tmp_path
+
+
+def test_the_stage_writes_verdicts_with_the_files_they_rest_on(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_transfer(project / "results", "digits", {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
+    write_transfer(project / "results", "stale", {"seal": 0.1, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
+    main([])
+    text = (project / "claims/claims.json").read_text()
+    document = json.loads(text)
+    claims = {each["id"]: each for each in document["claims"]}
+    assert claims["seal_over_llf"]["verdict"] == "SUPPORTED"
+    assert claims["seal_over_s0"]["verdict"] == "NOT-RUN", "a run that params.yaml does not name is not looked at"
+    assert claims["transfer_family"]["comparisons"][0]["cells"] == ["digits"], "nor is a target"
+    stages = {
+        claim: {document["files"][name]["stage"] for name in claims[claim]["files"]}
+        for claim in ("seal_over_llf", "llf_transfer_below_normal_family")
+    }
+    assert stages["seal_over_llf"] == {f"train@{arm}-{seed}" for arm in ("seal", "llf") for seed in SEEDS}
+    assert stages["llf_transfer_below_normal_family"] == {
+        *(f"transfer@{arm}-{seed}-digits" for arm in ("normal", "llf") for seed in SEEDS),
+        *(f"{stage}{seed}" for stage in ("base@", "train@llf-") for seed in SEEDS),  # its conditions
+    }
+    assert document["files"]["normal-0/summary.json"]["stage"] == "base@0"
+    assert len(document["files"]["seal-0/summary.json"]["sha256"]) == 64
+    assert str(project) not in text
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 120 for line in shown.splitlines())
+    assert "seal_over_llf" in shown
+    main([])
+    assert (project / "claims/claims.json").read_text() == text
+
+
+def test_committed_folders_stand_for_results_and_parameters(project: Path, tmp_path: Path) -> None:
+    shutil.move(project / "results", project / "expected")
+    Path("params.yaml").unlink()
+    main(["--record", "expected", "--out", "out.json"])
+    main(["--record", "expected"])
+    assert not Path("claims").exists(), "a look at other folders leaves the pipeline's output alone"
+    found = {each["id"]: each["verdict"] for each in json.loads(Path("out.json").read_text())["claims"]}
+    assert found["seal_over_s0"] == "SUPPORTED"
+    assert found["transfer_family"] == "NOT-RUN"
+
+
+def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:
+    write_study(project / "results", {"seal": (0.5, 0.4, 0.3)})
+    main([])
+    with pytest.raises(SystemExit, match="error: REFUTED: seal_over_normal_long, seal_over_llf"):
+        main(["--strict"])
+
+
+def test_an_empty_record_or_a_broken_one_ends_the_stage_with_one_line(project: Path) -> None:
+    with pytest.raises(SystemExit, match="found no run"):
+        main(["--record", "nowhere"])
+    path = Path("results/llf-1/predictions/gen-03.npz")
+    path.unlink()
+    with pytest.raises(SystemExit, match=f"error: {path}: not found"):
+        main([])

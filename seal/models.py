@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import conv2d, linear, pad
 
 from seal.reinit import initialise
 from seal.sections import BLOCKS, Model
@@ -21,6 +21,10 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride, margin = self.kernel_size[0], self.stride[0], int(self.padding[0])
         height, width = ((size + 2 * margin - kernel) // stride + 1 for size in x.shape[2:])
+        if x.device.type == "cpu" and kernel == 1 and stride > 1 and not x.is_contiguous():
+            # In NHWC memory torch 2.10's backward of this convolution, with few channels, writes outside its buffers.
+            x = x[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
+            return conv2d(x, self.weight)
         few = height * width <= self.FEW_POSITIONS and self.weight.numel() >= self.MANY_WEIGHTS
         if x.device.type != "cpu" or not few:
             return super().forward(x)

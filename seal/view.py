@@ -55,13 +55,14 @@ class Record:
     """A run's record beside its epochs, as JSON values."""
 
     summary: dict[str, Any]
-    evaluations: dict[str, Any]  # the `values` of each file in eval/, by the file's stem
+    evaluations: dict[str, Any]  # the `values` of each file in eval/, by folder and generation
     files: dict[str, str]  # the text of FILES
     digest: str
 
 
 def read_record(folder: Path) -> Record:
-    evaluations = {path.stem: read_json(path)["values"] for path in sorted((folder / "eval").glob("*.json"))}
+    written = sorted((folder / "eval").glob("*/gen-*.json"))
+    evaluations = {f"{path.parent.name}-{path.stem}": read_json(path)["values"] for path in written}
     files = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
     return Record(read_json(folder / "summary.json"), evaluations, files, run_digest(folder))
 

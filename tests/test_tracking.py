@@ -180,7 +180,7 @@ def test_a_new_evaluation_shows_its_values(project: Path) -> None:
     folder = write_record(RESULTS, run)
     assert status(run) == "written"
     values = {"accuracy": 0.5, "rates": {"0.1": 0.4}, "eigenvalues": [1.0, 2.0], "converged": True, "note": None}
-    write_json(folder / "eval/transfer-digits-gen-02.json", {"schema": 1, "values": values})
+    write_json(folder / "eval/transfer-digits/gen-02.json", {"schema": 1, "values": values})
     assert status(run) == "written"
     finals = {name: points for name, points in shown(View(project), run)["metrics"].items() if "transfer" in name}
     stem = "final/transfer-digits-gen-02"

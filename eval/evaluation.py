@@ -147,15 +147,13 @@ def rounded(value: Any) -> Any:
 
 
 @contextmanager
-def evaluation_stage(
-    name: str, *, target: bool, arguments: Sequence[str] | None = None, program: str = ""
-) -> Iterator[Evaluation]:
+def evaluation_stage(name: str, *, target: bool, arguments: Sequence[str] | None = None) -> Iterator[Evaluation]:
     """`python -m eval.<name> --run ARM-SEED [--target DATASET]`: the block evaluates, what it writes is the stage's.
 
-    A missing dataset, or Skipped raised in the
-    block, leaves skipped.json and ends well. A UserError ends the process with one line and status 1.
+    A missing dataset, or Skipped raised in the block, leaves skipped.json and ends well. A UserError ends the process
+    with one line and status 1.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m eval.{program or name}")
+    parser = argparse.ArgumentParser(prog=f"python -m eval.{name}")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
     if target:
         parser.add_argument("--target", required=True, metavar="DATASET", help="a key of `datasets` in params.yaml")

@@ -3,7 +3,7 @@
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -110,11 +110,7 @@ def transfer(record: Record, arms: Sequence[str]) -> Section:
     if record.targets("transfer"):
         tables.append(table_1(record, arms, partial(paper_number, "table_1")))
     if record.targets("fewshot") or record.targets("fewshot_affines"):
-        tables.append(
-            tables_4_and_5(
-                record, arms, lambda kind, arm, target, shot: paper_number("few_shot", kind, arm, target, shot)
-            )
-        )
+        tables.append(tables_4_and_5(record, arms, partial(paper_number, "few_shot")))
     return Section("Transfer and few-shot", parts=tables, text=[] if tables else ["Not run."])
 
 
@@ -203,12 +199,12 @@ def compute(timings: Path) -> Section:
                    text=[] if rows else ["Not recorded."])  # fmt: skip
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.report")
     parser.add_argument("--record", type=Path, nargs="+", default=[RESULTS], metavar="DIR", help="folders of runs")
     parser.add_argument("--claims", type=Path, default=Path("claims/claims.json"), metavar="FILE")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
-    chosen = parser.parse_args(None if arguments is None else list(arguments))
+    chosen = parser.parse_args(arguments)
     with one_line_errors():
         params = load_params()
         record = Record.of(chosen.record, params.run_names())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def living_in(project: Path) -> list[int]:
     return found
 
 
+def trainer_in(project: Path) -> int:
+    """The training process, neither the shell that may stand before it nor a child of its own."""
+    found = {}
+    for pid in living_in(project):
+        with suppress(OSError):
+            folder = Path(f"/proc/{pid}")
+            if b"seal.train" in (folder / "cmdline").read_bytes().split(b"\0"):
+                found[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    (trainer,) = (pid for pid, parent in found.items() if parent not in found)
+    return trainer
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -90,10 +103,7 @@ def test_a_killed_repro_leaves_no_trainer_and_the_next_one_ends_the_same(project
     with command(project, "dvc", "repro", "train@seal-0") as repro:
         try:
             wait_until(lambda: list(project.glob("scratch/seal-0-*/state.safetensors")))
-            (trainer,) = (
-                pid for pid in living_in(project) if b"seal.train" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            )
-            os.kill(trainer, signal.SIGSTOP)
+            os.kill(trainer_in(project), signal.SIGSTOP)
             with command(project, "seal.train", "--run", "seal-0") as beside:
                 output, _ = beside.communicate(timeout=60)
             assert beside.returncode == 1

@@ -1,10 +1,10 @@
 """The mini study's pilot: the length E, the learning rate and S, by the rules of expected/mini/PROTOCOL.md.
 
-    python benchmarks/pilot.py regime|ascent [--out expected/mini/pilot.json] [--workers 2]
+    python benchmarks/pilot.py [--out expected/mini/pilot.json] [--workers 2]
 
-`regime` trains Normal's generation 1 for each E and rate; `ascent` goes on from the one that the rule chooses with one
-generation of SEAL for each S. Seed 1000, which is no seed of the study. Training and validation images alone are looked
-at. A row stays in the file and is not measured again; each worker takes one thread.
+First Normal's generation 1 for each E and rate; then, from the one that the rule chooses, one generation of SEAL for
+each S. Seed 1000, which is no seed of the study. Training and validation images alone are looked at. A row stays in the
+file and is not measured again; each worker takes one thread.
 """
 
 import argparse
@@ -79,53 +79,82 @@ def trained(params: Params, arm: str, epochs: int, rate: float, scale: float = 0
 
 
 def chosen_regime(rows: list[Row]) -> Row | None:
-    """The smallest E at which a rate ends above 99%, and of its passing rates the best by validation images."""
+    """The smallest E at which a rate ends above 99%, and of its passing rates the best by validation images.
+
+    Without one the rate that ends highest at the longest E; None while rates are missing.
+    """
     for epochs in LENGTHS:
-        at = [row for row in rows if row["epochs"] == epochs and "end" in row]
-        passing = [row for row in at if row["end"]["clean_accuracy"] >= TRAINED]
-        if len([row for row in rows if row["epochs"] == epochs]) < len(RATES):
+        at = [row for row in rows if row["epochs"] == epochs]
+        if len(at) < len(RATES):
             return None
+        ended = [row for row in at if "end" in row]
+        passing = [row for row in ended if row["end"]["clean_accuracy"] >= TRAINED]
         if passing:
             return max(passing, key=lambda row: float(row["end"]["val_accuracy"]))
-    return max(at, key=lambda row: float(row["end"]["clean_accuracy"]))
+    return max(ended, key=lambda row: float(row["end"]["clean_accuracy"]))
+
+
+def recovers(first: Row, row: Row) -> bool:
+    """R(S): within 1 point of generation 1's clean training accuracy, and within 5% of its loss."""
+    if "end" not in row:
+        return False
+    lost = first["end"]["clean_accuracy"] - row["end"]["clean_accuracy"]
+    return lost <= 0.01 + 1e-9 and row["end"]["clean_loss"] <= 1.05 * first["end"]["clean_loss"]
+
+
+def forgets(row: Row, classes: int) -> bool:
+    """A(S): at most twice chance after the ascent, by batch statistics."""
+    return "ascent" in row and bool(row["ascent"]["clean_accuracy_batch_statistics"] <= 2 / classes)
+
+
+class Pilot:
+    """The rows measured so far, kept in a file."""
+
+    def __init__(self, out: Path, workers: int) -> None:
+        self.out, self.workers, self.params = out, workers, load_params(Path("params/mini.yaml"))
+        self.rows: dict[str, list[Row]] = {"regime": [], "ascent": []}
+        if out.exists():
+            self.rows = json.loads(out.read_text(encoding="utf-8"))
+
+    def run(self, part: str, arm: str, epochs: int, choices: list[tuple[float, float]]) -> list[Row]:
+        """Measure what is not there yet of these rates and scales. Gives all rows of that length."""
+        found = self.rows[part]
+        done = {(row["epochs"], row["rate"], row.get("scale", 0.0)) for row in found}
+        wanted = [(arm, epochs, *choice) for choice in choices if (epochs, *choice) not in done]
+        with ProcessPoolExecutor(self.workers) as pool:
+            for future in as_completed([pool.submit(trained, self.params, *each) for each in wanted]):
+                found.append(future.result())
+                print(json.dumps(found[-1]), flush=True)
+                found.sort(key=lambda row: (row["epochs"], row["rate"], row.get("scale", 0.0)))
+                write_json(self.out, self.rows)
+        return [row for row in found if row["epochs"] == epochs]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("regime", "ascent"))
     parser.add_argument("--out", type=Path, default=Path("expected/mini/pilot.json"))
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    params = load_params(Path("params/mini.yaml"))
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, list[Row]] = {"regime": [], "ascent": []}
-    if arguments.out.exists():
-        rows = json.loads(arguments.out.read_text(encoding="utf-8"))
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        if arguments.part == "regime":
-            wanted = [("normal", epochs, rate, 0.0) for epochs in LENGTHS for rate in RATES]
-            done = {(row["epochs"], row["rate"]) for row in rows["regime"]}
-            wanted = [each for each in wanted if each[1:3] not in done]
-        else:
-            regime = chosen_regime(rows["regime"])
-            if regime is None:
-                parser.error("no E has all its rates yet: run `regime` first")
-            epochs, rate = regime["epochs"], regime["rate"]
-            done = {(row["epochs"], row["rate"], row["scale"]) for row in rows["ascent"]}
-            wanted = [("seal", epochs, rate, scale) for scale in SCALES if (epochs, rate, scale) not in done]
-        futures = [pool.submit(trained, params, *each) for each in wanted]
-        for future in as_completed(futures):
-            if future.cancelled():
-                continue
-            row = future.result()
-            rows[arguments.part].append(row)
-            rows[arguments.part].sort(key=lambda each: (each["epochs"], each["rate"], each.get("scale", 0)))
-            write_json(arguments.out, rows)
-            print(json.dumps(row), flush=True)
-            if arguments.part == "regime" and (found := chosen_regime(rows["regime"])):
-                print(f"chosen: E = {found['epochs']}, learning rate {found['rate']:g}", flush=True)
-                for each in futures:
-                    each.cancel()
+    pilot = Pilot(arguments.out, arguments.workers)
+    for epochs in LENGTHS:
+        pilot.run("regime", "normal", epochs, [(rate, 0.0) for rate in RATES])
+        if regime := chosen_regime(pilot.rows["regime"]):
+            break
+    assert regime is not None
+    rate = regime["rate"]
+    print(f"learning rate {rate:g}, E = {regime['epochs']}")
+    for epochs in (regime["epochs"], 2 * regime["epochs"]):
+        (first,) = (row for row in pilot.run("regime", "normal", epochs, [(rate, 0.0)]) if row["rate"] == rate)
+        rows = pilot.run("ascent", "seal", epochs, [(rate, scale) for scale in SCALES])
+        classes = len(open_pack(PACKS / f"{pilot.params.source}.safetensors").classes)
+        recovering = [row["scale"] for row in rows if recovers(first, row)]
+        both = [row["scale"] for row in rows if recovers(first, row) and forgets(row, classes)]
+        print(f"E = {epochs}: R holds for S in {recovering}, A and R for {both}")
+        if both:
+            print(f"S* = {min(both):g}")
+            return
+    print(f"S* = {max(recovering):g} by R alone: R2 counts as failed" if recovering else "no S recovers")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from seal.errors import UserError
 from seal.record import METRIC_COLUMNS, Row, read_json, run_digest
 
@@ -111,8 +113,10 @@ class View:
         if problem := database_problem(root):
             raise UserError(f"{problem}; {REMEDY}")
         try:
-            self.client = MlflowClient(tracking_uri=address(root), registry_uri=address(root))
-            self.experiment_id = self._experiment()
+            # Two processes that create the database at once, each by MLflow's migrations, break each other's.
+            with FileLock(f"{database(root)}.lock"):
+                self.client = MlflowClient(tracking_uri=address(root), registry_uri=address(root))
+                self.experiment_id = self._experiment()
         except MlflowException as error:
             raise UserError(f"mlflow.db: {str(error).splitlines()[0]}; {REMEDY}") from error
 

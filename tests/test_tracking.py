@@ -264,6 +264,17 @@ def test_the_real_process_writes_what_it_is_sent(project: Path) -> None:
     assert status(run) == "unchanged"
 
 
+def test_processes_that_open_a_new_database_at_once_all_find_it_whole(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from pathlib import Path; from seal.view import View; View(Path.cwd())"]
+    environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[1])}
+    openers = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE) for _ in range(3)
+    ]
+    for opener in openers:
+        _, words = opener.communicate(timeout=120)
+        assert opener.returncode == 0, words
+
+
 def test_a_training_that_is_killed_is_marked(project: Path) -> None:
     run = invented_run("seal", 36)
     code = """if True:

@@ -199,20 +199,31 @@ def compute(timings: Path) -> Section:
                    text=[] if rows else ["Not recorded."])  # fmt: skip
 
 
+def parameters_of(folders: Sequence[Path]) -> Params:
+    """The active parameters; for a record of another tier that tier's own."""
+    params = load_params()
+    summaries = (path for folder in folders for path in sorted(folder.glob("*/summary.json")))
+    tier = next((read_json(path)["tier"] for path in summaries), params.tier)
+    return params if tier == params.tier else load_params(f"params/{tier}.yaml")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.report")
-    parser.add_argument("--record", type=Path, nargs="+", default=[RESULTS], metavar="DIR", help="folders of runs")
+    parser.add_argument("--record", type=Path, nargs="+", metavar="DIR", help="folders of runs, instead of results/")
     parser.add_argument("--claims", type=Path, default=Path("claims/claims.json"), metavar="FILE")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
     with one_line_errors():
-        params = load_params()
-        record = Record.of(chosen.record, params.run_names())
+        folders = chosen.record or [RESULTS]
+        params = parameters_of(folders) if chosen.record else load_params()
+        record = Record.of(folders, params.run_names())
         if not record.arms:
-            raise UserError(f"no run of params.yaml in {', '.join(map(str, chosen.record))}; `make repro` trains them")
+            places = ", ".join(map(str, folders))
+            raise UserError(f"{places}: no run of the {params.tier} tier's parameters; `make repro` trains them")
         if not chosen.claims.exists():
             raise UserError(f"{chosen.claims}: no such file; `dvc repro claims` writes it")
-        print(f"report: {write_report(chosen.out, params, record, read_json(chosen.claims), TIMINGS)}")
+        timings = next((path for folder in folders if (path := folder / "timings").is_dir()), TIMINGS)
+        print(f"report: {write_report(chosen.out, params, record, read_json(chosen.claims), timings)}")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,45 @@ def ui(port: Annotated[int, typer.Option(help="on localhost")] = 5000) -> None:
         tracking.serve(port)
 
 
+Folders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR", help="a folder of runs to read instead of results/, e.g. expected/mini; may be repeated"
+    ),
+]
+
+
+def _chosen(record: list[Path] | None) -> list[str]:
+    return ["--record", *map(str, record)] if record else []
+
+
+@app.command()
+def claims(
+    record: Folders = None,
+    strict: Annotated[bool, typer.Option("--strict", help="fail where a claim is REFUTED")] = False,
+    out: Annotated[Path | None, typer.Option(help="a file for the verdicts as JSON")] = None,
+) -> None:
+    """Judge every claim of the paper on the record: a verdict each, with its evidence."""
+    from eval import claims as stage
+
+    written = ["--out", str(out)] if out else []
+    stage.main([*_chosen(record), *(["--strict"] if strict else []), *written])
+
+
+@app.command()
+def report(
+    record: Folders = None,
+    out: Annotated[Path, typer.Option(help="the folder to write")] = Path("report"),
+) -> None:
+    """Write the report, as one HTML file and as Markdown, with the verdicts of the same record beside it."""
+    from eval import claims as judging
+    from eval import report as reporting
+
+    verdicts = str(out / "claims.json")
+    judging.main([*_chosen(record), "--out", verdicts])
+    reporting.main([*_chosen(record), "--claims", verdicts, "--out", str(out)])
+
+
 @app.command()
 def doctor() -> None:
     """Check this machine and environment, and say what to do about each finding."""

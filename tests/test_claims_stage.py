@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from eval.claims import main
 from eval.verdicts import Verdict
+from seal.cli import app
 from seal.errors import UserError
 from tests.claim_records import SEEDS, refails, verdict, verdicts, write_run, write_study, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.strategies import SMOKE
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_several_folders_are_one_record(study: Path, tmp_path: Path) -> None:
@@ -92,6 +96,19 @@ def test_committed_folders_stand_for_results_and_parameters(project: Path, tmp_p
     found = {each["id"]: each["verdict"] for each in json.loads(Path("out.json").read_text())["claims"]}
     assert found["seal_over_s0"] == "SUPPORTED"
     assert found["transfer_family"] == "NOT-RUN"
+
+
+def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) -> None:
+    shutil.move(project / "results", project / "expected")
+    Path("params").symlink_to(ROOT / "params")
+    shutil.copyfile("params/smoke.yaml", "params.yaml")
+    shown = CliRunner().invoke(app, ["claims", "--record", "expected"])
+    assert (shown.exit_code, "seal_over_llf" in shown.output) == (0, True), shown.output
+    shown = CliRunner().invoke(app, ["report", "--record", "expected", "--out", "shown"])
+    assert (shown.exit_code, "report: shown/report.html" in shown.output) == (0, True), shown.output
+    assert "tier mini" in Path("shown/report.md").read_text(encoding="utf-8")
+    found = {each["id"]: each["verdict"] for each in json.loads(Path("shown/claims.json").read_text())["claims"]}
+    assert found["seal_over_llf"] == "SUPPORTED"
 
 
 def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:

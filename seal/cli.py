@@ -2,7 +2,7 @@
 
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 import yaml as pyyaml
@@ -10,6 +10,9 @@ import yaml as pyyaml
 from seal.config import ConfigError, load_params, parse_params
 from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, atomic
+
+if TYPE_CHECKING:
+    from seal.tracking import SyncOutcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,12 +61,17 @@ def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> No
 
 @app.command()
 def sync() -> None:
-    """Rebuild the MLflow view from the record; what is there already stays."""
-    from seal import tracking
-
+    """Rebuild the MLflow view from the record: every run, and each arm over its seeds. What is there already stays."""
     with one_line_errors():
-        for outcome in tracking.sync(load_params().run_names(), RESULTS, TIMINGS):
+        for outcome in _synced():
             typer.echo(f"{outcome.run}: {outcome.status}")
+
+
+def _synced() -> "list[SyncOutcome]":
+    from seal import aggregate, tracking
+
+    names = load_params().run_names()
+    return [*tracking.sync(names, RESULTS, TIMINGS), *aggregate.sync_aggregates(names)]
 
 
 @app.command()
@@ -72,7 +80,7 @@ def ui(port: Annotated[int, typer.Option(help="on localhost")] = 5000) -> None:
     from seal import tracking
 
     with one_line_errors():
-        tracking.sync(load_params().run_names(), RESULTS, TIMINGS)
+        _synced()
         tracking.serve(port)
 
 

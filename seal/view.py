@@ -12,7 +12,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,16 +181,24 @@ class View:
             for outcome in record.summary["outcomes"]
             for name in ("test_loss", "test_accuracy")
         ]
-        # MLflow draws bars, not a line, for a metric that has step 0 alone.
-        self._log(run_id, points + [(name, value, end, 0) for name, value in final_values(record)])
+        self._log(run_id, points)
+        self.log_final(run_id, final_values(record), end)
         if record.summary["diverged"]:
             self.client.set_tag(run_id, "diverged", json.dumps(record.summary["diverged"]))
+        self.close(run_id, record.files, record.digest, end)
+
+    def close(self, run_id: str, files: Mapping[str, str], digest: str, end: int) -> None:
+        """The texts of `files`, by their path among the run's artifacts, and the marks of a run that is complete."""
         copies = artifacts(self.root) / EXPERIMENT / run_id / "artifacts"
-        copies.mkdir(parents=True)
-        for name, text in record.files.items():
+        for name, text in files.items():
+            (copies / name).parent.mkdir(parents=True, exist_ok=True)
             (copies / name).write_text(text, encoding="utf-8", newline="")
         self.client.set_terminated(run_id, "FINISHED", end)
-        self.client.set_tag(run_id, DIGEST, record.digest)
+        self.client.set_tag(run_id, DIGEST, digest)
+
+    def log_final(self, run_id: str, values: Iterable[tuple[str, float]], time: int) -> None:
+        """Metrics with one value. MLflow draws bars, not a line, for a metric that has step 0 alone."""
+        self._log(run_id, [(name, value, time, 0) for name, value in values])
 
     def _log(self, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:
         from mlflow.entities import Metric

@@ -31,13 +31,14 @@ ARROWS = {
     "progress": set(),
     "view": set(),
     "tracking": {"view"},
+    "aggregate": {"tracking", "view"},
     "statistics": set(),
     "publish": {"checkpoint"},
     "trainer": {"statistics", "optim", "methods", "data", "models", "reinit", "split", "checkpoint"},
     "train": {"publish", "statistics", "trainer", "methods", "data", "checkpoint", "progress", "tracking", "device"},
     "curves": set(),
     "doctor": {"data", "view", "kernels"},
-    "cli": {"tracking", "doctor", "curves"},
+    "cli": {"tracking", "aggregate", "doctor", "curves"},
     "__init__": {"optim", "split"},
 }
 EVAL_MAY = ALL | {"evaluations", "models", "checkpoint", "data", "device"}

@@ -1,0 +1,49 @@
+"""A run for each arm in the MLflow view, over its seeds."""
+
+from pathlib import Path
+
+import pytest
+from invented_records import facts_of, invented_run, write_record
+
+from seal.aggregate import sync_aggregates
+from seal.record import RESULTS, write_json
+from seal.view import View, run_key
+from tests.test_tracking import project as project
+from tests.test_tracking import pytestmark as pytestmark
+from tests.test_tracking import shared_project as shared_project
+from tests.test_tracking import surroundings as surroundings
+
+
+def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path) -> None:
+    runs = [invented_run("seal", seed) for seed in (20, 21)]
+    for run, accuracy in zip(runs, (0.25, 0.75), strict=True):
+        folder = write_record(RESULTS, run)
+        write_json(folder / "eval/transfer-digits/gen-02.json", {"values": {"accuracy": accuracy, run.name: 1.0}})
+    write_json(Path("claims/claims.json"), {"claims": []})
+    Path("report/figures").mkdir(parents=True, exist_ok=True)
+    Path("report/figures/figure-2.svg").write_text("<svg/>")
+    names = [run.name for run in runs]
+
+    def status(of: list[str]) -> list[tuple[str, str]]:
+        return [(outcome.run, outcome.status) for outcome in sync_aggregates(of)]
+
+    assert status([*names, "llf-9"]) == [("seal", "written")]
+    view = View(project)
+    (found,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
+    assert (found.info.run_name, found.info.status) == ("seal", "FINISHED")
+    assert found.data.tags["seed"] == "mean of 20, 21"
+    metrics = found.data.metrics
+    assert metrics["final/transfer-digits-gen-02/accuracy"] == 0.5
+    assert metrics["deviation/transfer-digits-gen-02/accuracy"] == pytest.approx(0.125**0.5)
+    assert not [name for name in metrics if "seal-2" in name], "what one seed alone has is no mean"
+    kept = project / "mlartifacts/seal" / found.info.run_id / "artifacts"
+    assert (kept / "claims/claims.json").is_file()
+    assert (kept / "report/figures/figure-2.svg").read_text() == "<svg/>"
+
+    assert status(names) == [("seal", "unchanged")]
+    write_json(Path("claims/claims.json"), {"claims": [1]})
+    assert status(names) == [("seal", "written")]
+    assert len(view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))) == 1
+    assert status(names[:1]) == [("seal", "written")], "one seed has no deviation"
+    (found,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
+    assert not [name for name in found.data.metrics if name.startswith("deviation/")]

@@ -19,9 +19,9 @@ from seal.sections import Dataset, SplitFractions
 FORWARD = 1 / 3  # a backward pass costs about two forward ones
 AFFINE = 0.7  # of an image trained; on a CPU 0.5 to 0.8, episodes together and weights standing still
 PRODUCT = 2.5  # of an image trained: a Hessian-vector product differentiates a gradient
-LANCZOS, POWER = 30, 350  # products of five eigenvalues; measured 20 to 40, and 165 to 450
+LANCZOS, LARGEST, POWER = 25, 10, 350  # products: a batch's five eigenvalues, the largest of the fixed, PyHessian's way
 AFFINES_FIRST = 9.0  # s, whatever the number of episodes; measured at smoke
-NEIGHBOURS = 2  # of the bare products: probes by block and class, selection, proof
+NEIGHBOURS = 4  # times the bare products at their best rate: probes by block and class, selection, proof
 FEWSHOT_STEP = 2e-6  # s, a linear layer of one episode, trained beside others; two cores
 PROBE_STEP, PROBE_CLASS = 2.2e-4, 4.7e-6  # s a step of three rates, and for each class; benchmarks/README.md
 PACKED = 3000  # images decoded and resized per second; measured 1,300 to 5,000
@@ -130,7 +130,7 @@ def _training(name: str, params: Params, network: Network) -> Work:
 def _hessian(params: Params) -> Work:
     hessian = params.hessian
     products = sum({"lanczos": LANCZOS, "power": POWER}[solver] for solver in hessian.solvers)
-    batches = hessian.batches * products + hessian.fixed_batches * LANCZOS
+    batches = hessian.batches * products + hessian.fixed_batches * LARGEST
     return Work(PRODUCT * hessian.batch_size * batches, bytes=1e5)
 
 

@@ -157,7 +157,8 @@ def show(stages: Sequence[str], params: Params, machine: Machine, console: Conso
         f"{machine.images_per_second:,.0f} images/s in a short calibration, with nothing else running"
     )  # fmt: skip
     words = [
-        f"tier {params.tier}, one stage at a time. Training here: {rate}. Expect to be off by up to two times; other work on the machine comes on top.",
+        f"tier {params.tier}, one stage at a time. Training here: {rate}. "
+        "May be off by two times; other work here adds to it.",
         "What DVC's run cache still holds is restored in seconds instead. Where the file system cannot link, the cache "
         "takes as much disk again.",
     ]

@@ -131,3 +131,26 @@ def doctor() -> None:
     findings = checks.check()
     checks.render(findings)
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
+
+
+@app.command()
+def plan(
+    tier: Annotated[
+        Literal["smoke", "mini", "paper"] | None,
+        typer.Option(help="all stages of this tier, instead of those that params.yaml leaves to run"),
+    ] = None,
+) -> None:
+    """Say which stages `make repro` will run, and about how long and how much disk; nothing is run."""
+    import shutil
+
+    from rich.console import Console
+
+    from seal import plan as planning
+    from seal.calibration import calibrate
+
+    with one_line_errors():
+        source = Path("params.yaml" if tier is None else f"params/{tier}.yaml")
+        params = load_params(source)
+        stages = planning.stages_to_run() if tier is None else planning.stages_of_tier(source)
+        machine = calibrate(params)
+        planning.show(stages, params, machine, Console(soft_wrap=True), shutil.disk_usage(".").free)

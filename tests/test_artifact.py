@@ -1,10 +1,22 @@
-"""The tables of artifact.md that repeat what the code holds say the same."""
+"""The tables of artifact.md that repeat what the code holds say the same, and its examples run as they stand."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+import yaml
 
+from eval.artifact_tables import AREAS, area, filled
+from eval.claim_list import load_claims
+from seal.clock import Clock
 from seal.data.sources import SOURCES
+from seal.models import build
+from seal.rng import stream
+from seal.trainer import Trainer
+from tests.small import CPU, small_data
+from tests.strategies import params_with
 
 TEXT = (Path(__file__).parents[1] / "artifact.md").read_text(encoding="utf-8")
 
@@ -25,3 +37,57 @@ def test_the_data_table_has_every_source_with_its_counts(name: str) -> None:
     assert how.startswith("downloaded" if downloaded else "ships" if source.package else "by hand")
     if downloaded:
         assert f"{sum(archive.bytes or 0 for archive in downloaded) / 1e9:.1f} GB" in how
+
+
+def test_the_tables_of_claims_are_not_stale() -> None:
+    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `python -m eval.artifact_tables`"
+
+
+def test_a_stale_table_is_found_and_a_lost_one_named() -> None:
+    assert filled(TEXT.replace("seal 59.22, llf 56.92 |", "seal 61.22, llf 56.92 |"), load_claims()) == TEXT
+    with pytest.raises(ValueError, match="expected one <!-- table: untestable -->"):
+        filled(TEXT.replace("<!-- table: untestable -->", ""), load_claims())
+
+
+def test_every_claim_is_in_an_area_with_an_experiment() -> None:
+    assert {area(claim) for claim in load_claims().claims} == set(AREAS)
+    for name in AREAS:
+        assert TEXT.count(f"\n| {name.replace('C', 'E')} | {name} | ") == 1
+
+
+def test_experiments_name_stages_of_the_pipeline() -> None:
+    stages = set(yaml.safe_load(Path(__file__).parents[1].joinpath("dvc.yaml").read_text())["stages"])
+    commands = re.findall(r"^\| E\d .*`dvc repro ([a-z_ ]+)`", TEXT, re.MULTILINE)
+    assert len(commands) == len(AREAS)
+    assert {stage for command in commands for stage in command.split()} <= stages
+
+
+def examples(language: str) -> list[str]:
+    """Blocks of code in that language under How to reuse."""
+    section = TEXT.split("\n## How to reuse\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_another_threshold() -> None:
+    arms = yaml.safe_load(examples("yaml")[0])["arms"]
+    params = params_with(arms=arms, model={"depth": 18, "width": 2, "stem": "small"})
+    run = params.run("seal_layer2", 0)
+    trainer = Trainer(run, small_data(run), CPU)
+    assert {name.partition(".")[0] for name in trainer.split.early} == {"conv1", "bn1", "layer1"}
+    rules = trainer.begin_epoch(Clock(2, 0))
+    assert rules["early"].maximize
+    assert not rules["late"].maximize
+
+
+def test_another_resnet() -> None:
+    model = params_with(model=yaml.safe_load(examples("yaml")[1])["model"]).model
+    assert build(model, 10, stream(0, "a test"))(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+
+
+def test_another_backbone_in_ones_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    after: dict[str, Any] = {}
+    exec(examples("python")[0], after)
+    assert set(after["sides"].early) | set(after["sides"].late) == {
+        name for name, _ in after["model"].named_parameters()
+    }
+    assert "early parameters" in capsys.readouterr().out

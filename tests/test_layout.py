@@ -38,7 +38,10 @@ ARROWS = {
     "train": {"publish", "statistics", "trainer", "methods", "data", "checkpoint", "progress", "tracking", "device"},
     "curves": set(),
     "doctor": {"data", "view", "kernels"},
-    "cli": {"tracking", "aggregate", "doctor", "curves"},
+    "costs": {"data"},
+    "calibration": {"costs", "data", "device", "models", "trainer"},
+    "plan": {"calibration", "costs"},
+    "cli": {"tracking", "aggregate", "doctor", "curves", "plan", "calibration"},
     "__init__": {"optim", "split"},
 }
 EVAL_MAY = ALL | {"evaluations", "models", "checkpoint", "data", "device"}

@@ -9,12 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eval import figures
 from eval.document import Figure, Section, Table, write_document
 from eval.figures import label
 from eval.paper import paper_number
+from eval.report_choices import choices
 from eval.report_tables import (
     Record,
     best_and_last,
@@ -25,7 +24,7 @@ from eval.report_tables import (
     table_6,
     tables_4_and_5,
 )
-from seal.config import Params, load_params
+from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError, one_line_errors
 from seal.record import RESULTS, TIMINGS, read_json
 
@@ -40,7 +39,7 @@ LIBRARIES = ("torch", "torchvision", "faiss-gpu", "hessian-eigenthings", "mlflow
 
 def write_report(folder: Path, params: Params, record: Record, claims: dict[str, Any], timings: Path) -> Path:
     """Write the report of the runs that were found to `folder`. Gives the HTML file's path."""
-    arms = [arm for arm in record.arms if arm not in ABLATIONS or arm == "seal"]
+    arms = [arm for arm in record.arms if arm in (BASE_ARM, *params.main_arms)]
     seeds = sorted({run.seed for run in record.runs()})
     lead = [
         "A reproduction of “Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR "
@@ -62,7 +61,7 @@ def write_report(folder: Path, params: Params, record: Record, claims: dict[str,
         depth(record, arms),
         hessian(record, arms),
         curves(record, arms),
-        choices(params),
+        choices(record, params, ABLATIONS),
         provenance(record),
         compute(timings),
         Section("Versions", parts=[Table("Libraries", ["", "version"], [[name, version(name)] for name in LIBRARIES])]),
@@ -154,19 +153,6 @@ def curves(record: Record, arms: Sequence[str]) -> Section:
         svg = figures.training_curves(first, "val_accuracy", "validation accuracy")
         parts.append(Figure("validation", f"Validation accuracy of seed {seed}; {text}.", svg, "validation by epoch"))
     return Section("Training", parts=parts)
-
-
-def choices(params: Params) -> Section:
-    """Where the paper and its authors' code differ, and what this run took."""
-    paper = yaml.safe_load(Path("params/paper.yaml").read_text(encoding="utf-8"))
-    code = yaml.safe_load(Path("params/author_code.yaml").read_text(encoding="utf-8"))
-    ours = params.model_dump(mode="json")
-    rows = [
-        [f"{section}.{key}", str(paper[section][key]), str(value), str(ours[section][key])]
-        for section, values in code.items() for key, value in values.items()
-    ]  # fmt: skip
-    columns = ["parameter", "paper.yaml", "author_code.yaml", "this run"]
-    return Section("Open choices", parts=[Table("Where the paper's and the authors' choices differ", columns, rows)])
 
 
 def provenance(record: Record) -> Section:

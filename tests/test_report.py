@@ -1,11 +1,13 @@
 """The report of an invented record: what its tables say, and how a browser shows it."""
 
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from invented_records import invented_run, write_record
 from playwright.sync_api import sync_playwright
 from test_browser import CHROMIUM, FLAGS
@@ -13,7 +15,7 @@ from test_browser import CHROMIUM, FLAGS
 from eval.document import Section, Table, write_document
 from eval.report import main
 from eval.report_tables import Record, table_2
-from seal.record import write_json
+from seal.record import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
@@ -87,6 +89,28 @@ def test_swapped_records_swap_the_tables(project: Path) -> None:
     assert before[0] != before[1]
 
 
+def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(project: Path) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params["arms"]["seal_s3"] = {"method": "seal", "ascent_lr_scale": 0.3}
+    Path("params.yaml").write_text(yaml.safe_dump(params | {"sensitivity_arms": ["seal_s3"], "sensitivity_seeds": [0]}))
+    shutil.copytree("results/seal-0", "results/seal_s3-0")
+    path = Path("results/seal_s3-0/summary.json")
+    summary = read_json(path)
+    accuracy = summary["final"]["test_accuracy"]
+    summary["final"]["test_accuracy"] = accuracy - 0.05
+    write_json(path, summary)
+    main([])
+    text = Path("report/report.md").read_text(encoding="utf-8")
+    row = f"| seal_s3 | ascent_lr_scale = 0.3 | {100 * accuracy - 5:.2f} | -5.00 | 0 |"
+    assert row in text.splitlines()
+    (header,) = (line for line in text.splitlines() if line.startswith("| Generation |"))
+    assert "seal_s3" not in header
+
+    write_json(path, summary | {"diverged": {"generation": 2, "epoch": 0, "batch": 1}})
+    main([])
+    assert "| seal_s3 | ascent_lr_scale = 0.3 | –, 1 diverged | – | 0 |" in Path("report/report.md").read_text("utf-8")
+
+
 def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out(project: Path) -> None:
     params = (project / "params.yaml").read_text(encoding="utf-8").replace("seeds: [0]", "seeds: [0, 1]", 1)
     (project / "params.yaml").write_text(params)
@@ -100,7 +124,7 @@ def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out
 
 
 def test_without_any_record_it_says_what_to_do(project: Path) -> None:
-    with pytest.raises(SystemExit, match=r"no run of params\.yaml in nowhere; `make repro` trains them"):
+    with pytest.raises(SystemExit, match=r"nowhere: no run of the smoke tier's parameters; `make repro` trains them"):
         main(["--record", "nowhere"])
 
 

@@ -60,6 +60,15 @@ def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> No
 
 
 @app.command()
+def study(seed: Annotated[int | None, typer.Option(help="this seed alone")] = None) -> None:
+    """Train and evaluate all of params.yaml seed by seed, keep small files in expected/TIER, and judge the claims."""
+    from seal import study as studies
+
+    with one_line_errors():
+        studies.study(seed)
+
+
+@app.command()
 def sync() -> None:
     """Rebuild the MLflow view from the record: every run, and each arm over its seeds. What is there already stays."""
     with one_line_errors():

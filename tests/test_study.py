@@ -1,0 +1,54 @@
+"""`seal study` under a real DVC: what it keeps, what it skips, and what an edit makes it train again."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seal import study
+from seal.errors import UserError
+from seal.record import read_json, write_json
+from tests.test_dvc import packed as packed  # a fixture of the next one
+from tests.test_dvc import project as project
+from tests.test_dvc import run
+from tests.test_train_stage import write_params
+
+IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "aa"}}}
+
+
+def test_a_record_is_current_by_parameters_and_code_and_not_by_data(tmp_path: Path) -> None:
+    assert not study.is_current(tmp_path, IDENTITY), "nothing is kept"
+    write_json(tmp_path / study.STAGES, {"base@0": IDENTITY["base@0"] | {"data": {"data/packs/a": "bb"}}})
+    assert study.is_current(tmp_path, IDENTITY)
+    edited = {"base@0": IDENTITY["base@0"] | {"code": {"seal/train.py": "cc"}}}
+    assert not study.is_current(tmp_path, edited)
+    assert not study.is_current(tmp_path, IDENTITY | {"hessian@normal-0": IDENTITY["base@0"]})
+
+
+@pytest.mark.slow
+def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) -> None:
+    def studied() -> str:
+        return run(project, "seal.study_for_tests")
+
+    (project / "seal/study_for_tests.py").write_text("from seal.study import study\n\nstudy()\n")
+    short = {"epochs_per_generation": 4}
+    write_params(training=short, main_arms=["seal"])
+    assert "normal-0: kept" in studied()
+    kept = project / "expected/smoke/seal-0"
+    assert not list(kept.rglob("*.safetensors"))
+    assert set(read_json(kept / study.STAGES)) == {"train@seal-0"}
+    for name in (".dvc/cache", "results", "timings"):  # as on a fresh clone
+        shutil.rmtree(project / name)
+    output = studied()
+    assert "normal-0: skipped" in output and "seal-0: skipped" in output and "epoch" not in output
+
+    write_params(training=short | {"learning_rate": 0.02}, main_arms=["seal"])
+    output = studied()
+    assert "skipped" not in output and "seal-0: kept" in output
+
+
+def test_a_seed_that_is_not_in_the_parameters_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    with pytest.raises(UserError, match="found --seed 7, expected one of params.yaml's: 0"):
+        study.study(7)

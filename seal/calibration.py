@@ -1,9 +1,9 @@
-"""How fast this machine trains the active model: some steps on random images, kept until model or machine change."""
+"""How fast this machine, as busy as it is, trains the active model: some steps on random images, kept for an hour."""
 
 import hashlib
 import json
 import os
-import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ from seal.costs import Network, classes
 from seal.record import cpu_name, read_json, write_json
 
 SECONDS = 3.0  # of training steps
+FRESH = 3600.0  # s; after that other work on the machine may have come or gone
 BATCHES = 4  # in one of its passes; the first of each is not timed, as in a training's own rate
 
 
@@ -26,12 +27,12 @@ class Machine:
 
     images_per_second: float  # trained
     gflops: float  # of float32 matrix products
-    start_seconds: float  # of the processor, from a stage's command to its first line: Python and its imports
+    start_seconds: float  # from a stage's command to its first line: Python and its imports
     network: Network
 
 
 def calibrate(params: Params, scratch: Path | None = None) -> Machine:
-    """Measured, or as measured before for the same model, batch, images, processor and versions."""
+    """Measured, or as measured within the hour for the same model, batch, images, processor and versions."""
     path = (scratch or Path(os.environ.get("SEAL_SCRATCH", "scratch"))) / "calibration.json"
     dataset = params.datasets[params.source]
     training, runtime = params.training, params.runtime
@@ -44,19 +45,19 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     known = read_json(path) if path.exists() else {}
-    if key not in known:
-        known[key] = asdict(measure(params))
+    if key not in known or time.time() - known[key]["at"] > FRESH:
+        known[key] = asdict(measure(params)) | {"at": time.time()}
         write_json(path, known)
     found = known[key]
-    return Machine(**{name: value for name, value in found.items() if name != "network"} | {
+    return Machine(**{name: value for name, value in found.items() if name not in ("network", "at")} | {
         "network": Network(**found["network"])
     })  # fmt: skip
 
 
 def measure(params: Params) -> Machine:
-    began = _children_seconds()
+    began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "seal.train", "--help"], check=True, capture_output=True)
-    start = _children_seconds() - began
+    start = time.perf_counter() - began
     import torch
 
     from seal.clock import Clock
@@ -89,8 +90,7 @@ def measure(params: Params) -> Machine:
     while sum(times) < SECONDS:
         ended = 0.0
         trainer.train_epoch(Clock(1, 0), on_batch)
-    quick = sorted(times)[: max(1, len(times) // 4)]  # those that other work on the machine did not interrupt
-    rate = training.batch_size * len(quick) / sum(quick)
+    rate = training.batch_size / statistics.median(times)
     features: list[int] = []
     hooks = [
         trainer.model.get_submodule(name).register_forward_hook(lambda *call: features.append(call[2][0].numel()))
@@ -104,12 +104,6 @@ def measure(params: Params) -> Machine:
     return Machine(rate, _gflops(device), start, Network(parameters, sum(features)))
 
 
-def _children_seconds() -> float:
-    """Of the processor, in processes that have ended: the same whether other work is running or not."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _gflops(device: Any, side: int = 1024, rounds: int = 8) -> float:
     import torch
 
@@ -120,4 +114,4 @@ def _gflops(device: Any, side: int = 1024, rounds: int = 8) -> float:
         began = time.perf_counter()
         (a @ a)[0, 0].item()
         times.append(time.perf_counter() - began)
-    return 2 * side**3 / 1e9 / min(times)
+    return 2 * side**3 / 1e9 / statistics.median(times)

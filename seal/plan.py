@@ -154,11 +154,11 @@ def show(stages: Sequence[str], params: Params, machine: Machine, console: Conso
         table.add_row(line.name, str(line.count), duration(line.seconds), volume(line.bytes), line.basis)
     console.print(table)
     rate = f"{statistics.median(earlier.rates):,.0f} images/s in earlier runs" if earlier.rates else (
-        f"{machine.images_per_second:,.0f} images/s in a short calibration, with nothing else running"
+        f"{machine.images_per_second:,.0f} images/s in a short calibration"
     )  # fmt: skip
     words = [
         f"tier {params.tier}, one stage at a time. Training here: {rate}. "
-        "May be off by two times; other work here adds to it.",
+        "It may be off by two times, and more where other work on the machine comes or goes.",
         "What DVC's run cache still holds is restored in seconds instead. Where the file system cannot link, the cache "
         "takes as much disk again.",
     ]

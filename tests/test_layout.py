@@ -41,7 +41,8 @@ ARROWS = {
     "costs": {"data"},
     "calibration": {"costs", "data", "device", "models", "trainer"},
     "plan": {"calibration", "costs"},
-    "cli": {"tracking", "aggregate", "doctor", "curves", "plan", "calibration"},
+    "study": set(),
+    "cli": {"tracking", "aggregate", "doctor", "curves", "plan", "calibration", "study"},
     "__init__": {"optim", "split"},
 }
 EVAL_MAY = ALL | {"evaluations", "models", "checkpoint", "data", "device"}

@@ -40,6 +40,10 @@ def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> No
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
+    # Left to itself, ruamel.yaml writes null as nothing, and the copy of a tier would differ from it.
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     source = folder / f"{name}.yaml"
     if not source.exists():
         raise ConfigError(f"{source}: not found; run from the project's root")

@@ -81,6 +81,7 @@ def test_every_tier_is_valid_with_and_without_the_overlay(tmp_path: Path, tier: 
     params = load_params(target)
     assert params.tier == tier
     assert "# 4.1" in target.read_text(), "comments stay"
+    assert choices or target.read_text() == Path(f"params/{tier}.yaml").read_text(), "a tier alone is copied as it is"
     overlay = yaml.safe_load(Path("params/author_code.yaml").read_text()) if choices else {}
     for section, values in overlay.items():
         for key, value in values.items():

@@ -81,7 +81,9 @@ def test_learning_rate_zero_moves_the_buffer_and_no_parameter(backend: str, dtyp
     @FEW
     @given(triples(dtype), numbers())
     def holds(drawn: Any, n: Numbers) -> None:
-        p, g, _ = tensors(drawn, dtype)
+        p, g, m = tensors(drawn, dtype)
+        params, _ = step(backend, p, g, m, Numbers(0.0, n.momentum, n.weight_decay, n.maximize))
+        assert all(map(torch.equal, params, p)), "whatever the decay and a buffer that is there"
         params, buffers = step(backend, p, g, [None] * len(p), Numbers(0.0, 0.9, 0.0, n.maximize))
         assert all(map(torch.equal, params, p))
         assert all(map(torch.equal, buffers, [-x if n.maximize else x for x in g]))

@@ -68,8 +68,8 @@ def locked_identity(stages: Sequence[Any]) -> dict[str, Any]:
     return _plain(found)
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(value)))
 
 
 def is_current(folder: Path, identity: dict[str, Any]) -> bool:

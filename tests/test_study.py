@@ -40,15 +40,18 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) ->
     for name in (".dvc/cache", "results", "timings"):  # as on a fresh clone
         shutil.rmtree(project / name)
     output = studied()
-    assert "normal-0: skipped" in output and "seal-0: skipped" in output and "epoch" not in output
+    assert "normal-0: skipped" in output
+    assert "seal-0: skipped" in output
+    assert "epoch" not in output
 
     write_params(training=short | {"learning_rate": 0.02}, main_arms=["seal"])
     output = studied()
-    assert "skipped" not in output and "seal-0: kept" in output
+    assert "skipped" not in output
+    assert "seal-0: kept" in output
 
 
 def test_a_seed_that_is_not_in_the_parameters_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_params()
-    with pytest.raises(UserError, match="found --seed 7, expected one of params.yaml's: 0"):
+    with pytest.raises(UserError, match=r"found --seed 7, expected one of params\.yaml's: 0"):
         study.study(7)

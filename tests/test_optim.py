@@ -55,6 +55,31 @@ def test_ten_steps_agree_with_torchs_sgd(backend: str) -> None:
     assert optimizer.backend == backend
 
 
+@pytest.mark.skipif(INTERPRETED, reason="says nothing of Triton")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_reference_is_torchs_sgd_to_the_bit_over_phases_and_states(dtype: torch.dtype) -> None:
+    ours, theirs = parameters(dtype=dtype), parameters(dtype=dtype)
+    numbers = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+    optimizer = SignedSGD(sides(ours), backend="reference", **numbers)
+    sgd = torch.optim.SGD(sides(theirs), foreach=False, **numbers)
+    for step in range(60):
+        if step % 15 == 0:  # the edge of a phase
+            for group, other in zip(optimizer.param_groups, sgd.param_groups, strict=True):
+                for each in (group, other):
+                    each.update(maximize=not each["maximize"], lr=each["lr"] * 0.7)
+        if step in (20, 40):  # each goes on from the other's state
+            state, other_state = deepcopy(optimizer.state_dict()), deepcopy(sgd.state_dict())
+            optimizer.load_state_dict(other_state)
+            sgd.load_state_dict(state)
+        new_gradients(ours, step)
+        new_gradients(theirs, step)
+        optimizer.step()
+        sgd.step()
+        assert all(torch.equal(p, q) for p, q in zip(ours, theirs, strict=True)), f"step {step}"
+        for p, q in zip(ours, theirs, strict=True):
+            assert torch.equal(optimizer.state[p]["momentum_buffer"], sgd.state[q]["momentum_buffer"])
+
+
 @each_backend
 def test_either_sgd_goes_on_from_the_others_state(backend: str) -> None:
     optimizer, ours, sgd, theirs = both(backend)

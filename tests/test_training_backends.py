@@ -1,12 +1,16 @@
 """Training by a fused step and by the reference goes the same way, from the same state."""
 
 import shutil
+import statistics
+from pathlib import Path
 
 import pytest
 import torch
 
+from seal.checkpoint import State
 from seal.clock import Clock
 from seal.rng import stream
+from seal.train import train
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 
@@ -44,6 +48,27 @@ def test_fifty_steps_in_float64_agree(backend: str) -> None:
 def test_the_first_five_steps_in_float32_agree(backend: str) -> None:
     # A step rounds by 6u = 4e-7 of its terms' size; gradients spread that from step to step, here to 4e-6.
     assert max(distances(backend, torch.float32, 5)) <= 2e-5
+
+
+@pytest.mark.parametrize("backend", FUSED)
+def test_a_whole_run_ends_as_near_the_references_as_seeds_are_apart(backend: str, tmp_path: Path) -> None:
+    """Losses at the end of both generations, within three standard deviations of the reference's three seeds.
+
+    At the rates and batch size above: with two images over one position, a rounding decides where a run ends.
+    """
+
+    def losses(name: str, seed: int) -> tuple[float, float]:
+        run, state = small_run("seal", seed, learning_rate=0.01, ascent_lr_scale=0.01, batch_size=26), State()
+        trainer = Trainer(run, small_data(run), CPU, name)
+        train(trainer, state, tmp_path / f"{name}-{seed}", 1, lambda *_: None, lambda row: None)
+        assert trainer.optimizer.backend == name
+        return float(state.rows[-1]["train_loss"]), float(state.rows[-1]["val_loss"])
+
+    reference, fused = ([losses(name, seed) for seed in range(3)] for name in ("reference", backend))
+    for theirs, ours in zip(zip(*reference, strict=True), zip(*fused, strict=True), strict=True):
+        spread = statistics.stdev(theirs)
+        assert spread > 0
+        assert all(abs(a - b) <= 3 * spread for a, b in zip(ours, theirs, strict=True))
 
 
 def test_training_takes_the_fused_step_by_default() -> None:

@@ -268,7 +268,7 @@ def test_processes_that_open_a_new_database_at_once_all_find_it_whole(tmp_path: 
     command = [sys.executable, "-c", "from pathlib import Path; from seal.view import View; View(Path.cwd())"]
     environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[1])}
     openers = [
-        subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE) for _ in range(3)
+        subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE) for _ in range(2)
     ]
     for opener in openers:
         _, words = opener.communicate(timeout=120)

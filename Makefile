@@ -14,6 +14,8 @@ help:  ## List the targets
 
 repro: $(BIN)/.ready  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
 	$(BIN)/dvc repro
+	@$(BIN)/seal claims
+	@echo report: report/report.html
 
 test: $(BIN)/.ready  ## Run the tests
 	$(BIN)/python -m pytest

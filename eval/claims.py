@@ -1,6 +1,7 @@
 """A verdict for every claim of the paper, from the record alone: the stage `python -m eval.claims`.
 
 With --record it reads committed folders of the layout of results/, without weights, instead of results/ itself.
+Without --out it only shows them: the pipeline's claims/claims.json is the stage's alone.
 """
 
 import argparse
@@ -19,7 +20,6 @@ from seal.config import Params, load_params
 from seal.errors import UserError, one_line_errors
 from seal.record import RESULTS, append_timing, write_json
 
-CLAIMS_JSON = Path("claims/claims.json")
 TARGETED = ("transfer", "fewshot", "fewshot_affines")
 
 
@@ -40,7 +40,7 @@ def stages_by_arm(params: Params) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.claims")
     parser.add_argument("--record", type=Path, nargs="+", metavar="DIR", help="folders of runs, instead of results/")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the verdicts as JSON; without --record claims.json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdicts as JSON")
     parser.add_argument("--strict", action="store_true", help="fail where a claim is REFUTED")
     chosen = parser.parse_args(arguments)
     began = time.perf_counter()
@@ -55,14 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"{places}: found no run's summary.json; `make repro` trains them")
         claims = load_claims()
         found = evaluate_claims(record, claims)
-        out = chosen.out or (None if chosen.record else CLAIMS_JSON)  # which a look at other folders leaves as it is
-        if out:
-            write_json(out, as_json(record, claims, found, stages))
+        if chosen.out:
+            write_json(chosen.out, as_json(record, claims, found, stages))
         console = Console(highlight=False)
         print_table(found, console if console.is_terminal else Console(highlight=False, width=120))
         words = f"{len(found)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
-        print(f"{out}: {words}" if out else words)
-        if not chosen.record:
+        print(f"{chosen.out}: {words}" if chosen.out else words)
+        if chosen.out and not chosen.record:
             append_timing("claims", time.perf_counter() - began)
         refuted = [each.claim.id for each in found if each.verdict == Verdict.REFUTED]
         if chosen.strict and refuted:

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -24,16 +23,13 @@ from eval.report_tables import (
     table_6,
     tables_4_and_5,
 )
+from eval.report_verdicts import evidence, verdicts
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError, one_line_errors
 from seal.record import RESULTS, TIMINGS, read_json
 
 REPORT = Path("report")
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
-VERDICT_CLASSES = {
-    "SUPPORTED": "supported", "REFUTED": "refuted", "WEAK": "weak", "INCONCLUSIVE": "inconclusive",
-    "NOT-COMPARABLE": "none", "NOT-RUN": "none", "SKIPPED-DATA": "none",
-}  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "faiss-gpu", "hessian-eigenthings", "mlflow", "dvc", "numpy", "scikit-learn")
 
 
@@ -63,36 +59,11 @@ def write_report(folder: Path, params: Params, record: Record, claims: dict[str,
         curves(record, arms),
         choices(record, params, ABLATIONS),
         provenance(record),
+        evidence(claims),
         compute(timings),
         Section("Versions", parts=[Table("Libraries", ["", "version"], [[name, version(name)] for name in LIBRARIES])]),
     ]
     return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead, sections)
-
-
-def verdicts(claims: dict[str, Any], tier: str) -> Section:
-    """The verdict table; claims without evidence are named below it."""
-    rows = []
-    for claim in claims["claims"]:
-        measured = [each for each in claim["comparisons"] if "mean" in each]
-        if measured:
-            worst = min(measured, key=lambda each: each["mean"])
-            interval = worst["interval"] or worst["item_interval"]
-            span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
-            text = claim["says"] + (f" ({claim['contradiction']})" if claim["contradiction"] else "")
-            difference = f"{worst['mean']:+.2f}{span} {claim['unit']}"
-            rows.append([text, claim["place"], claim["verdict"], difference, str(len(worst["seeds"]))])
-    counts = Counter(claim["verdict"] for claim in claims["claims"])
-    note = (
-        "Differences are positive as claimed; of a chain or family the smallest is shown. With one seed the interval "
-        "is over test items and says only that these two checkpoints differ. By verdict: "
-        + ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()) + "."
-    )  # fmt: skip
-    columns = ["claim", "place", "verdict", "difference", "seeds"]
-    tested = Table("What the record says of each claim that it bears on", columns, rows, note, classes=VERDICT_CLASSES)
-    why = [[each["says"], each["place"], each["why"]] for each in claims["untestable"]]
-    untestable = Table("Claims that cannot be tested", ["claim", "place", "why"], why)
-    text = ["At this tier every verdict is NOT-COMPARABLE: it is too small."] if tier == "smoke" else []
-    return Section("Verdicts", text=text, parts=[tested, untestable])
 
 
 def in_distribution(record: Record, arms: Sequence[str]) -> Section:

@@ -125,15 +125,18 @@ def claims(
 @app.command()
 def report(
     record: Folders = None,
-    out: Annotated[Path, typer.Option(help="the folder to write")] = Path("report"),
+    out: Annotated[
+        Path | None, typer.Option(help="the folder to write; report/, or report-record/ of --record")
+    ] = None,
 ) -> None:
-    """Write the report, as one HTML file and as Markdown, with the verdicts of the same record beside it."""
+    """Write the report, as one HTML file and as Markdown; of other folders with their verdicts beside it."""
     from eval import claims as judging
     from eval import report as reporting
 
-    verdicts = str(out / "claims.json")
+    folder = out or Path("report-record" if record else "report")
+    verdicts = str(folder / "claims.json" if record else Path("claims/claims.json"))
     judging.main([*_chosen(record), "--out", verdicts])
-    reporting.main([*_chosen(record), "--claims", verdicts, "--out", str(out)])
+    reporting.main([*_chosen(record), "--claims", verdicts, "--out", str(folder)])
 
 
 @app.command()

@@ -15,6 +15,7 @@ from test_browser import CHROMIUM, FLAGS
 from eval.document import Section, Table, write_document
 from eval.report import main
 from eval.report_tables import Record, table_2
+from eval.report_verdicts import shortened
 from seal.record import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -49,12 +50,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         evaluation(folder, "prediction_depth", last, depth)
         hessian = {"max_eigenvalue": 100.0 + place, "negative_fraction": 0.01 * place, "batches": 2}
         evaluation(folder, "hessian", last, {"lanczos": hessian})
+    files = {
+        f"{arm}-{seed}/summary.json": {"stage": f"train@{arm}-{seed}", "sha256": str(seed) * 64}
+        for arm in ("llf", "seal")
+        for seed in (0, 1)
+    }
     comparison = {"mean": 1.25, "interval": None, "item_interval": [-1.0, 3.5], "seeds": [0]}
     claim = {"says": "SEAL is above LLF.", "place": "Table 2", "verdict": "NOT-COMPARABLE", "unit": "points"}
-    claim |= {"contradiction": None, "comparisons": [comparison, comparison | {"mean": 2.0}]}
+    claim |= {"id": "seal_over_llf", "group": "seal_over_llf", "contradiction": None, "files": list(files)}
+    claim |= {"comparisons": [comparison, comparison | {"mean": 2.0}]}
     absent = claim | {"says": "Dogs.", "verdict": "SKIPPED-DATA", "comparisons": [{"verdict": "SKIPPED-DATA"}]}
+    absent |= {"id": "dogs.5", "group": "dogs", "contradiction": "The paper has it lower.", "files": []}
     untestable = [{"says": "It is flatter.", "place": "section 5", "why": "no measure"}]
-    write_json(tmp_path / "claims/claims.json", {"claims": [claim, absent], "untestable": untestable})
+    document = {"claims": [claim, absent], "untestable": untestable, "files": files}
+    write_json(tmp_path / "claims/claims.json", document)
     return tmp_path
 
 
@@ -63,6 +72,9 @@ def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project:
     text = (project / "report/report.md").read_text(encoding="utf-8")
     assert "| SEAL is above LLF. | Table 2 | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 |" in text
     assert "By verdict: NOT-COMPARABLE 1, SKIPPED-DATA 1." in text
+    assert "| Dogs. | Table 2 | The paper has it lower. |" in text, "though nothing was measured"
+    assert "| seal_over_llf | NOT-COMPARABLE | train@{llf,seal}-{0,1} |" in text
+    assert f"| llf-1/summary.json | train@llf-1 | {'1' * 16} |" in text
     assert "| SEAL | highest test accuracy | 80.00 |" in text
     assert "| LLF | rate by validation | 60.00 |" in text
     assert "| 1-shot | Linear | SEAL | 60.00 ± 1.00 |" in text
@@ -75,6 +87,11 @@ def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project:
         assert caption in unescape(page), "both have the same tables"
     assert len(page) < 5e6
     assert not re.search(r"(src|href)=\"https?:", page), "nothing is fetched"
+
+
+def test_stages_are_named_in_braces_without_one_too_many() -> None:
+    stages = ["base@1", "train@llf-0", "train@seal-1", "base@0", "train@seal-0", "transfer@llf-0-digits"]
+    assert shortened(stages) == "base@{0,1} train@llf-0 train@seal-{0,1} transfer@llf-0-digits"
 
 
 def test_swapped_records_swap_the_tables(project: Path) -> None:
@@ -158,7 +175,7 @@ def test_a_browser_shows_it_without_errors_or_requests(project: Path, width: int
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert len(sizes) == 4
     assert all(natural > 0 and 300 < shown <= width and height > 100 for natural, shown, height in sizes)
-    assert rows[2:6] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert rows[3:7] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
     assert overflow <= 0, "wide tables scroll by themselves"
 
 

@@ -1,0 +1,95 @@
+"""The report's verdicts: each claim's, what the paper's own numbers say against its text, and the evidence by hash."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from eval.document import Section, Table
+
+VERDICT_CLASSES = {
+    "SUPPORTED": "supported", "REFUTED": "refuted", "WEAK": "weak", "INCONCLUSIVE": "inconclusive",
+    "NOT-COMPARABLE": "none", "NOT-RUN": "none", "SKIPPED-DATA": "none",
+}  # fmt: skip
+STAGE = re.compile(r"(?P<kind>\w+)@((?P<arm>\w+)-)?(?P<seed>\d+)(-(?P<target>\w+))?")
+SHOWN = 16  # hexadecimal digits of a hash
+
+
+def verdicts(claims: Mapping[str, Any], tier: str) -> Section:
+    """The verdict table, by verdict counted; then the paper against itself, and what cannot be tested."""
+    rows = []
+    for claim in claims["claims"]:
+        measured = [each for each in claim["comparisons"] if "mean" in each]
+        if measured:
+            worst = min(measured, key=lambda each: each["mean"])
+            interval = worst["interval"] or worst["item_interval"]
+            span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+            difference = f"{worst['mean']:+.2f}{span} {claim['unit']}"
+            rows.append([claim["says"], claim["place"], claim["verdict"], difference, str(len(worst["seeds"]))])
+    counts = Counter(claim["verdict"] for claim in claims["claims"])
+    note = (
+        "Differences are positive as claimed; of a chain or family the smallest is shown. With one seed the interval "
+        "is over test items and says only that these two checkpoints differ. By verdict: "
+        + ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()) + "."
+    )  # fmt: skip
+    columns = ["claim", "place", "verdict", "difference", "seeds"]
+    tested = Table("What the record says of each claim that it bears on", columns, rows, note, classes=VERDICT_CLASSES)
+    why = [[each["says"], each["place"], each["why"]] for each in claims["untestable"]]
+    untestable = Table("Claims that cannot be tested", ["claim", "place", "why"], why)
+    text = ["At this tier every verdict is NOT-COMPARABLE: it is too small."] if tier == "smoke" else []
+    return Section("Verdicts", text=text, parts=[tested, contradictions(claims["claims"]), untestable])
+
+
+def contradictions(claims: Sequence[Mapping[str, Any]]) -> Table:
+    """The claims that the paper's own numbers speak against, cells of one claim together."""
+    against = [claim for claim in claims if claim["contradiction"]]
+    rows = []
+    for (group, words), found in groupby(against, key=lambda claim: (claim["group"], claim["contradiction"])):
+        members = list(found)
+        cells = ", ".join(" ".join(each["id"].split(".")[1:]) for each in members)
+        says = members[0]["says"] if len(members) == 1 else f"{group}, {len(members)} times: {cells}"
+        rows.append([says, members[0]["place"], words])
+    return Table("Where the paper's own numbers speak against its text", ["claim", "place", "its numbers"], rows)
+
+
+def evidence(claims: Mapping[str, Any]) -> Section:
+    """The stages and hashes that each verdict rests on, and every file with its own."""
+    files = claims["files"]
+    rests = [
+        [each["id"], each["verdict"], shortened(files[name]["stage"] for name in each["files"]), _digest(each, files)]
+        for each in claims["claims"] if each["files"]
+    ]  # fmt: skip
+    note = "A verdict's hash is over the names and hashes of its files. claims.json has all of them in full."
+    columns = ["claim", "verdict", "stages", "sha256"]
+    by_claim = Table("What each verdict rests on", columns, rests, note, classes=VERDICT_CLASSES)
+    rows = [[name, file["stage"], file["sha256"][:SHOWN]] for name, file in files.items()]
+    return Section("Evidence", parts=[by_claim, Table("Files", ["file", "stage", "sha256"], rows)])
+
+
+def _digest(claim: Mapping[str, Any], files: Mapping[str, Any]) -> str:
+    lines = "".join(f"{name}:{files[name]['sha256']}\n" for name in sorted(claim["files"]))
+    return hashlib.sha256(lines.encode()).hexdigest()[:SHOWN]
+
+
+def shortened(stages: Iterable[str]) -> str:
+    """Stages in a shell's braces: train@llf-0, train@llf-1, train@seal-0, train@seal-1 as train@{llf,seal}-{0,1}."""
+    seeds: dict[tuple[str, str, str], set[int]] = {}
+    for stage in stages:
+        match = STAGE.fullmatch(stage)
+        if match is None:
+            raise ValueError(f"{stage}: not a stage of a run")
+        seeds.setdefault((match["kind"], match["target"] or "", match["arm"] or ""), set()).add(int(match["seed"]))
+    alike: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
+    for (kind, target, arm), numbers in sorted(seeds.items()):
+        alike.setdefault((kind, target, tuple(sorted(numbers))), []).append(arm)
+    return " ".join(
+        f"{kind}@" + "-".join(part for part in (_braces(arms), _braces(numbers), target) if part)
+        for (kind, target, numbers), arms in alike.items()
+    )
+
+
+def _braces(values: Sequence[object]) -> str:
+    text = ",".join(map(str, values))
+    return f"{{{text}}}" if len(values) > 1 else text

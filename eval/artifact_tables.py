@@ -106,8 +106,7 @@ def tolerances_table(claims: Claims) -> str:
 def conditions_table(claims: Claims) -> str:
     lines = ["| | what has to hold in a claim's own runs |", "|---|---|"]
     for name, condition in claims.conditions.items():
-        says = condition.says.format(threshold=f"{condition.threshold:g}", loss=f"{condition.loss or 0:g}")
-        lines.append(f"| {name} | {says} |")
+        lines.append(f"| {name} | {condition.words()} |")
     return "\n".join(lines)
 
 

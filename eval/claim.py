@@ -35,6 +35,10 @@ class Condition(Strict):
     threshold: float
     loss: float | None = None
 
+    def words(self) -> str:
+        """`says` with its numbers."""
+        return self.says.format(threshold=f"{self.threshold:g}", loss=f"{self.loss or 0:g}")
+
 
 class Where(Strict):
     """The cells that a claim is about, as a product; `all` is what the record has."""

@@ -57,8 +57,7 @@ def as_json(record: Record, claims: Claims, found: Sequence[ClaimVerdict], stage
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
-    says = condition.says.format(threshold=f"{condition.threshold:g}", loss=f"{condition.loss or 0:g}")
-    return condition.model_dump(exclude_none=True) | {"says": says}
+    return condition.model_dump(exclude_none=True) | {"says": condition.words()}
 
 
 def _claim(claims: Claims, found: ClaimVerdict) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from seal.record import RESULTS
 from seal.tracking import SyncOutcome
-from seal.view import DIGEST, FILES, Record, View, final_values, read_record, run_key
+from seal.view import DIGEST, Record, View, final_values, is_recorded, read_record, run_key
 
 CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
 
@@ -37,7 +37,7 @@ def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[S
     """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
     arms: dict[str, list[Record]] = {}
     for name in run_names:
-        if all((results / name / file).is_file() for file in FILES):
+        if is_recorded(results / name):
             arms.setdefault(name.rpartition("-")[0], []).append(read_record(results / name))
     if not arms:
         return []

@@ -24,7 +24,19 @@ import yaml
 from seal.config import Run
 from seal.errors import UserError
 from seal.record import Row, read_history
-from seal.view import DIGEST, FILES, QUIET, REMEDY, Facts, Record, View, address, artifacts, read_record, run_key
+from seal.view import (
+    DIGEST,
+    QUIET,
+    REMEDY,
+    Facts,
+    Record,
+    View,
+    address,
+    artifacts,
+    is_recorded,
+    read_record,
+    run_key,
+)
 
 Message = dict[str, Any]
 
@@ -138,7 +150,7 @@ def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOut
 
     Raises UserError where the database cannot be used or a record cannot be read.
     """
-    recorded = [name for name in run_names if all((results / name / file).is_file() for file in FILES)]
+    recorded = [name for name in run_names if is_recorded(results / name)]
     if not recorded:
         return [SyncOutcome(name, "not recorded") for name in run_names]
     view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))

@@ -62,6 +62,10 @@ class Record:
     digest: str
 
 
+def is_recorded(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
+
+
 def read_record(folder: Path) -> Record:
     written = sorted((folder / "eval").glob("*/gen-*.json"))
     evaluations = {f"{path.parent.name}-{path.stem}": read_json(path)["values"] for path in written}

@@ -52,7 +52,7 @@ def write_report(folder: Path, params: Params, record: Record, claims: dict[str,
         ),
     ]
     sections = [
-        verdicts(claims, params.tier),
+        verdicts(claims),
         in_distribution(record, arms),
         transfer(record, arms),
         depth(record, arms),

@@ -27,6 +27,7 @@ from eval.report_verdicts import evidence, verdicts
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError, one_line_errors
 from seal.record import RESULTS, TIMINGS, read_json
+from seal.sections import Generations, Model, Training
 
 REPORT = Path("report")
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
@@ -51,7 +52,7 @@ def write_report(folder: Path, params: Params, record: Record, claims: dict[str,
         ),
     ]
     sections = [
-        verdicts(claims, params.tier),
+        verdicts(claims),
         in_distribution(record, arms),
         transfer(record, arms),
         depth(record, arms),
@@ -156,12 +157,20 @@ def compute(timings: Path) -> Section:
                    text=[] if rows else ["Not recorded."])  # fmt: skip
 
 
-def parameters_of(folders: Sequence[Path]) -> Params:
-    """The active parameters; for a record of another tier that tier's own."""
+def parameters_of(folders: Sequence[Path]) -> tuple[Params, list[str]]:
+    """The parameters of the tier of the runs in these folders, with the values that the runs were made by; and every
+    run's name, in the order of the tables. Raises ConfigError for an arm that the tier does not know."""
     params = load_params()
-    summaries = (path for folder in folders for path in sorted(folder.glob("*/summary.json")))
-    tier = next((read_json(path)["tier"] for path in summaries), params.tier)
-    return params if tier == params.tier else load_params(f"params/{tier}.yaml")
+    summaries = [read_json(path) for folder in folders for path in sorted(folder.glob("*/summary.json"))]
+    if summaries and summaries[0]["tier"] != params.tier:
+        params = load_params(f"params/{summaries[0]['tier']}.yaml")
+    made = next((each for each in summaries if each["arm"] == each["method"]), None)
+    if made:  # an arm that changes nothing of its method
+        sections = (("model", Model), ("training", Training), ("generations", Generations))
+        params = params.model_copy(update={name: kind.model_validate(made[name]) for name, kind in sections})
+    runs = {each["run"]: params.find_run(each["run"]) for each in summaries}
+    arms = [BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms, *params.arms]
+    return params, sorted(runs, key=lambda name: (arms.index(runs[name].arm), runs[name].seed))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -172,8 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     with one_line_errors():
         folders = chosen.record or [RESULTS]
-        params = parameters_of(folders) if chosen.record else load_params()
-        record = Record.of(folders, params.run_names())
+        if chosen.record:
+            params, names = parameters_of(folders)
+        else:
+            params = load_params()
+            names = params.run_names()
+        record = Record.of(folders, names)
         if not record.arms:
             places = ", ".join(map(str, folders))
             raise UserError(f"{places}: no run of the {params.tier} tier's parameters; `make repro` trains them")

@@ -17,8 +17,8 @@ STAGE = re.compile(r"(?P<kind>\w+)@((?P<arm>\w+)-)?(?P<seed>\d+)(-(?P<target>\w+
 SHOWN = 16  # hexadecimal digits of a hash
 
 
-def verdicts(claims: Mapping[str, Any], tier: str) -> Section:
-    """The verdict table, by verdict counted; then the paper against itself, and what cannot be tested."""
+def verdicts(claims: Mapping[str, Any]) -> Section:
+    """Each claim's verdict and its conditions; the paper against itself; what cannot be tested."""
     rows = []
     for claim in claims["claims"]:
         measured = [each for each in claim["comparisons"] if "mean" in each]
@@ -27,19 +27,22 @@ def verdicts(claims: Mapping[str, Any], tier: str) -> Section:
             interval = worst["interval"] or worst["item_interval"]
             span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
             difference = f"{worst['mean']:+.2f}{span} {claim['unit']}"
-            rows.append([claim["says"], claim["place"], claim["verdict"], difference, str(len(worst["seeds"]))])
+            rows.append([claim["says"], claim["verdict"], difference, str(len(worst["seeds"])), claim["place"]])
     counts = Counter(claim["verdict"] for claim in claims["claims"])
     note = (
         "Differences are positive as claimed; of a chain or family the smallest is shown. With one seed the interval "
         "is over test items and says only that these two checkpoints differ. By verdict: "
         + ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()) + "."
     )  # fmt: skip
-    columns = ["claim", "place", "verdict", "difference", "seeds"]
+    columns = ["claim", "verdict", "difference", "seeds", "place"]  # a telephone shows the first two
     tested = Table("What the record says of each claim that it bears on", columns, rows, note, classes=VERDICT_CLASSES)
+    conditions = [[name, each["says"]] for name, each in claims["conditions"].items()]
+    regime = Table("Conditions, without which a claim is not comparable", ["", "what has to hold"], conditions)
     why = [[each["says"], each["place"], each["why"]] for each in claims["untestable"]]
     untestable = Table("Claims that cannot be tested", ["claim", "place", "why"], why)
-    text = ["At this tier every verdict is NOT-COMPARABLE: it is too small."] if tier == "smoke" else []
-    return Section("Verdicts", text=text, parts=[tested, contradictions(claims["claims"]), untestable])
+    failed = Counter(claim["reason"] for claim in claims["claims"] if claim["verdict"] == "NOT-COMPARABLE")
+    text = [f"{count} verdicts are NOT-COMPARABLE: {reason}." for reason, count in failed.most_common()]
+    return Section("Verdicts", text=text, parts=[tested, regime, contradictions(claims["claims"]), untestable])
 
 
 def contradictions(claims: Sequence[Mapping[str, Any]]) -> Table:

@@ -20,6 +20,7 @@ import pytest
 from invented_records import invented_run, write_record
 from playwright.sync_api import Page, expect, sync_playwright
 
+from seal.aggregate import sync_aggregates
 from seal.record import RESULTS, TIMINGS
 from seal.tracking import sync
 
@@ -88,7 +89,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         runs = [invented_run(arm) for arm in ("normal", "normal_long", "llf", "seal")]
         for run in runs:
             write_record(RESULTS, run)
-        sync([run.name for run in runs], RESULTS, TIMINGS)
+        Path("report/figures").mkdir(parents=True)
+        Path("report/figures/figure-2.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        names = [run.name for run in runs]
+        sync(names, RESULTS, TIMINGS)
+        sync_aggregates(names)
     return folder
 
 
@@ -103,8 +108,11 @@ def test_a_browser_finds_the_runs_by_name_and_compares_two(project: Path, tmp_pa
         )
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.goto(table)
-        for place, name in enumerate(["seal-0", "llf-0", "normal_long-0", "normal-0"]):  # by test accuracy
-            expect(page.locator(f'[row-index="{place}"] {RUN_LINK}')).to_have_text(name, timeout=60_000)
+        for place, arm in enumerate(["seal", "llf", "normal_long", "normal"]):  # by test accuracy
+            for row in (2 * place, 2 * place + 1):  # the run, and the arm over its only seed
+                name = page.locator(f'[row-index="{row}"] {RUN_LINK}')
+                expect(name).to_have_text(re.compile(rf"^{arm}(-0)?$"), timeout=60_000)
+        over_seeds = page.locator(RUN_LINK).filter(has_text=re.compile("^seal$")).get_attribute("href")
         for column in ("final/test_accuracy", "arm", "seed"):
             expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
         ids = [page.get_by_role("link", name=name, exact=True).get_attribute("href") for name in ("seal-0", "llf-0")]
@@ -112,6 +120,9 @@ def test_a_browser_finds_the_runs_by_name_and_compares_two(project: Path, tmp_pa
         expect(page.get_by_role("heading", name="Comparing 2 Runs")).to_be_visible(timeout=60_000)
         for words in ("seal-0", "llf-0", "final/test_accuracy", "training.learning_rate"):
             expect(page.get_by_text(words, exact=True).first).to_be_attached()
+        page.goto(f"{table.partition('#')[0]}#{str(over_seeds).rpartition('#')[2]}/artifacts")
+        page.get_by_text("report", exact=True).click(timeout=60_000)
+        expect(page.get_by_text("figures", exact=True)).to_be_visible()
     assert [error for error in errors if not KNOWN_ERRORS.search(error)] == []
     assert {host for host in hosts if host} == {"127.0.0.1"}
 

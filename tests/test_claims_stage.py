@@ -105,11 +105,18 @@ def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) ->
     shutil.move(project / "results", project / "expected")
     Path("params").symlink_to(ROOT / "params")
     shutil.copyfile("params/smoke.yaml", "params.yaml")
+    for path in Path("expected").glob("*/summary.json"):  # made before the tier's parameters changed
+        summary = json.loads(path.read_text())
+        summary["training"]["learning_rate"] = 0.0625
+        path.write_text(json.dumps(summary))
     shown = CliRunner().invoke(app, ["claims", "--record", "expected"])
     assert (shown.exit_code, "seal_over_llf" in shown.output) == (0, True), shown.output
     shown = CliRunner().invoke(app, ["report", "--record", "expected", "--out", "shown"])
     assert (shown.exit_code, "report: shown/report.html" in shown.output) == (0, True), shown.output
-    assert "tier mini" in Path("shown/report.md").read_text(encoding="utf-8")
+    text = Path("shown/report.md").read_text(encoding="utf-8")
+    assert "tier mini" in text
+    assert ", seeds 0, 1, 2." in text, "every run that is there"
+    assert "| training.learning_rate | 0.01 | 0.1 | 0.0625 |" in text, "as the runs were made, not as a file says"
     found = {each["id"]: each["verdict"] for each in json.loads(Path("shown/claims.json").read_text())["claims"]}
     assert found["seal_over_llf"] == "SUPPORTED"
 

@@ -57,12 +57,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     comparison = {"mean": 1.25, "interval": None, "item_interval": [-1.0, 3.5], "seeds": [0]}
     claim = {"says": "SEAL is above LLF.", "place": "Table 2", "verdict": "NOT-COMPARABLE", "unit": "points"}
+    claim |= {"reason": "R2: seal-0 stays above chance"}
     claim |= {"id": "seal_over_llf", "group": "seal_over_llf", "contradiction": None, "files": list(files)}
     claim |= {"comparisons": [comparison, comparison | {"mean": 2.0}]}
     absent = claim | {"says": "Dogs.", "verdict": "SKIPPED-DATA", "comparisons": [{"verdict": "SKIPPED-DATA"}]}
     absent |= {"id": "dogs.5", "group": "dogs", "contradiction": "The paper has it lower.", "files": []}
     untestable = [{"says": "It is flatter.", "place": "section 5", "why": "no measure"}]
     document = {"claims": [claim, absent], "untestable": untestable, "files": files}
+    document["conditions"] = {"R2": {"says": "The ascent ends at chance."}}
     write_json(tmp_path / "claims/claims.json", document)
     return tmp_path
 
@@ -70,7 +72,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project: Path) -> None:
     main([])
     text = (project / "report/report.md").read_text(encoding="utf-8")
-    assert "| SEAL is above LLF. | Table 2 | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 |" in text
+    assert "| SEAL is above LLF. | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 | Table 2 |" in text
+    assert "\n1 verdicts are NOT-COMPARABLE: R2: seal-0 stays above chance.\n" in text
+    assert "| R2 | The ascent ends at chance. |" in text
     assert "By verdict: NOT-COMPARABLE 1, SKIPPED-DATA 1." in text
     assert "| Dogs. | Table 2 | The paper has it lower. |" in text, "though nothing was measured"
     assert "| seal_over_llf | NOT-COMPARABLE | train@{llf,seal}-{0,1} |" in text
@@ -169,13 +173,16 @@ def test_a_browser_shows_it_without_errors_or_requests(project: Path, width: int
         page.goto((project / "report/report.html").as_uri())
         sizes = page.eval_on_selector_all("img", "all => all.map(i => [i.naturalWidth, i.clientWidth, i.clientHeight])")
         rows = page.eval_on_selector_all("table", "all => all.map(t => t.tBodies[0].rows.length)")
+        badge = page.locator("td .verdict").first.bounding_box()
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         browser.close()
     assert not messages
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert len(sizes) == 4
     assert all(natural > 0 and 300 < shown <= width and height > 100 for natural, shown, height in sizes)
-    assert rows[3:7] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert rows[4:8] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert badge is not None
+    assert badge["x"] + badge["width"] <= width, "a verdict is seen without scrolling"
     assert overflow <= 0, "wide tables scroll by themselves"
 
 

@@ -24,6 +24,7 @@ def command(project: Path, *arguments: str) -> subprocess.Popen[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {
         "PATH": path,
+        "SHELL": "/bin/sh",  # of DVC's stages: Debian's dash does not replace itself by its last command, bash does
         "OMP_NUM_THREADS": "1",
         "DVC_NO_ANALYTICS": "1",
         "PYTHONPATH": str(project),

@@ -8,9 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from eval import figures
+from eval import captions, figures
 from eval.document import Figure, Section, Table, write_document
-from eval.figures import label
 from eval.paper import paper_number
 from eval.report_choices import choices
 from eval.report_tables import (
@@ -91,18 +90,17 @@ def depth(record: Record, arms: Sequence[str]) -> Section:
         return Section("Prediction depth", text=["Not run."])
     last = {arm: generations[max(generations)] for arm, generations in by_generation.items()}
     order = sorted({generation for generations in by_generation.values() for generation in generations})
-    leader = max(last, key=lambda arm: sum(seed[1] for seed in last[arm]) / len(last[arm]))
-    second = sum(seed[1] for seed in last[leader]) / len(last[leader])
     parts: list[Table | Figure] = [
         Figure(
             "figure-2",
             "Figure 2: accuracy of five nearest training images' vote on the test images, by each block's output, at "
-            f"the end of training. At {blocks[1]} {label(leader)} is highest, {100 * second:.1f}%.",
+            f"the end of training.{captions.probe_accuracy(blocks, last)}",
             figures.probe_accuracy(blocks, last), "kNN probe accuracy by block, a line for each arm",
         )
     ]  # fmt: skip
     if len(order) > 1:
-        caption = "Figure 3: the same by generation; later generations are darker."
+        seen = captions.probe_accuracy_by_generation(blocks, by_generation)
+        caption = f"Figure 3: the same by generation; later generations are darker.{seen}"
         svg = figures.probe_accuracy_by_generation(blocks, by_generation, order)
         parts.append(Figure("figure-3", caption, svg, "kNN probe accuracy by block and generation, a panel an arm"))
     return Section("Prediction depth", parts=[*parts, depth_table(record, arms)])
@@ -114,16 +112,18 @@ def hessian(record: Record, arms: Sequence[str]) -> Section:
 
 
 def curves(record: Record, arms: Sequence[str]) -> Section:
-    first = {arm: record.arms[arm][0].history for arm in arms}
+    histories = {arm: [run.history for run in record.arms[arm]] for arm in arms}
+    first = {arm: seeds[0] for arm, seeds in histories.items()}
     seed = next(iter(record.runs())).seed
     text = "ascent phases shaded, a line where a generation begins"
     parts = [
-        Figure("training", f"Training accuracy, running, of seed {seed}; {text}.",
+        Figure("training", f"Training accuracy, running, of seed {seed}; {text}.{captions.training(histories)}",
                figures.training_curves(first, "train_accuracy", "training accuracy"), "training accuracy by epoch")
     ]  # fmt: skip
     if any(row["val_accuracy"] is not None for rows in first.values() for row in rows):
         svg = figures.training_curves(first, "val_accuracy", "validation accuracy")
-        parts.append(Figure("validation", f"Validation accuracy of seed {seed}; {text}.", svg, "validation by epoch"))
+        caption = f"Validation accuracy of seed {seed}; {text}.{captions.validation(histories)}"
+        parts.append(Figure("validation", caption, svg, "validation by epoch"))
     return Section("Training", parts=parts)
 
 

@@ -85,7 +85,7 @@ def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project:
     assert "| 5-shot | Linear | SEAL | SKIPPED-DATA |" in text
     assert "| SEAL | lanczos | 103.00 (847.89) | 3.00 (0.00) | 2 |" in text
     assert "| SEAL | 2 | 6.00 | 35.00 | 65.00 |" in text
-    assert "highest, 35.0%" in text, "the caption says who leads at the second block"
+    assert "35.0% (SEAL); at" in text, "the caption says who is highest at the second block"
     page = (project / "report/report.html").read_text(encoding="utf-8")
     for caption in re.findall(r"\*\*(.+)\*\*", text):
         assert caption in unescape(page), "both have the same tables"

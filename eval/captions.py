@@ -1,0 +1,84 @@
+"""What is seen in the report's figures, said in numbers under each; made from the record, so it never goes stale."""
+
+from collections.abc import Mapping, Sequence
+
+from eval.figures import Curve, label
+from seal.record import Row
+
+
+def spread(fractions: Sequence[float], unit: str = "%", sign: str = "") -> str:
+    """Their mean in percent or points, and the lowest and highest seed where there are several."""
+    values = [100 * each for each in fractions]
+    mean = f"{sum(values) / len(values):{sign}.1f}{unit}"
+    return f"{mean} [{min(values):{sign}.1f}, {max(values):{sign}.1f}]" if len(values) > 1 else mean
+
+
+def brackets(arms: Mapping[str, Sequence[object]]) -> str:
+    """What the brackets of `spread` hold; arm -> its seeds."""
+    seeds = max(map(len, arms.values()))
+    return f" Brackets: lowest and highest of {seeds} seeds." if seeds > 1 else " One seed."
+
+
+def extremes(values: Mapping[str, Sequence[float]]) -> str:
+    """The lowest and the highest arm; arm -> a fraction a seed."""
+    order = sorted(values, key=lambda arm: sum(values[arm]) / len(values[arm]))
+    low, high = (f"{spread(values[arm])} ({label(arm)})" for arm in (order[0], order[-1]))
+    return low if len(order) == 1 else f"{low} to {high}"
+
+
+def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]]) -> str:
+    """Under Figure 2: the lowest and the highest arm at the second and at the last block, and where each arm leads."""
+    by_block = [{arm: [seed[place] for seed in seeds] for arm, seeds in curves.items()} for place in range(len(blocks))]
+    said = [f"at {blocks[place]} from {extremes(by_block[place])}" for place in _places(blocks)]
+    leaders = [max(arms, key=lambda arm: sum(arms[arm]) / len(arms[arm])) for arms in by_block]
+    led = ", ".join(f"{label(arm)} at {leaders.count(arm)}" for arm in curves if arm in leaders)
+    return f" Accuracy runs {'; '.join(said)}. Of {len(blocks)} blocks, highest are {led}.{brackets(curves)}"
+
+
+def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Mapping[int, Sequence[Curve]]]) -> str:
+    """Under Figure 3: each arm's change from its first to its last generation at the second and at the last block."""
+    said, lasts = [], {}
+    for arm, generations in curves.items():
+        first, last = (generations[choose(generations)] for choose in (min, max))
+        if first is not last and len(first) == len(last):
+            lasts[arm] = last
+            change = [spread(_less(last, first, place), "", "+") for place in _places(blocks)]
+            said.append(f"{label(arm)} {' and '.join(change)}")
+    if not said:
+        return ""
+    where = " and ".join(blocks[place] for place in _places(blocks))
+    return f" Change from the first to the last, in points, at {where}: {'; '.join(said)}.{brackets(lasts)}"
+
+
+def training(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
+    """Under the training curves: where the ascents and the training end; arm -> a history a seed."""
+    ascents = {
+        arm: [max(row["train_accuracy"] for row in rows if _ascent_ends(rows, row)) for rows in seeds]
+        for arm, seeds in histories.items()
+        if any(row["phase"] == "ascent" for row in seeds[0])
+    }
+    ends = {arm: [rows[-1]["train_accuracy"] for rows in seeds] for arm, seeds in histories.items()}
+    least = f" No ascent ends above: {', '.join(f'{spread(ascents[arm])} ({label(arm)})' for arm in ascents)}."
+    return f"{least if ascents else ''} Training ends at {extremes(ends)}.{brackets(histories)}"
+
+
+def validation(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
+    """Under the validation curves: accuracy when training ends."""
+    ends = {arm: [rows[-1]["val_accuracy"] for rows in seeds] for arm, seeds in histories.items()}
+    order = sorted(ends, key=lambda arm: -sum(ends[arm]) / len(ends[arm]))
+    said = ", ".join(f"{label(arm)} {spread(ends[arm])}" for arm in order)
+    return f" At its end, from the highest: {said}.{brackets(histories)}"
+
+
+def _places(blocks: Sequence[str]) -> list[int]:
+    """The second block, of which the paper's text speaks, and the last."""
+    return list(dict.fromkeys((min(1, len(blocks) - 1), len(blocks) - 1)))
+
+
+def _less(last: Sequence[Curve], first: Sequence[Curve], place: int) -> list[float]:
+    return [after[place] - before[place] for before, after in zip(first, last, strict=True)]
+
+
+def _ascent_ends(rows: Sequence[Row], row: Row) -> bool:
+    following = rows[row["global_epoch"] + 1 : row["global_epoch"] + 2]
+    return row["phase"] == "ascent" and not (following and following[0]["phase"] == "ascent")

@@ -1,0 +1,50 @@
+"""Sentences under the report's figures: the numbers are those of the curves, whichever arm leads."""
+
+import pytest
+
+from eval import captions
+
+BLOCKS = ["Conv1", "Block1.1", "Block1.2"]
+CURVES = {"normal": [[0.1, 0.2, 0.3], [0.1, 0.4, 0.5]], "seal": [[0.2, 0.5, 0.2], [0.2, 0.5, 0.4]]}
+
+
+def test_figure_2_names_the_lowest_and_the_highest_and_counts_the_leads() -> None:
+    text = captions.probe_accuracy(BLOCKS, CURVES)
+    assert "at Block1.1 from 30.0% [20.0, 40.0] (Normal) to 50.0% [50.0, 50.0] (SEAL)" in text
+    assert "at Block1.2 from 30.0% [20.0, 40.0] (SEAL) to 40.0% [30.0, 50.0] (Normal)" in text
+    assert "Of 3 blocks, highest are Normal at 1, SEAL at 2. Brackets: lowest and highest of 2 seeds." in text
+
+
+def test_figure_3_gives_changes_seed_by_seed_and_leaves_out_arms_with_one_generation() -> None:
+    grown = [[each + 0.1 for each in CURVES["seal"][0]], [each - 0.3 for each in CURVES["seal"][1]]]
+    text = captions.probe_accuracy_by_generation(
+        BLOCKS, {"normal": {1: CURVES["normal"]}, "seal": {1: CURVES["seal"], 3: grown}}
+    )
+    assert text.startswith(
+        " Change from the first to the last, in points, at Block1.1 and Block1.2: SEAL -10.0 [-30.0,"
+    )
+    assert "Normal" not in text
+    assert captions.probe_accuracy_by_generation(BLOCKS, {"normal": {1: CURVES["normal"]}}) == ""
+
+
+def history(train: list[float], phases: str) -> list[dict[str, object]]:
+    kinds = {"a": "ascent", "d": "descent"}
+    return [
+        {"global_epoch": place, "phase": kinds[phase], "train_accuracy": value, "val_accuracy": value / 2}
+        for place, (value, phase) in enumerate(zip(train, phases, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(("phases", "highest"), [("daddad", "60.0%"), ("daadad", "60.0%"), ("dadddd", "10.0%")])
+def test_training_says_where_the_ascents_end(phases: str, highest: str) -> None:
+    seal = history([0.9, 0.1, 0.2, 0.8, 0.6, 0.7], phases)
+    text = captions.training({"normal": [history([0.95], "d")], "seal": [seal]})
+    assert (
+        text == f" No ascent ends above: {highest} (SEAL). Training ends at 70.0% (SEAL) to 95.0% (Normal). One seed."
+    )
+    assert captions.training({"normal": [history([0.95], "d")]}) == " Training ends at 95.0% (Normal). One seed."
+
+
+def test_validation_is_in_order() -> None:
+    text = captions.validation({"normal": [history([0.2], "d")], "llf": [history([0.4], "d"), history([0.8], "d")]})
+    assert text.startswith(" At its end, from the highest: LLF 30.0% [20.0, 40.0], Normal 10.0%. Brackets: lowest and")

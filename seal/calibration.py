@@ -40,7 +40,8 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
         "model": params.model.model_dump(), "image_size": dataset.image_size, "classes": classes(dataset),
         "training": training.model_dump(include={"batch_size", "precision", "channels_last", "flip", "crop_padding"}),
         "runtime": runtime.model_dump(include={"device", "threads", "optimizer_backend"}),
-        "environment": [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")], "cpu": f"{os.cpu_count()} x {cpu_name()}",
+        "environment": [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")],
+        "cpu": f"{os.cpu_count()} x {cpu_name()}",
         "torch": version("torch"),
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

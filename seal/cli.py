@@ -142,6 +142,19 @@ def report(
 
 
 @app.command()
+def compare(
+    expected: Annotated[Path, typer.Argument(metavar="EXPECTED", help="a folder of runs to hold it against")],
+    found: Annotated[Path, typer.Argument(metavar="FOUND", help="a folder of runs of your own")] = RESULTS,
+) -> None:
+    """Say whether your runs agree with others, as those in expected/mini: bit for bit, or within the seeds' spread."""
+    from seal import compare as comparing
+
+    with one_line_errors():
+        agrees = comparing.compare(expected, found)
+    raise typer.Exit(0 if agrees else 1)
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine and environment, and say what to do about each finding."""
     from seal import doctor as checks

@@ -1,0 +1,118 @@
+"""Whether a reader's own runs agree with committed ones: bit for bit, or else within the spread over seeds."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+from seal.errors import UserError
+from seal.study import KEPT
+from seal.view import Record, final_values, is_recorded, read_record
+
+LEVEL = 0.05  # chance that any of all values of a run from the same distribution is called outside
+SETTINGS = ("tier", "data_sha256", "model", "training", "generations")  # of summary.json
+MEASURES = ("test_accuracy", "model_accuracy", "accuracy", "mean_depth", "max_eigenvalue")
+BEST = "final/best/"  # test accuracy at the best validation epoch: a choice, not an end
+
+
+def compare(expected: Path, found: Path) -> bool:
+    """Print how each run of `found` that `expected` has too agrees with it. Gives whether all do.
+
+    A run whose files are not the same is judged value by value against the arm's seeds in `expected`: a new seed of the
+    same distribution lies within mean +- t s sqrt(1 + 1/n). The deviation s of a value is pooled over the arms, as
+    there are few seeds, and t is Student's at the level shared by all values that are judged (Bonferroni).
+    """
+    kept, yours = _records(expected), _records(found)
+    names = [name for name in yours if name in kept]
+    if not names:
+        raise UserError(f"{found}: no run that {expected} has too; expected one of {', '.join(kept)}; train it first")
+    different = [name for name in names if not identical(expected / name, found / name)]
+    for name in different:
+        _same_settings(name, kept[name], yours[name])
+    by_arm = {arm: [measured(kept[name]) for name in kept if _arm(name) == arm] for arm in map(_arm, kept)}
+    ours = {name: measured(yours[name]) for name in different}
+    shared = {name: [key for key in ours[name] if all(key in run for run in by_arm[_arm(name)])] for name in different}
+    judged = sum(map(len, shared.values()))
+    agrees = True
+    for name in names:
+        if name not in different:
+            print(f"{name}: the same as {expected / name}, bit for bit")
+            continue
+        outside = []
+        for key in shared[name]:
+            values = [run[key] for run in by_arm[_arm(name)]]
+            deviation, freedom = pooled_deviation(key, by_arm)
+            if not freedom:
+                raise UserError(
+                    f"{name}: not the same bits as {expected / name}, and by how much runs differ is not known: found "
+                    f"one seed an arm in {expected}, expected two or more"
+                )
+            mean, half = statistics.fmean(values), half_width(deviation, freedom, len(values), judged)
+            if abs(ours[name][key] - mean) > half:
+                outside.append(f"  {key}: {ours[name][key]:.4g}, expected {mean:.4g} +- {half:.2g}")
+        said = (
+            f"{len(outside)} of {len(shared[name])} values outside" if outside else f"{len(shared[name])} values within"
+        )
+        print(f"{name}: not the same bits; {said} the spread over seeds", *outside, sep="\n")
+        agrees = agrees and not outside
+    missing = [name for name in kept if name not in yours]
+    if missing:
+        print(f"not in {found}: {', '.join(missing)}")
+    print(f"{found} {'agrees' if agrees else 'does not agree'} with {expected}, in {len(names)} runs")
+    return agrees
+
+
+def identical(first: Path, second: Path) -> bool:
+    """Whether what `first` keeps of a run is in `second`, byte for byte; evaluations that one lacks do not count."""
+    for name in KEPT:
+        for path in [first / name] if (first / name).is_file() else sorted((first / name).rglob("*")):
+            twin = second / path.relative_to(first)
+            compared = path.is_file() and (twin.exists() or name != "eval")
+            if compared and not (twin.exists() and path.read_bytes() == twin.read_bytes()):
+                return False
+    return True
+
+
+def measured(record: Record) -> dict[str, float]:
+    """The values by which a run is judged: its accuracies on test images and targets, depths and eigenvalues."""
+    return {
+        name.removeprefix("final/"): value
+        for name, value in final_values(record)
+        if name.rpartition("/")[2] in MEASURES and not name.startswith(BEST)
+    }
+
+
+def pooled_deviation(key: str, by_arm: Mapping[str, Sequence[Mapping[str, float]]]) -> tuple[float, int]:
+    """A value's standard deviation over seeds, pooled over the arms that have it in every seed; degrees of freedom."""
+    squares, freedom = 0.0, 0
+    for runs in by_arm.values():
+        values = [each[key] for each in runs if key in each]
+        if len(values) == len(runs) > 1:
+            squares += statistics.variance(values) * (len(values) - 1)
+            freedom += len(values) - 1
+    return (math.sqrt(squares / freedom) if freedom else 0.0), freedom
+
+
+def half_width(deviation: float, freedom: int, seeds: int, judged: int) -> float:
+    """Half of the interval in which a new seed lies, all of `judged` values at once, in 1 - LEVEL of cases."""
+    return float(stdtrit(freedom, 1 - LEVEL / (2 * judged))) * deviation * math.sqrt(1 + 1 / seeds)
+
+
+def _records(folder: Path) -> dict[str, Record]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, expected one of runs, as expected/mini")
+    return {path.name: read_record(path) for path in sorted(folder.iterdir()) if is_recorded(path)}
+
+
+def _arm(name: str) -> str:
+    return name.rpartition("-")[0]
+
+
+def _same_settings(name: str, kept: Record, yours: Record) -> None:
+    for key in SETTINGS:
+        if kept.summary[key] != yours.summary[key]:
+            raise UserError(
+                f"{name}: found another {key} than in the expected run; compare runs of the same parameters"
+            )

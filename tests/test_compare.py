@@ -1,0 +1,83 @@
+"""`seal compare`: whether a reader's runs agree with committed ones."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seal.compare import LEVEL, compare, half_width, pooled_deviation
+from seal.errors import UserError
+from seal.record import write_json
+
+SUMMARY = {"tier": "mini", "data_sha256": "aa", "model": {"width": 16}, "training": {}, "generations": {}}
+
+
+def write_run(folder: Path, test: float, depth: float | None = None, width: int = 16) -> None:
+    (folder / "predictions").mkdir(parents=True)
+    (folder / "predictions/gen-01.npz").write_bytes(b"right")
+    (folder / "history.csv").write_text(f"generation,test\n1,{test}\n")
+    write_json(folder / "metrics.json", {"test_accuracy": test})
+    final = {"test_accuracy": test, "best": {"test_accuracy": 0.9}}
+    write_json(folder / "summary.json", SUMMARY | {"model": {"width": width}, "final": final})
+    if depth is not None:
+        write_json(folder / "eval/prediction_depth/gen-01.json", {"values": {"mean_depth": depth}})
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> Path:
+    for seed, (normal, seal) in enumerate([(0.50, 0.60), (0.51, 0.62), (0.52, 0.61)]):
+        write_run(tmp_path / f"expected/normal-{seed}", normal)
+        write_run(tmp_path / f"expected/seal-{seed}", seal, depth=5 + seed / 10)
+    return tmp_path / "expected"
+
+
+def test_a_copy_is_the_same_bits(expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(expected / "seal-1", tmp_path / "results/seal-1")
+    assert compare(expected, tmp_path / "results")
+    said = capsys.readouterr().out
+    assert "seal-1: the same as" in said
+    assert "not in" in said, "what the reader has not run is named"
+    (tmp_path / "results/seal-1/predictions/gen-01.npz").write_bytes(b"wrong")
+    assert compare(expected, tmp_path / "results"), "other bits of the same accuracy"
+    assert "not the same bits; 2 values within" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("test", "depth", "agrees"), [(0.63, 5.2, True), (0.40, 5.2, False), (0.61, 9.0, False)])
+def test_other_bits_are_held_against_the_spread(
+    expected: Path, tmp_path: Path, test: float, depth: float, agrees: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "results/seal-0", test, depth)
+    assert compare(expected, tmp_path / "results") is agrees
+    assert ("1 of 2 values outside" in capsys.readouterr().out) is not agrees
+
+
+def test_what_cannot_be_compared_is_an_error(expected: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        compare(expected, tmp_path / "results")
+    write_run(tmp_path / "results/seal-7", 0.6)
+    with pytest.raises(UserError, match=r"no run that .*expected has too; expected one of normal-0"):
+        compare(expected, tmp_path / "results")
+    write_run(tmp_path / "results/seal-0", 0.6, width=8)
+    with pytest.raises(UserError, match="seal-0: found another model than in the expected run"):
+        compare(expected, tmp_path / "results")
+    write_run(tmp_path / "one/seal-0", 0.6)
+    write_run(tmp_path / "mine/seal-0", 0.7)
+    with pytest.raises(UserError, match=r"found one seed an arm in .*one, expected two or more"):
+        compare(tmp_path / "one", tmp_path / "mine")
+
+
+def test_new_seeds_of_the_same_distribution_are_rarely_called_outside() -> None:
+    """Over 2,000 studies of three seeds, three arms and four values of their own scales, one new seed an arm."""
+    draw, outside = np.random.default_rng(0), 0
+    scales = [0.01, 0.3, 5.0, 100.0]
+    for _ in range(2000):
+        arms = {arm: [dict(zip("abcd", draw.normal(0, scales), strict=True)) for _ in range(4)] for arm in "xyz"}
+        kept = {arm: runs[:3] for arm, runs in arms.items()}
+        outside += any(
+            abs(arms[arm][3][key] - np.mean([run[key] for run in kept[arm]]))
+            > half_width(*pooled_deviation(key, kept), 3, 12)
+            for arm in arms
+            for key in "abcd"
+        )
+    assert 0.2 * LEVEL < outside / 2000 <= 1.2 * LEVEL

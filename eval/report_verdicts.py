@@ -19,15 +19,11 @@ SHOWN = 16  # hexadecimal digits of a hash
 
 def verdicts(claims: Mapping[str, Any]) -> Section:
     """Each claim's verdict and its conditions; the paper against itself; what cannot be tested."""
-    rows = []
-    for claim in claims["claims"]:
-        measured = [each for each in claim["comparisons"] if "mean" in each]
-        if measured:
-            worst = min(measured, key=lambda each: each["mean"])
-            interval = worst["interval"] or worst["item_interval"]
-            span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
-            difference = f"{worst['mean']:+.2f}{span} {claim['unit']}"
-            rows.append([claim["says"], claim["verdict"], difference, str(len(worst["seeds"])), claim["place"]])
+    rows = [
+        [claim["says"], claim["verdict"], *measured, claim["place"]]
+        for claim in claims["claims"]
+        if (measured := smallest_difference(claim))
+    ]
     counts = Counter(claim["verdict"] for claim in claims["claims"])
     note = (
         "Differences are positive as claimed; of a chain or family the smallest is shown. With one seed the interval "
@@ -43,6 +39,17 @@ def verdicts(claims: Mapping[str, Any]) -> Section:
     failed = Counter(claim["reason"] for claim in claims["claims"] if claim["verdict"] == "NOT-COMPARABLE")
     text = [f"{count} verdicts are NOT-COMPARABLE: {reason}." for reason, count in failed.most_common()]
     return Section("Verdicts", text=text, parts=[tested, regime, contradictions(claims["claims"]), untestable])
+
+
+def smallest_difference(claim: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Of a claim's comparisons the one that is least as claimed, with its interval, and over how many seeds."""
+    measured = [each for each in claim["comparisons"] if "mean" in each]
+    if not measured:
+        return None
+    worst = min(measured, key=lambda each: each["mean"])
+    interval = worst["interval"] or worst["item_interval"]
+    span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+    return f"{worst['mean']:+.2f}{span} {claim['unit']}".strip(), str(len(worst["seeds"]))
 
 
 def contradictions(claims: Sequence[Mapping[str, Any]]) -> Table:

@@ -29,12 +29,12 @@ class Skipped(Exception):
     pass
 
 
-def run(*command: str | Path) -> str:
-    """A command's output. Raises Skipped where it is not there or has no network, Problem where it fails."""
+def run(*command: str | Path, network: bool = False) -> str:
+    """A command's output. Raises Problem where it fails, Skipped where it is not there or lacks the network it needs."""
     if not shutil.which(command[0]):
         raise Skipped(f"{Path(command[0]).name} is not installed")
     done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode and OFFLINE.search(done.stdout):
+    if done.returncode and network and OFFLINE.search(done.stdout):
         raise Skipped(f"no network: {done.stdout.strip().splitlines()[-1].strip()}")
     if done.returncode:
         raise Problem(done.stdout.strip())
@@ -44,8 +44,8 @@ def run(*command: str | Path) -> str:
 def tool(package: str, *command: str) -> str:
     """A tool that is no dependency: the installed one, or uv fetches it."""
     if shutil.which(command[0]):
-        return run(*command)
-    return run(UV, "tool", "run", "--quiet", "--from", package, *command)
+        return run(*command, network=True)
+    return run(UV, "tool", "run", "--quiet", "--from", package, *command, network=True)
 
 
 def tracked() -> list[Path]:
@@ -85,7 +85,7 @@ def lock() -> str:
             "--output-file",
             again,
         )
-        run(UV, "pip", "compile", *options, "pyproject.toml")
+        run(UV, "pip", "compile", *options, "pyproject.toml", network=True)
         before, after = (path.read_text().splitlines() for path in (ROOT / "requirements.lock", again))
     pins = [{line for line in lines if re.match(r"\S+==", line)} for lines in (before, after)]
     if pins[0] != pins[1]:

@@ -30,7 +30,7 @@ class Skipped(Exception):
 
 
 def run(*command: str | Path, network: bool = False) -> str:
-    """A command's output. Raises Problem where it fails, Skipped where it is missing or lacks a network that it needs."""
+    """A command's output. Raises Problem where it fails, Skipped where it is missing or lacks its network."""
     if not shutil.which(command[0]):
         raise Skipped(f"{Path(command[0]).name} is not installed")
     done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -13,7 +13,7 @@ READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
 .PHONY: help repro test lint lock ui release-check
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(READY)  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
 	$(BIN)/dvc repro

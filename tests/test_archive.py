@@ -44,6 +44,7 @@ def write_small_params(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_an_unpacked_archive_trains_and_reports_without_git_and_without_a_compiler(tmp_path: Path) -> None:
     folder, tools = tmp_path / "SEAL of a reviewer", tmp_path / "tools"
     unpack(folder)
@@ -68,7 +69,7 @@ def test_an_unpacked_archive_trains_and_reports_without_git_and_without_a_compil
             cwd=folder,
             env=environment,
             text=True,
-            timeout=240,
+            timeout=500,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

@@ -9,27 +9,36 @@ export DO_NOT_TRACK := true
 # Threads that wait sleep. Spinning, two of them beside other work train at 50 images a second instead of 314.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help repro test lint lock ui
+# A zip of the repository has no Git, which DVC would look for.
+READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
+
+.PHONY: help repro test lint lock ui release-check
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-repro: $(BIN)/.ready  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
+repro: $(READY)  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
 	$(BIN)/dvc repro
 
-test: $(BIN)/.ready  ## Run the tests
+test: $(READY)  ## Run the tests
 	$(BIN)/python -m pytest
 
-lint: $(BIN)/.ready  ## Check style and types
+lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-ui: $(BIN)/.ready  ## Show the runs in the MLflow UI on localhost
+ui: $(READY)  ## Show the runs in the MLflow UI on localhost
 	$(BIN)/seal ui
 
-lock: $(BIN)/.ready  ## Resolve pyproject.toml into requirements.lock
+lock: $(READY)  ## Resolve pyproject.toml into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -o requirements.lock pyproject.toml
+
+release-check: $(READY)  ## Check what a release promises: versions, lock, links, licences, an archive that runs
+	$(BIN)/python .ci/release_check.py
+
+.dvc/config.local:
+	@printf '[core]\n    no_scm = true\n' > $@
 
 # The environment, at the hashes of the lock; uv itself too. The mark is touched last: an interrupted set-up is run again.
 $(BIN)/.ready: requirements.lock pyproject.toml

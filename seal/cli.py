@@ -90,13 +90,16 @@ def _synced() -> "list[SyncOutcome]":
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="on localhost")] = 5000) -> None:
+def ui(
+    port: Annotated[int, typer.Option(help="to serve at")] = 5000,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 inside a container")] = "127.0.0.1",
+) -> None:
     """Sync, and serve the MLflow UI on localhost until Ctrl-C."""
     from seal import tracking
 
     with one_line_errors():
         _synced()
-        tracking.serve(port)
+        tracking.serve(port, host)
 
 
 Folders = Annotated[

@@ -39,6 +39,7 @@ from seal.view import (
 )
 
 Message = dict[str, Any]
+EVERYWHERE = "0.0.0.0"
 
 
 class Tracker:
@@ -204,7 +205,11 @@ def times_of(timing: Path, folder: Path, epochs: int) -> tuple[int, int]:
 
 
 def serve(port: int, host: str = "127.0.0.1") -> None:
-    """Serve MLflow's pages until Ctrl-C (or SIGTERM, or the terminal's end). Raises UserError where it cannot start."""
+    """Serve MLflow's pages until Ctrl-C (or SIGTERM, or the terminal's end). Raises UserError where it cannot start.
+
+    Whatever `host` it listens on, it answers those alone who ask for localhost or for that host by name: a page of
+    another site that points its own name here (DNS rebinding) gets a 403.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -212,9 +217,12 @@ def serve(port: int, host: str = "127.0.0.1") -> None:
         except OSError as error:
             raise UserError(f"port {port} of {host}: {error.strerror}; choose another with `seal ui --port`") from None
     root = Path.cwd()
-    runs = View(root).page(host, port)
+    runs = View(root).page("localhost" if host == EVERYWHERE else host, port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", address(root), "--registry-store-uri", address(root)]
+    # With any port: a container's may be published as another one.
+    names = sorted({"localhost", "127.0.0.1", host})
+    command += ["--allowed-hosts", ",".join([*names, *(f"{name}:*" for name in names)])]
     command += ["--artifacts-destination", str(artifacts(root.resolve())), "--uvicorn-opts", "--log-level warning"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment = inherited | QUIET | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

@@ -112,3 +112,12 @@ def test_an_evaluation_depends_on_every_module_of_eval_that_it_imports(stage: st
         new = {f"eval/{name.split('.')[1]}.py" for name in names} - reached
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert {dep for dep in stages[stage]["deps"] if re.fullmatch(r"eval/\w+\.py", dep)} == reached
+
+
+def test_nothing_is_unpickled_or_unpacked() -> None:
+    """Weights are safetensors and archives are read in place: a file from elsewhere is never code or a path."""
+    unsafe = re.compile(
+        r"torch\.load|\bpickle\b(?!\))|allow_pickle=True|joblib|\.extractall|unpack_archive|yaml\.unsafe|torch\.hub"
+    )
+    for path in [*(ROOT / "seal").rglob("*.py"), *(ROOT / "eval").rglob("*.py")]:
+        assert not unsafe.findall(path.read_text(encoding="utf-8")), path

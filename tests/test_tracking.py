@@ -503,17 +503,23 @@ def test_artifacts_survive_moving_the_folder_and_the_server_ends_whole(project: 
     shutil.copytree(project, moved)
     shutil.rmtree(project / "mlartifacts")
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from seal.tracking import serve; "
-    command = [sys.executable, "-c", f"{code} serve({port})"]
+    command = [sys.executable, "-c", f"{code} serve({port}, '0.0.0.0')"]  # as in a container
     environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     server = subprocess.Popen(command, cwd=moved, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        assert f"http://127.0.0.1:{port}/#/experiments/" in server.stdout.readline()
+        assert f"http://localhost:{port}/#/experiments/" in server.stdout.readline()
         assert processes_with(port)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         for name in ("history.csv", "summary.json"):
             connection.request("GET", f"/get-artifact?run_uuid={found.info.run_id}&path={name}")
             assert connection.getresponse().read() == (folder / name).read_bytes()
+        # Docker may publish it at another port; a name that its owner points here (DNS rebinding) is not answered.
+        for name, expected in (("localhost:8080", 200), ("rebinding.example", 403), ("10.example:5000", 403)):
+            connection.request("GET", "/", headers={"Host": name})
+            reply = connection.getresponse()
+            reply.read()
+            assert reply.status == expected, name
         connection.close()
     finally:
         server.send_signal(signal.SIGINT)

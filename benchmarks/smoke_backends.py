@@ -1,0 +1,101 @@
+"""Where whole runs of the smoke tier end by each version of the signed step, against the reference's of the same seed.
+
+    dvc repro pack@mnist_5k && python benchmarks/smoke_backends.py [--backends auto compiled] [--seeds 0 1 2]
+
+The smoke tier's parameters as `params/smoke.yaml` has them. A backend trains each seed's generation 1 once, and every
+arm's second from it. Criterion: for every seed, arm, generation and measure
+
+    |x of the backend - x of the reference| <= 3 sd,    sd: the reference's sample deviation over the seeds.
+
+With it a control, the reference from first weights that are each one ulp up or down: how far rounding alone carries.
+Where a run forgets its rounding altogether, its end and the reference's are two draws of one distribution, and sd comes
+from three: drawn from a normal one, 14% of such differences exceed 3 sd, with no error anywhere.
+"""
+
+import argparse
+import math
+import statistics
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from seal.checkpoint import State
+from seal.config import Params, Run, load_params
+from seal.data.pack import PACKS, Pack, open_pack
+from seal.record import cpu_name
+from seal.rng import stream
+from seal.train import make_data, train
+from seal.trainer import Trainer
+
+ARMS = ("normal_long", "seal")
+# Chosen before anything was run: the first two are the outcome, the others are beside it.
+MEASURES = ("test_accuracy", "clean_loss", "train_loss", "val_accuracy")
+CONTROL = "reference, one ulp off"
+WITHIN = 3
+
+Ends = dict[tuple[str, int, str], float]  # (arm, generation, measure) -> value
+
+
+def one_ulp_off(trainer: Trainer, seed: int) -> None:
+    generator = stream(seed, "ulps")
+    for p in trainer.model.parameters():
+        up = torch.rand(p.shape, generator=generator) < 0.5
+        p.data = p.data.nextafter(torch.where(up, math.inf, -math.inf))
+
+
+def trained(run: Run, pack: Pack, version: str, start: State | None) -> tuple[State, str]:
+    """A whole run from that state, or from its beginning. Gives where it ended, and the backend that ran."""
+    cpu = torch.device("cpu")
+    trainer = Trainer(run, make_data(run, pack, cpu), cpu, "reference" if version == CONTROL else version)
+    if version == CONTROL and start is None:
+        one_ulp_off(trainer, run.seed)
+    state = deepcopy(start) if start else State()
+    with TemporaryDirectory() as folder:
+        train(trainer, state, Path(folder), run.training.epochs_per_generation, lambda *_: None, lambda row: None)
+    return state, trainer.optimizer.backend
+
+
+def ends(params: Params, pack: Pack, version: str, seed: int) -> Ends:
+    base, backend = trained(params.base_of(f"{ARMS[0]}-{seed}"), pack, version, None)
+    found = {("generation 1", 1, measure): base.generations[-1][measure] for measure in MEASURES}
+    for arm in ARMS:
+        state, _ = trained(params.run(arm, seed), pack, version, base)
+        for outcome in state.generations[1:]:
+            found |= {(arm, outcome["generation"], measure): outcome[measure] for measure in MEASURES}
+    accuracies = ", ".join(f"{arm} {value:.3f}" for (arm, _, name), value in found.items() if name == MEASURES[0])
+    print(f"seed {seed}, {version} ({backend}): test accuracy {accuracies}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backends", nargs="+", default=["auto", "compiled"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    params = load_params("params/smoke.yaml")
+    pack = open_pack(PACKS / f"{params.source}.safetensors")
+    print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    runs = {
+        version: [ends(params, pack, version, seed) for seed in arguments.seeds]
+        for version in ("reference", *arguments.backends, CONTROL)
+    }
+    reference = runs.pop("reference")
+    for version, found in runs.items():
+        print(f"\n{version}: differences from the reference, seed by seed, in its deviations")
+        beyond = 0
+        for key in reference[0]:
+            theirs = [each[key] for each in reference]
+            mean, sd = statistics.mean(theirs), statistics.stdev(theirs)
+            apart = [each[key] - value for each, value in zip(found, theirs, strict=True)]
+            in_sd = [0.0 if d == 0 else d / sd if sd else math.copysign(math.inf, d) for d in apart]
+            beyond += sum(abs(d) > WITHIN for d in in_sd)
+            shown = " ".join(f"{d:+7.2f}" for d in in_sd)
+            print(f"{key[0]:12} generation {key[1]}  {key[2]:13} reference {mean:.4f}, sd {sd:.4f}  {shown}")
+        total = len(reference[0]) * len(found)
+        print(f"{total - beyond} of {total} within {WITHIN} sd")
+
+
+if __name__ == "__main__":
+    main()

@@ -56,9 +56,9 @@ def test_an_unpacked_archive_trains_and_reports_without_git_and_without_a_compil
         found = shutil.which(name)
         assert found, name
         (tools / name).symlink_to(found)
-    kept = {
-        name: value for name, value in os.environ.items() if name not in ("SEAL_SCRATCH", "VIRTUAL_ENV", "MAKEFLAGS")
-    }
+    # Run by `make test`, this make is none of its parts.
+    dropped = {"SEAL_SCRATCH", "VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     environment = kept | {"PATH": str(tools), "SHELL": "/bin/sh", "OMP_NUM_THREADS": "1", "TZ": "Asia/Kathmandu"}
 
     def make_repro() -> str:
@@ -78,7 +78,7 @@ def test_an_unpacked_archive_trains_and_reports_without_git_and_without_a_compil
 
     said = make_repro()
     assert "seal-0  generation 2/2  epoch 2/2" in said
-    assert said.splitlines()[-1].startswith(("report:", "Use `dvc push`")), said[-500:]
+    assert "report: report/report.html" in said
     lock = (folder / "dvc.lock").read_text(encoding="utf-8")
     assert {"train@seal-0", "claims", "report"} <= yaml.safe_load(lock)["stages"].keys()
     assert "NOT-COMPARABLE" in (folder / "report/report.html").read_text(encoding="utf-8")

@@ -42,7 +42,8 @@ ARROWS = {
     "calibration": {"costs", "data", "device", "models", "trainer"},
     "plan": {"calibration", "costs"},
     "study": set(),
-    "cli": {"tracking", "aggregate", "doctor", "curves", "plan", "calibration", "study"},
+    "compare": {"study", "view"},
+    "cli": {"tracking", "aggregate", "doctor", "curves", "plan", "calibration", "study", "compare"},
     "__init__": {"optim", "split"},
 }
 EVAL_MAY = ALL | {"evaluations", "models", "checkpoint", "data", "device"}

@@ -59,7 +59,7 @@ def trained(run: Run, pack: Pack, version: str, start: State | None) -> tuple[St
 
 def ends(params: Params, pack: Pack, version: str, seed: int) -> Ends:
     base, backend = trained(params.base_of(f"{ARMS[0]}-{seed}"), pack, version, None)
-    found = {("generation 1", 1, measure): base.generations[-1][measure] for measure in MEASURES}
+    found = {("shared", 1, measure): base.generations[-1][measure] for measure in MEASURES}
     for arm in ARMS:
         state, _ = trained(params.run(arm, seed), pack, version, base)
         for outcome in state.generations[1:]:

@@ -52,22 +52,32 @@ def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Map
 
 def training(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
     """Under the training curves: where the ascents and the training end; arm -> a history a seed."""
+    ends = _ends(histories, "train_accuracy")
+    if not ends:
+        return ""
     ascents = {
-        arm: [max(row["train_accuracy"] for row in rows if _ascent_ends(rows, row)) for rows in seeds]
-        for arm, seeds in histories.items()
-        if any(row["phase"] == "ascent" for row in seeds[0])
+        arm: [max(row["train_accuracy"] for row in rows if _ascent_ends(rows, row)) for rows in histories[arm]]
+        for arm in ends
+        if all(any(_ascent_ends(rows, row) for row in rows) for rows in histories[arm])
     }
-    ends = {arm: [rows[-1]["train_accuracy"] for rows in seeds] for arm, seeds in histories.items()}
     least = f" No ascent ends above: {', '.join(f'{spread(ascents[arm])} ({label(arm)})' for arm in ascents)}."
-    return f"{least if ascents else ''} Training ends at {extremes(ends)}.{brackets(histories)}"
+    return f"{least if ascents else ''} Training ends at {extremes(ends)}.{brackets(ends)}"
 
 
 def validation(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
     """Under the validation curves: accuracy when training ends."""
-    ends = {arm: [rows[-1]["val_accuracy"] for rows in seeds] for arm, seeds in histories.items()}
+    ends = _ends(histories, "val_accuracy")
     order = sorted(ends, key=lambda arm: -sum(ends[arm]) / len(ends[arm]))
     said = ", ".join(f"{label(arm)} {spread(ends[arm])}" for arm in order)
-    return f" At its end, from the highest: {said}.{brackets(histories)}"
+    return f" At its end, from the highest: {said}.{brackets(ends)}" if ends else ""
+
+
+def _ends(histories: Mapping[str, Sequence[Sequence[Row]]], column: str) -> dict[str, list[float]]:
+    """The last value of each seed, of the arms whose seeds all have the column throughout."""
+    known = {
+        arm: seeds for arm, seeds in histories.items() if all(row[column] is not None for rows in seeds for row in rows)
+    }
+    return {arm: [rows[-1][column] for rows in seeds] for arm, seeds in known.items()}
 
 
 def _places(blocks: Sequence[str]) -> list[int]:

@@ -75,7 +75,9 @@ def validation(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
 def _ends(histories: Mapping[str, Sequence[Sequence[Row]]], column: str) -> dict[str, list[float]]:
     """The last value of each seed, of the arms whose seeds all have the column throughout."""
     known = {
-        arm: seeds for arm, seeds in histories.items() if all(row[column] is not None for rows in seeds for row in rows)
+        arm: seeds
+        for arm, seeds in histories.items()
+        if all(rows and all(row[column] is not None for row in rows) for rows in seeds)
     }
     return {arm: [rows[-1][column] for rows in seeds] for arm, seeds in known.items()}
 

@@ -49,7 +49,7 @@ def tool(package: str, *command: str) -> str:
 
 
 def tracked() -> list[Path]:
-    """The repository's files; of a tree without git, the text files and what lies beside them."""
+    """The repository's files. Raises Skipped in a tree without git."""
     if not (ROOT / ".git").exists():
         raise Skipped("not a git checkout")
     return [ROOT / name for name in run("git", "ls-files", "-z").split("\0") if name and (ROOT / name).exists()]

@@ -16,7 +16,7 @@ from eval.claim import Claim
 from eval.claim_list import Claims, load_claims
 from eval.figures import label
 from eval.report import parameters_of
-from eval.report_tables import Record, table_2
+from eval.report_tables import Record, last_values, table_2
 from eval.report_verdicts import smallest_difference
 from seal.config import BASE_ARM
 from seal.record import atomic, read_json
@@ -148,13 +148,10 @@ def evaluations_table(folder: Path) -> str:
     """One number of each evaluation of the last generation, an arm a column."""
     record, arms = study_record(folder)
 
-    def last(arm: str, evaluation: str, read: Callable[[Mapping[str, Any]], float]) -> list[float]:
-        found = [run.evaluation(evaluation) for run in record.arms[arm]]
-        return [read(each[max(each)]["values"]) for each in found if each]
-
     def row(words: str, evaluation: str, read: Callable[[Mapping[str, Any]], float], form: str) -> list[str]:
         cells = []
-        for values in (last(arm, evaluation, read) for arm in arms):
+        for arm in arms:
+            values = [read(each) for each in last_values(record.arms[arm], evaluation)[0]]
             spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):{form}}{spread}" if values else "–")
         return [words, *cells]

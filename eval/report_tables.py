@@ -112,7 +112,7 @@ def table_1(record: Record, arms: Sequence[str], paper: Callable[[str, str], flo
         for rule, words in (("paper", "highest test accuracy"), ("validation", "rate by validation")):
             cells = []
             for target in record.targets("transfer"):
-                values, status = _last_values(record.arms[arm], f"transfer-{target}")
+                values, status = last_values(record.arms[arm], f"transfer-{target}")
                 ours = percent([value[rule]["accuracy"] for value in values]) if values else status
                 cells.append(beside(ours, paper(arm, target) if rule == "paper" else None))
             rows.append([label(arm), words, *cells])
@@ -134,7 +134,7 @@ def tables_4_and_5(record: Record, arms: Sequence[str], paper: Callable[[str, st
             for arm in arms:
                 cells = []
                 for target in targets:
-                    values, status = _last_values(record.arms[arm], f"{kind}-{target}")
+                    values, status = last_values(record.arms[arm], f"{kind}-{target}")
                     shots = [value["shots"][shot] for value in values if shot in value["shots"]]
                     cells.append(_few_shot_cell(shots, status, paper(kind, arm, target, int(shot))))
                 if any(cell != NOTHING for cell in cells):
@@ -156,7 +156,7 @@ def table_6(record: Record, arms: Sequence[str], paper: Callable[[str, str], flo
     rows = []
     for solver in ("lanczos", "power"):
         for arm in arms:
-            values = [each[solver] for each in _last_values(record.arms[arm], "hessian")[0] if solver in each]
+            values = [each[solver] for each in last_values(record.arms[arm], "hessian")[0] if solver in each]
             if values:
                 largest = statistics.mean(value["max_eigenvalue"] for value in values)
                 negative = statistics.mean(value["negative_fraction"] for value in values)
@@ -181,7 +181,7 @@ def depth_table(record: Record, arms: Sequence[str]) -> Table:
     return Table("Prediction depth, in blocks, and the probes' accuracy", columns, rows)
 
 
-def _last_values(runs: Sequence[RunRecord], name: str) -> tuple[list[dict[str, Any]], str]:
+def last_values(runs: Sequence[RunRecord], name: str) -> tuple[list[dict[str, Any]], str]:
     """Values of each seed's last evaluated generation, and what stands in a cell where there are none."""
     found = [evaluations[max(evaluations)]["values"] for run in runs if (evaluations := run.evaluation(name))]
     return found, next((status for run in runs if (status := run.skipped(name))), NOTHING)

@@ -6,8 +6,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
-# Threads that wait sleep. Spinning, two of them beside other work train at 50 images a second instead of 314.
-export OMP_WAIT_POLICY ?= passive
 
 # A zip of the repository has no Git, which DVC would look for.
 READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)

@@ -1,4 +1,4 @@
-"""The tables of artifact.md that repeat the list of claims, the paper's numbers and the mini study's results.
+"""The tables of artifact.md that are made from the list of claims and from the mini study's record.
 
 `python -m eval.artifact_tables` writes them. Each stands between two comments that name it; a test says when one is
 stale.
@@ -6,20 +6,13 @@ stale.
 
 import itertools
 import re
-import statistics
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from eval.claim import Claim
 from eval.claim_list import Claims, load_claims
-from eval.figures import label
-from eval.report import parameters_of
-from eval.report_tables import Record, last_values, table_2
-from eval.report_verdicts import smallest_difference
-from seal.config import BASE_ARM
-from seal.record import atomic, read_json
+from eval.study_tables import study_tables
+from seal.record import atomic
 
 ARTIFACT = Path("artifact.md")
 STUDY = Path("expected/mini")
@@ -125,84 +118,12 @@ def untestable_table(claims: Claims) -> str:
     return "\n".join(lines + [f"| {each.says} | {each.place} | {each.why} |" for each in claims.untestable])
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
-
-
-def study_record(folder: Path) -> tuple[Record, list[str]]:
-    """The runs of a study's folder, and its arms that are evaluated."""
-    params, names = parameters_of([folder])
-    record = Record.of([folder], names)
-    return record, [arm for arm in (BASE_ARM, *params.main_arms) if arm in record.arms]
-
-
-def accuracy_table(folder: Path) -> str:
-    """Test accuracy at the end of each generation, of every arm that has been run in all of its seeds."""
-    record, arms = study_record(folder)
-    table = table_2(record, arms, lambda arm, generation: None)
-    return markdown(["generation", *table.columns[1:]], [[row[0].removeprefix("Gen="), *row[1:]] for row in table.rows])
-
-
-def evaluations_table(folder: Path) -> str:
-    """One number of each evaluation of the last generation, an arm a column."""
-    record, arms = study_record(folder)
-
-    def row(words: str, evaluation: str, read: Callable[[Mapping[str, Any]], float], form: str) -> list[str]:
-        cells = []
-        for arm in arms:
-            values = [read(each) for each in last_values(record.arms[arm], evaluation)[0]]
-            spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):{form}}{spread}" if values else "–")
-        return [words, *cells]
-
-    rows = [
-        row(f"linear probe, {target}, %", f"transfer-{target}", lambda each: 100 * each["paper"]["accuracy"], ".1f")
-        for target in record.targets("transfer")
-    ]
-    rows += [
-        row(
-            f"5-shot, {words}, {target}, %",
-            f"{kind}-{target}",
-            lambda each: 100 * each["shots"]["5"]["accuracy"],
-            ".1f",
-        )
-        for kind, words in (("fewshot", "linear"), ("fewshot_affines", "with affines"))
-        for target in record.targets(kind)
-    ]
-    rows += [
-        row("mean prediction depth, of 8 blocks", "prediction_depth", lambda each: each["mean_depth"], ".2f"),
-        row("kNN probe at the second block, %", "prediction_depth", lambda each: 100 * each["knn_accuracy"][1], ".1f"),
-        row("kNN probe at the last block, %", "prediction_depth", lambda each: 100 * each["knn_accuracy"][-1], ".1f"),
-        row("largest Hessian eigenvalue", "hessian", lambda each: each["lanczos"]["max_eigenvalue"], ".0f"),
-        row(
-            "negative of the five largest, %", "hessian", lambda each: 100 * each["lanczos"]["negative_fraction"], ".1f"
-        ),
-    ]
-    return markdown(["", *map(label, arms)], rows)
-
-
-def study_verdicts_table(folder: Path) -> str:
-    """The verdicts on primary outcomes and on families of cells, then how many claims have which."""
-    claims = read_json(folder / "claims.json")["claims"]
-    rows = [
-        [f"`{claim['id']}`{' *' if claim['primary'] else ''}", claim["verdict"], *measured]
-        for claim in claims
-        if (claim["primary"] or claim["test"] == "family" or claim["measure"] in ("test_accuracy", "mean_depth"))
-        and (measured := smallest_difference(claim))
-    ]
-    counts = Counter(claim["verdict"] for claim in claims)
-    said = ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common())
-    return f"{markdown(['claim', 'verdict', 'difference', 'seeds'], rows)}\n\nOf all {len(claims)}: {said}."
-
-
 def filled(text: str, claims: Claims) -> str:
     """The same text with every table made anew. Raises ValueError where a table has no place."""
     tables = {
         "claims": claims_table(claims), "tolerances": tolerances_table(claims),
         "conditions": conditions_table(claims), "untestable": untestable_table(claims),
-        "mini accuracy": accuracy_table(STUDY), "mini evaluations": evaluations_table(STUDY),
-        "mini verdicts": study_verdicts_table(STUDY),
+        **{f"mini {name}": table for name, table in study_tables(STUDY).items()},
     }  # fmt: skip
     for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->\n", "\n<!-- end -->"

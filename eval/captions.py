@@ -1,5 +1,6 @@
 """What is seen in the report's figures, said in numbers under each; made from the record, so it never goes stale."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from eval.figures import Curve, label
@@ -9,7 +10,7 @@ from seal.record import Row
 def spread(fractions: Sequence[float], unit: str = "%", sign: str = "") -> str:
     """Their mean in percent or points, and the lowest and highest seed where there are several."""
     values = [100 * each for each in fractions]
-    mean = f"{sum(values) / len(values):{sign}.1f}{unit}"
+    mean = f"{statistics.fmean(values):{sign}.1f}{unit}"
     return f"{mean} [{min(values):{sign}.1f}, {max(values):{sign}.1f}]" if len(values) > 1 else mean
 
 
@@ -21,7 +22,7 @@ def brackets(arms: Mapping[str, Sequence[object]]) -> str:
 
 def extremes(values: Mapping[str, Sequence[float]]) -> str:
     """The lowest and the highest arm; arm -> a fraction a seed."""
-    order = sorted(values, key=lambda arm: sum(values[arm]) / len(values[arm]))
+    order = sorted(values, key=lambda arm: statistics.fmean(values[arm]))
     low, high = (f"{spread(values[arm])} ({label(arm)})" for arm in (order[0], order[-1]))
     return low if len(order) == 1 else f"{low} to {high}"
 
@@ -30,7 +31,7 @@ def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]])
     """Under Figure 2: the lowest and the highest arm at the second and at the last block, and where each arm leads."""
     by_block = [{arm: [seed[place] for seed in seeds] for arm, seeds in curves.items()} for place in range(len(blocks))]
     said = [f"at {blocks[place]} from {extremes(by_block[place])}" for place in _places(blocks)]
-    leaders = [max(arms, key=lambda arm: sum(arms[arm]) / len(arms[arm])) for arms in by_block]
+    leaders = [max(arms, key=lambda arm: statistics.fmean(arms[arm])) for arms in by_block]
     led = ", ".join(f"{label(arm)} at {leaders.count(arm)}" for arm in curves if arm in leaders)
     return f" Accuracy runs {'; '.join(said)}. Of {len(blocks)} blocks, highest are {led}.{brackets(curves)}"
 
@@ -67,7 +68,7 @@ def training(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
 def validation(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
     """Under the validation curves: accuracy when training ends."""
     ends = _ends(histories, "val_accuracy")
-    order = sorted(ends, key=lambda arm: -sum(ends[arm]) / len(ends[arm]))
+    order = sorted(ends, key=lambda arm: statistics.fmean(ends[arm]), reverse=True)
     said = ", ".join(f"{label(arm)} {spread(ends[arm])}" for arm in order)
     return f" At its end, from the highest: {said}.{brackets(ends)}" if ends else ""
 

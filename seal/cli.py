@@ -1,6 +1,5 @@
 """The `seal` command, for people: no stage depends on it."""
 
-import os
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="SEAL, trained by generations: the commands for people.",
 )
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in the Makefile, for what these commands measure and start
 
 
 @app.command()

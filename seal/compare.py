@@ -31,37 +31,49 @@ def compare(expected: Path, found: Path) -> bool:
     different = [name for name in names if not identical(expected / name, found / name)]
     for name in different:
         _same_settings(name, kept[name], yours[name])
-    by_arm = {arm: [measured(kept[name]) for name in kept if _arm(name) == arm] for arm in map(_arm, kept)}
-    ours = {name: measured(yours[name]) for name in different}
-    shared = {name: [key for key in ours[name] if all(key in run for run in by_arm[_arm(name)])] for name in different}
-    judged = sum(map(len, shared.values()))
-    agrees = True
+    spread = Spread(expected, kept, {name: yours[name] for name in different})
+    outside = {name: spread.outside(name, yours[name]) for name in different}
     for name in names:
         if name not in different:
             print(f"{name}: the same as {expected / name}, bit for bit")
             continue
-        outside = []
-        for key in shared[name]:
-            values = [run[key] for run in by_arm[_arm(name)]]
-            deviation, freedom = pooled_deviation(key, by_arm)
-            if not freedom:
-                raise UserError(
-                    f"{name}: not the same bits as {expected / name}, and by how much runs differ is not known: found "
-                    f"one seed an arm in {expected}, expected two or more"
-                )
-            mean, half = statistics.fmean(values), half_width(deviation, freedom, len(values), judged)
-            if abs(ours[name][key] - mean) > half:
-                outside.append(f"  {key}: {ours[name][key]:.4g}, expected {mean:.4g} +- {half:.2g}")
-        said = (
-            f"{len(outside)} of {len(shared[name])} values outside" if outside else f"{len(shared[name])} values within"
-        )
-        print(f"{name}: not the same bits; {said} the spread over seeds", *outside, sep="\n")
-        agrees = agrees and not outside
-    missing = [name for name in kept if name not in yours]
-    if missing:
+        count = len(spread.shared[name])
+        said = f"{len(outside[name])} of {count} values outside" if outside[name] else f"{count} values within"
+        print(f"{name}: not the same bits; {said} the spread over seeds", *outside[name], sep="\n")
+    if missing := [name for name in kept if name not in yours]:
         print(f"not in {found}: {', '.join(missing)}")
+    agrees = not any(outside.values())
     print(f"{found} {'agrees' if agrees else 'does not agree'} with {expected}, in {len(names)} runs")
     return agrees
+
+
+class Spread:
+    """Between which values a new seed lies, by the runs of a folder; `different`: the runs held against it."""
+
+    def __init__(self, expected: Path, kept: Mapping[str, Record], different: Mapping[str, Record]) -> None:
+        self.expected = expected
+        self.by_arm = {arm: [measured(kept[name]) for name in kept if _arm(name) == arm] for arm in map(_arm, kept)}
+        self.shared = {
+            name: [key for key in measured(run) if all(key in each for each in self.by_arm[_arm(name)])]
+            for name, run in different.items()
+        }
+        self.judged = sum(map(len, self.shared.values()))
+
+    def outside(self, name: str, run: Record) -> list[str]:
+        """A line for each of its values that is. Raises UserError where `expected` has one seed an arm."""
+        lines, ours = [], measured(run)
+        for key in self.shared[name]:
+            values = [each[key] for each in self.by_arm[_arm(name)]]
+            deviation, freedom = pooled_deviation(key, self.by_arm)
+            if not freedom:
+                raise UserError(
+                    f"{name}: not the same bits as {self.expected / name}, and by how much runs differ is not known: "
+                    f"found one seed an arm in {self.expected}, expected two or more"
+                )
+            mean, half = statistics.fmean(values), half_width(deviation, freedom, len(values), self.judged)
+            if abs(ours[key] - mean) > half:
+                lines.append(f"  {key}: {ours[key]:.4g}, expected {mean:.4g} +- {half:.2g}")
+        return lines
 
 
 def identical(first: Path, second: Path) -> bool:

@@ -20,25 +20,45 @@ SHOWN = 16  # hexadecimal digits of a hash
 def verdicts(claims: Mapping[str, Any]) -> Section:
     """Each claim's verdict and its conditions; the paper against itself; what cannot be tested."""
     rows = [
-        [claim["says"], claim["verdict"], *measured, claim["place"]]
+        [claim["says"] + (" *" if claim["primary"] else ""), claim["verdict"], *measured, claim["place"]]
         for claim in claims["claims"]
         if (measured := smallest_difference(claim))
     ]
-    counts = Counter(claim["verdict"] for claim in claims["claims"])
     note = (
-        "Differences are positive as claimed; of a chain or family the smallest is shown. With one seed the interval "
-        "is over test items and says only that these two checkpoints differ. By verdict: "
-        + ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()) + "."
-    )  # fmt: skip
+        "*: a primary outcome, fixed beforehand. Differences are positive as claimed; of a chain or family the "
+        "smallest is shown. With one seed the interval is over test items and says only that these two checkpoints "
+        "differ."
+    )
     columns = ["claim", "verdict", "difference", "seeds", "place"]  # a telephone shows the first two
     tested = Table("What the record says of each claim that it bears on", columns, rows, note, classes=VERDICT_CLASSES)
     conditions = [[name, each["says"]] for name, each in claims["conditions"].items()]
     regime = Table("Conditions, without which a claim is not comparable", ["", "what has to hold"], conditions)
     why = [[each["says"], each["place"], each["why"]] for each in claims["untestable"]]
     untestable = Table("Claims that cannot be tested", ["claim", "place", "why"], why)
-    failed = Counter(claim["reason"] for claim in claims["claims"] if claim["verdict"] == "NOT-COMPARABLE")
-    text = [f"{count} verdicts are NOT-COMPARABLE: {reason}." for reason, count in failed.most_common()]
-    return Section("Verdicts", text=text, parts=[tested, regime, contradictions(claims["claims"]), untestable])
+    parts = [tested, regime, contradictions(claims["claims"]), untestable]
+    return Section("Verdicts", text=[counted(claims["claims"]), *failed(claims)], parts=parts)
+
+
+def counted(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How many claims have which verdict."""
+    counts = Counter(claim["verdict"] for claim in claims)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_CLASSES if counts[verdict])
+    return f"Of {len(claims)} claims: {said}."
+
+
+def failed(claims: Mapping[str, Any]) -> list[str]:
+    """Why claims are NOT-COMPARABLE, a paragraph a reason; R4 first, which says what kind of scale this is."""
+    reasons = Counter(claim["reason"] for claim in claims["claims"] if claim["verdict"] == "NOT-COMPARABLE")
+    paragraphs = []
+    for reason, count in sorted(reasons.items(), key=lambda item: (not item[0].startswith("R4: "), -item[1])):
+        name, _, found = reason.partition(": ")
+        if name in claims["conditions"]:
+            scale = "This scale does not overfit with length as the paper's does. " if name == "R4" else ""
+            reason = f"{name} fails, that {claims['conditions'][name]['says']}: {found}"
+        else:
+            scale = ""
+        paragraphs.append(f"{scale}{count} NOT-COMPARABLE: {reason}.")
+    return paragraphs
 
 
 def smallest_difference(claim: Mapping[str, Any]) -> tuple[str, str] | None:

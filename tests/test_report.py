@@ -15,7 +15,7 @@ from test_browser import CHROMIUM, FLAGS
 from eval.document import Section, Table, write_document
 from eval.report import main
 from eval.report_tables import Record, table_2
-from eval.report_verdicts import shortened
+from eval.report_verdicts import failed, shortened
 from seal.record import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -56,15 +56,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for seed in (0, 1)
     }
     comparison = {"mean": 1.25, "interval": None, "item_interval": [-1.0, 3.5], "seeds": [0]}
-    claim = {"says": "SEAL is above LLF.", "place": "Table 2", "verdict": "NOT-COMPARABLE", "unit": "points"}
-    claim |= {"reason": "R2: seal-0 stays above chance"}
+    claim = {
+        "says": "SEAL is above LLF.",
+        "place": "Table 2",
+        "primary": False,
+        "verdict": "NOT-COMPARABLE",
+        "unit": "points",
+    }
+    claim |= {"reason": "R2: seal-0 stays above it"}
     claim |= {"id": "seal_over_llf", "group": "seal_over_llf", "contradiction": None, "files": list(files)}
     claim |= {"comparisons": [comparison, comparison | {"mean": 2.0}]}
     absent = claim | {"says": "Dogs.", "verdict": "SKIPPED-DATA", "comparisons": [{"verdict": "SKIPPED-DATA"}]}
     absent |= {"id": "dogs.5", "group": "dogs", "contradiction": "The paper has it lower.", "files": []}
     untestable = [{"says": "It is flatter.", "place": "section 5", "why": "no measure"}]
     document = {"claims": [claim, absent], "untestable": untestable, "files": files}
-    document["conditions"] = {"R2": {"says": "The ascent ends at chance."}}
+    document["conditions"] = {"R2": {"says": "the ascent ends at chance"}}
     write_json(tmp_path / "claims/claims.json", document)
     return tmp_path
 
@@ -73,9 +79,9 @@ def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project:
     main([])
     text = (project / "report/report.md").read_text(encoding="utf-8")
     assert "| SEAL is above LLF. | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 | Table 2 |" in text
-    assert "\n1 verdicts are NOT-COMPARABLE: R2: seal-0 stays above chance.\n" in text
-    assert "| R2 | The ascent ends at chance. |" in text
-    assert "By verdict: NOT-COMPARABLE 1, SKIPPED-DATA 1." in text
+    assert "\nOf 2 claims: 1 NOT-COMPARABLE, 1 SKIPPED-DATA.\n" in text
+    assert "\n1 NOT-COMPARABLE: R2 fails, that the ascent ends at chance: seal-0 stays above it.\n" in text
+    assert "| R2 | the ascent ends at chance |" in text
     assert "| Dogs. | Table 2 | The paper has it lower. |" in text, "though nothing was measured"
     assert "| seal_over_llf | NOT-COMPARABLE | train@{llf,seal}-{0,1} |" in text
     assert f"| llf-1/summary.json | train@llf-1 | {'1' * 16} |" in text
@@ -191,3 +197,16 @@ def test_a_figure_is_the_same_for_the_same_data(project: Path) -> None:
     first = (project / "report/figures/figure-2.svg").read_bytes()
     main([])
     assert (project / "report/figures/figure-2.svg").read_bytes() == first
+
+
+def test_why_claims_are_not_comparable_begins_with_what_the_scale_is() -> None:
+    conditions = {"R2": {"says": "ascents end at chance"}, "R4": {"says": "length is no gain"}}
+    reasons = ["R2: seal-0: 3 times", "seal_reverse-1 diverged", "R4: normal_long-0: +1 points", "R2: seal-0: 3 times"]
+    claims = [{"verdict": "NOT-COMPARABLE", "reason": reason} for reason in reasons]
+    claims += [{"verdict": "SUPPORTED", "reason": ""}]
+    assert failed({"claims": claims, "conditions": conditions}) == [
+        "This scale does not overfit with length as the paper's does. 1 NOT-COMPARABLE: R4 fails, that length is no "
+        "gain: normal_long-0: +1 points.",
+        "2 NOT-COMPARABLE: R2 fails, that ascents end at chance: seal-0: 3 times.",
+        "1 NOT-COMPARABLE: seal_reverse-1 diverged.",
+    ]

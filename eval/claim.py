@@ -41,12 +41,17 @@ class Condition(Strict):
 
 
 class Where(Strict):
-    """The cells that a claim is about, as a product; `all` is what the record has."""
+    """The cells that a claim is about, as a product.
+
+    `all` targets are those of the paper that have been run, and where none has, the others that have, as stand-ins;
+    `all` shots are what the record has.
+    """
 
     target: list[str] | Literal["all"] | None = None
     shot: list[int] | Literal["all"] | None = None
     block: str | None = None  # all, early, late (by the layer threshold), Block2.last, or a block's name
     measure: list[str] = []  # instead of the claim's
+    paper_targets: list[str] = []  # what `all` was in the paper; filled in from `paper_cells`
 
 
 class Claim(Strict):

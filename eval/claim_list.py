@@ -84,6 +84,11 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     raw["claims"] = [each for entry in raw["claims"] for each in _expanded(entry)]
     try:
         claims = Claims.model_validate(raw)
+        cells = {name: {"paper_targets": where.target} for name, where in claims.paper_cells.items()}
+        claims = claims.model_copy(update={"claims": [
+            claim.model_copy(update={"where": claim.where.model_copy(update=cells.get(claim.measure, {}))})
+            for claim in claims.claims
+        ]})  # fmt: skip
     except ValidationError as error:
         problem = error.errors()[0]
         raise ValueError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.out:
             write_json(chosen.out, as_json(record, claims, found, stages))
         console = Console(highlight=False)
-        print_table(found, console if console.is_terminal else Console(highlight=False, width=120))
+        print_table(found, console if console.is_terminal else Console(highlight=False, width=150))
         words = f"{len(found)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
         print(f"{chosen.out}: {words}" if chosen.out else words)
         if chosen.out and not chosen.record:

@@ -117,7 +117,7 @@ def print_table(found: Sequence[ClaimVerdict], console: Console) -> None:
     """One line for each claim with evidence, its variants counted; then why others have no verdict."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("claim", "place", "verdict", "difference"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column not in ("place", "difference"))
     for column in ("n", "80%"):
         table.add_column(column, no_wrap=True, justify="right")
     absent: dict[Verdict, list[str]] = {}

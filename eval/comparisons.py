@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.broken import BrokenEvidence
 from eval.claim import Claim, Term
-from eval.evidence import Absent, BrokenEvidence, Items, Reading, Record
+from eval.evidence import Absent, Items, Reading, Record
 from eval.measures import MEASURES
 from eval.normal_long import resolved
 from eval.places import Place, places_of
-from eval.verdicts import Sample, Verdict, item_error
+from eval.verdicts import LEVEL, Sample, Verdict, item_error, z_quantile
 from seal.config import BASE_ARM
 
 
@@ -85,7 +86,8 @@ def _differences(
     second = np.array([[b.value if b else bound for _, b in row] for row in pairs])
     differences = claim.sign * (first - second) - claim.tolerance
     paired = other is not None and term.measure == other.measure
-    sample = Sample(tuple(differences.mean(axis=1).tolist()), family_error(places, pairs, paired))
+    error = math.hypot(family_error(places, pairs, paired), unseen_error(pairs))
+    sample = Sample(tuple(differences.mean(axis=1).tolist()), error)
     files = {file for row in pairs for pair in row for reading in pair if reading for file in reading.files}
     return Comparison(
         term, other, tuple(str(place) for place in places if str(place)), tuple(seeds), sample, claim.tolerance,
@@ -111,6 +113,17 @@ def family_error(places: list[Place], pairs: list[list[tuple[Reading, Reading | 
         error = item_error(first - second) if paired else math.hypot(item_error(first), item_error(second))
         by_images[place.cell.target] = by_images.get(place.cell.target, 0.0) + error
     return math.hypot(*by_images.values()) / len(places)
+
+
+def unseen_error(pairs: list[list[tuple[Reading, Reading | None]]]) -> float:
+    """What stands for an error where no seed saw any: zeros have no spread, and still may each be their upper limit.
+
+    Over n seeds the limit 1 - 0.05^(1/M) of M batches becomes that of n M batches, about its n-th part.
+    """
+    limits = [[each.limit for row in pairs for pair in row if (each := pair[side])] for side in (0, 1)]
+    return math.hypot(
+        *(sum(side) / len(side) / len(pairs) / z_quantile(LEVEL) for side in limits if side and all(side))
+    )
 
 
 def _stacked(readings: list[Reading | None]) -> Items | None:

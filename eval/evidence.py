@@ -10,17 +10,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.broken import MEND, BrokenEvidence, load_json, load_summary
 from eval.verdicts import Verdict
 from seal.errors import UserError
-from seal.record import Row, file_sha256, read_history, read_json
+from seal.record import Row, file_sha256, read_history
 
 Generation = int | Literal["last"]
 Items = NDArray[np.float64]
-MEND = "`dvc checkout` or `dvc repro` restores it"
-
-
-class BrokenEvidence(UserError):
-    """Something that the record says is there is missing or cannot be used; the message names the file."""
 
 
 class Absent(Exception):
@@ -50,6 +46,7 @@ class Reading:
     value: float
     items: Items | None
     files: tuple[Path, ...]
+    limit: float = 0.0  # of a share of which none was seen, the 95% upper limit; in the measure's unit
 
 
 @dataclass
@@ -128,10 +125,7 @@ class RunRecord:
 
     def json(self, path: Path) -> Any:
         if path not in self._json:
-            try:
-                self._json[path] = read_json(path)
-            except ValueError as error:
-                raise BrokenEvidence(f"{path}: not JSON ({error}); {MEND}") from None
+            self._json[path] = load_json(path)
         return self._json[path]
 
 
@@ -161,12 +155,7 @@ class Record:
                 raise UserError(f"{path} and {runs[name].folder}: two records of one run differ; give only one of them")
             if name in runs:
                 continue
-            run = RunRecord(path.parent, {})
-            run.summary = run.json(path)
-            missing = {"arm", "seed", "tier", "generations", "outcomes", "diverged"} - set(run.summary)
-            if missing or f"{run.arm}-{run.seed}" != name:
-                raise BrokenEvidence(f"{path}: not the record of run {name}; {MEND}")
-            runs[name] = run
+            runs[name] = RunRecord(path.parent, load_summary(path))
         return cls(list(runs.values()), targets)
 
     def seeds(self, arm: str) -> list[int]:
@@ -177,12 +166,12 @@ class Record:
             raise Absent(Verdict.NOT_RUN, f"no run {arm}-{seed}")
         return self.runs[arm, seed]
 
-    def targets_of(self, evaluation: str) -> list[str]:
-        """Targets of an evaluation that has run, or was skipped, anywhere in the record."""
+    def targets_of(self, evaluation: str, results: str = "*") -> list[str]:
+        """Targets of an evaluation that has run, or was skipped, anywhere in the record; `results`: by these files."""
         found = {
-            path.name.removeprefix(f"{evaluation}-")
+            path.parent.name.removeprefix(f"{evaluation}-")
             for run in self.runs.values()
-            for path in (run.folder / "eval").glob(f"{evaluation}-*")
+            for path in (run.folder / "eval").glob(f"{evaluation}-*/{results}")
         }
         return sorted(found if self.targets is None else found & set(self.targets.get(evaluation, ())))
 

@@ -1,13 +1,12 @@
 """What the claims are about: each measure's place in the record, its unit, and how it is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eval.broken import MEND, BrokenEvidence
 from eval.evidence import (
-    MEND,
     Absent,
-    BrokenEvidence,
     Cell,
     Generation,
     Items,
@@ -52,6 +51,9 @@ def ascent_over_chance(run: RunRecord, generation: Generation, cell: Cell) -> Re
     last = {row["generation"]: row for row in run.history() if row["phase"] == "ascent"}
     if not last:
         raise Absent(Verdict.NOT_RUN, f"{run.folder.name} has no ascent phase")
+    ended = {each["generation"] for each in run.summary["outcomes"]}
+    if lost := {generation for generation in ended if generation >= min(last)} - set(last):
+        raise BrokenEvidence(f"{path}: found no ascent in generation {min(lost)}, expected one; {MEND}")
     key = "clean_accuracy_batch_statistics"
     largest = max(finite(row[key], path, f"{key}, generation {row['generation']}") for row in last.values())
     return Reading(largest * finite(run.summary["classes"], summary, "classes"), None, (path, summary))
@@ -79,9 +81,9 @@ def few_shot(evaluation: str) -> Reader:
         found = entry(values, "shots", path).get(str(cell.shot))
         if found is None:
             raise Absent(Verdict.NOT_RUN, f"{run.folder.name}/eval/{path.parent.name}: {cell.shot}-shot: not run")
-        if "skipped" in found:
+        if isinstance(found, Mapping) and "skipped" in found:
             raise Absent(Verdict.SKIPPED_DATA, f"{path.parent.name}: {cell.shot}-shot: {found['skipped']}")
-        value = 100 * finite(found.get("accuracy"), path, f"shots.{cell.shot}.accuracy")
+        value = 100 * finite(entry(found, "accuracy", path), path, f"shots.{cell.shot}.accuracy")
         return _with_items(run, path, value, f"accuracy_{cell.shot}", 100)
 
     return read
@@ -96,12 +98,11 @@ def knn_accuracy(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
     at = blocks.index(cell.block)
     value = 100 * finite(dict(enumerate(accuracy)).get(at), path, f"knn_accuracy[{at}]")
     name = path.with_suffix(".npz").relative_to(run.folder).as_posix()
-    arrays, arrays_path = run.arrays(name), run.folder / name
-    if "labels" not in arrays:
-        return Reading(value, None, (path,))
-    if arrays["votes"].shape != (len(arrays["labels"]), len(blocks)):
-        raise BrokenEvidence(f"{arrays_path}: found votes {arrays['votes'].shape}, expected images by blocks; {MEND}")
-    return Reading(value, 100.0 * (arrays["votes"][:, at] == arrays["labels"]), (path, arrays_path))
+    arrays_path = run.folder / name
+    votes, labels = (entry(run.arrays(name), key, arrays_path) for key in ("votes", "labels"))
+    if votes.shape != (len(labels), len(blocks)):
+        raise BrokenEvidence(f"{arrays_path}: found votes {votes.shape}, expected images by blocks; {MEND}")
+    return Reading(value, 100.0 * (votes[:, at] == labels), (path, arrays_path))
 
 
 def mean_depth(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
@@ -114,10 +115,12 @@ def hessian(key: str, scale: float) -> Reader:
 
     def read(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
         path, values = run.evaluation("hessian", generation)
-        found = values.get("lanczos")
-        if found is None:
+        if "power" in values and "lanczos" not in values:
             raise Absent(Verdict.NOT_RUN, f"{run.folder.name}: hessian.solvers leaves lanczos out")
-        return Reading(scale * finite(found.get(key), path, f"lanczos.{key}"), None, (path,))
+        found = entry(values, "lanczos", path)
+        value = scale * finite(entry(found, key, path), path, f"lanczos.{key}")
+        limit = found.get("negative_upper_limit") if key == "negative_fraction" else None
+        return Reading(value, None, (path,), scale * finite(limit or 0.0, path, "lanczos.negative_upper_limit"))
 
     return read
 

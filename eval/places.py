@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.claim import Claim, Term
+from eval.claim import Claim, Term, Where
 from eval.evidence import Absent, Cell, Record, RunRecord, entry
 from eval.measures import MEASURES
 from eval.verdicts import Verdict
@@ -21,7 +21,7 @@ class Place:
 
 
 def places_of(record: Record, claim: Claim, term: Term, other: Term | None, seeds: Sequence[int]) -> list[Place]:
-    """The claim's cells; `all` is what any run of the comparison has, or was skipped in. Raises Absent for none."""
+    """The claim's cells; `all` is what any run has, or was skipped in. Raises Absent for none."""
     where, terms = claim.where, [each for each in (term, other) if each]
     runs = [(record.run(each.arm, seed), each) for each in terms for seed in seeds]
     if where.block is not None:
@@ -32,8 +32,7 @@ def places_of(record: Record, claim: Claim, term: Term, other: Term | None, seed
         names = {MEASURES[measure or each.measure].evaluation or "" for each in terms}
         targets: list[str | None] = [None]
         if where.target is not None:
-            every = {target for name in names for target in record.targets_of(name)}
-            targets = [*(sorted(every) if where.target == "all" else where.target)]
+            targets = [*(_targets(record, where, names) if where.target == "all" else where.target)]
         for target in targets:
             shots: list[int | None] = [None]
             if where.shot is not None:
@@ -42,6 +41,13 @@ def places_of(record: Record, claim: Claim, term: Term, other: Term | None, seed
     if not found:
         raise Absent(Verdict.NOT_RUN, f"{', '.join(claim.needs())} has not been run")
     return found
+
+
+def _targets(record: Record, where: Where, names: set[str]) -> list[str]:
+    run = {target for name in names for target in record.targets_of(name, "gen-*.json")}
+    skipped = {target for name in names for target in record.targets_of(name)} - run
+    paper = {*where.paper_targets}
+    return sorted((run & paper or run) | skipped)
 
 
 def _shots(runs: Runs, names: set[str], target: str | None) -> list[int]:

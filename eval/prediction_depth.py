@@ -77,6 +77,7 @@ def evaluate(stage: Evaluation, network: Network) -> None:
     values = depth_values(probes, depth, test.labels, list(names))
     arrays: dict[str, NDArray[Any]] = {
         "votes": probes.votes.cpu().numpy().astype(np.int16),
+        "labels": np.asarray(test.labels, np.int16),
         "depth": depth.cpu().numpy().astype(np.uint8),
     }
     used = {

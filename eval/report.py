@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import captions, figures
+from eval.broken import load_json, load_summary
 from eval.document import Figure, Section, Table, write_document
 from eval.paper import paper_number
 from eval.report_choices import choices
@@ -25,7 +26,7 @@ from eval.report_tables import (
 from eval.report_verdicts import evidence, verdicts
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError, one_line_errors
-from seal.record import RESULTS, TIMINGS, read_json
+from seal.record import RESULTS, TIMINGS
 from seal.sections import Generations, Model, Training
 
 REPORT = Path("report")
@@ -161,7 +162,7 @@ def parameters_of(folders: Sequence[Path]) -> tuple[Params, list[str]]:
     """The parameters of the tier of the runs in these folders, with the values that the runs were made by; and every
     run's name, in the order of the tables. Raises ConfigError for an arm that the tier does not know."""
     params = load_params()
-    summaries = [read_json(path) for folder in folders for path in sorted(folder.glob("*/summary.json"))]
+    summaries = [load_summary(path) for folder in folders for path in sorted(folder.glob("*/summary.json"))]
     if summaries and summaries[0]["tier"] != params.tier:
         params = load_params(f"params/{summaries[0]['tier']}.yaml")
     made = next((each for each in summaries if each["arm"] == each["method"]), None)
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not chosen.claims.exists():
             raise UserError(f"{chosen.claims}: no such file; `dvc repro claims` writes it")
         timings = next((path for folder in folders if (path := folder / "timings").is_dir()), TIMINGS)
-        print(f"report: {write_report(chosen.out, params, record, read_json(chosen.claims), timings)}")
+        print(f"report: {write_report(chosen.out, params, record, load_json(chosen.claims), timings)}")
 
 
 if __name__ == "__main__":

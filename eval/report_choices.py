@@ -8,7 +8,7 @@ import yaml
 
 from eval.document import Section, Table
 from eval.figures import label
-from eval.report_tables import NOTHING, Record, RunRecord, percent
+from eval.report_tables import NOTHING, Record, RunRecord, percent, with_diverged
 from seal.config import BASE_ARM, Params
 
 
@@ -38,7 +38,7 @@ def sensitivity(record: Record, params: Params, arms: Sequence[str]) -> Table:
         difference = f"{100 * statistics.fmean(mine - other for mine, other in known):+.2f}" if known else NOTHING
         accuracies = [value for run in record.arms[arm] if (value := last_accuracy(run)) is not None]
         diverged = [run.summary["diverged"] for run in record.arms[arm] if run.summary["diverged"]]
-        ends = percent(accuracies) + (f", {len(diverged)} diverged" if diverged else "")
+        ends = with_diverged(percent(accuracies), len(diverged))
         changes = ", ".join(f"{key} = {value}" for key, value in params.arms[arm].changes.items())
         rows.append([label(arm), changes, ends, difference, ", ".join(str(run.seed) for run in record.arms[arm])])
     title = "Sensitivity: one parameter changed; test accuracy at the end, %"

@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from eval.broken import MEND, BrokenEvidence, load_json, load_summary
 from eval.document import Table
 from eval.figures import label
-from seal.record import Row, read_history, read_json
+from seal.record import Row, read_history
 
 NOTHING = "–"
 
@@ -24,20 +25,23 @@ class RunRecord:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        return dict(read_json(self.folder / "summary.json"))
+        return dict(load_summary(self.folder / "summary.json"))
 
     @cached_property
     def history(self) -> list[Row]:
-        return read_history(self.folder / "history.csv")
+        path = self.folder / "history.csv"
+        if not path.is_file():
+            raise BrokenEvidence(f"{path}: not found, though summary.json beside it records the run; {MEND}")
+        return read_history(path)
 
     def evaluation(self, name: str) -> dict[int, dict[str, Any]]:
         """Generation -> the JSON of an evaluation, e.g. `transfer-digits`; empty where it has not run."""
-        found = [read_json(path) for path in sorted((self.folder / "eval" / name).glob("gen-*.json"))]
+        found = [load_json(path) for path in sorted((self.folder / "eval" / name).glob("gen-*.json"))]
         return {record["generation"]: record for record in found}
 
     def skipped(self, name: str) -> str | None:
         path = self.folder / "eval" / name / "skipped.json"
-        return str(read_json(path)["status"]) if path.exists() else None
+        return str(load_json(path)["status"]) if path.exists() else None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ def percent(values: Sequence[float]) -> str:
     return f"{100 * statistics.mean(values):.2f}{spread}"
 
 
+def with_diverged(ours: str, diverged: int) -> str:
+    """Ours, and how many runs have no such number because they diverged."""
+    said = f"{diverged} diverged"
+    return ours if not diverged else said if ours == NOTHING else f"{ours}, {said}"
+
+
 def beside(ours: str, paper: float | None) -> str:
     """Ours, and the paper's number in brackets."""
     return ours if paper is None else f"{ours} ({paper:.2f})"
@@ -83,13 +93,19 @@ def table_2(record: Record, arms: Sequence[str], paper: Callable[[str, int], flo
     generations = sorted({o["generation"] for arm in arms for run in record.arms[arm] for o in run.summary["outcomes"]})
 
     def cell(arm: str, generation: int) -> str:
-        outcomes = [o for run in record.arms[arm] for o in run.summary["outcomes"] if o["generation"] == generation]
-        return beside(percent([o["test_accuracy"] for o in outcomes]), paper(arm, generation) if outcomes else None)
+        runs = record.arms[arm]
+        outcomes = [o for run in runs for o in run.summary["outcomes"] if o["generation"] == generation]
+        lost = [run for run in runs if run.summary["diverged"] and run.summary["diverged"]["generation"] <= generation]
+        ours = with_diverged(percent([o["test_accuracy"] for o in outcomes]), len(lost))
+        return beside(ours, paper(arm, generation) if outcomes or lost else None)
 
     rows = [[f"Gen={generation}", *(cell(arm, generation) for arm in arms)] for generation in generations]
+    seeds = {label(arm): len(record.arms[arm]) for arm in arms}
+    counted = f" Seeds: {', '.join(f'{arm} {count}' for arm, count in seeds.items())}."
     return Table(
-        "Table 2: test accuracy, %", ["Generation", *(label(arm) for arm in arms)], rows,
-        note="Last weights of each generation. Generation 1 is the same for all that share it.",
+        "Table 2: test accuracy, %", ["Generation", *seeds], rows,
+        note="Last weights of each generation. Generation 1 is the same for all that share it."
+        + (counted if len({*seeds.values()}) > 1 else ""),
     )  # fmt: skip
 
 
@@ -97,10 +113,11 @@ def best_and_last(record: Record) -> Table:
     """The last weights beside those best on the validation images."""
     rows = []
     for arm, runs in record.arms.items():
-        finals = [run.summary["final"] for run in runs if run.summary["final"]]
+        finals = [run.summary["final"] for run in runs if run.summary["final"] and not run.summary["diverged"]]
         best = [final["best"]["test_accuracy"] for final in finals if final["best"]]
         clean = [final["clean_accuracy"] for final in finals]
-        rows.append([label(arm), percent([final["test_accuracy"] for final in finals]), percent(best), percent(clean)])
+        last = with_diverged(percent([final["test_accuracy"] for final in finals]), len(runs) - len(finals))
+        rows.append([label(arm), last, percent(best), percent(clean)])
     columns = ["", "test, last", "test, best by validation", "training images, not augmented"]
     return Table("The last weights, and those best on the validation images; accuracy, %", columns, rows)
 
@@ -139,7 +156,9 @@ def tables_4_and_5(record: Record, arms: Sequence[str], paper: Callable[[str, st
                     cells.append(_few_shot_cell(shots, status, paper(kind, arm, target, int(shot))))
                 if any(cell != NOTHING for cell in cells):
                     rows.append([f"{shot}-shot", words, label(arm), *cells])
-    note = "Mean over episodes and seeds; ± is 1.96 deviations over the episodes of one seed, as in the paper."
+    note = (
+        "Mean over episodes and seeds; ± is 1.96 standard errors over the episodes of the first seed, as in the paper."
+    )
     return Table("Tables 4 and 5: five-way few-shot, accuracy, %", ["", "updated", "", *targets], rows, note)
 
 
@@ -159,13 +178,21 @@ def table_6(record: Record, arms: Sequence[str], paper: Callable[[str, str], flo
             values = [each[solver] for each in last_values(record.arms[arm], "hessian")[0] if solver in each]
             if values:
                 largest = statistics.mean(value["max_eigenvalue"] for value in values)
-                negative = statistics.mean(value["negative_fraction"] for value in values)
                 rows.append([
                     label(arm), solver, beside(f"{largest:.2f}", paper(arm, "max_eigenvalue")),
-                    beside(f"{100 * negative:.2f}", paper(arm, "negative_percent")), f"{values[0]['batches']}",
+                    beside(negative_share(values, ".2f"), paper(arm, "negative_percent")), f"{values[0]['batches']}",
                 ])  # fmt: skip
     columns = ["", "solver", "largest eigenvalue", "negative, %", "batches"]
     return Table("Table 6: the Hessian's five largest eigenvalues of each batch", columns, rows)
+
+
+def negative_share(values: Sequence[Mapping[str, Any]], form: str) -> str:
+    """Of the eigenvalues, over seeds, in percent. Where none is negative, below what it is at 95%."""
+    mean = 100 * statistics.mean(value["negative_fraction"] for value in values)
+    if mean:
+        return f"{mean:{form}}"
+    limit = 1 - 0.05 ** (1 / sum(value["batches"] for value in values))
+    return f"0, below {100 * limit:.1f}"
 
 
 def depth_table(record: Record, arms: Sequence[str]) -> Table:

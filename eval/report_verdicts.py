@@ -14,22 +14,26 @@ VERDICT_CLASSES = {
     "NOT-COMPARABLE": "none", "NOT-RUN": "none", "SKIPPED-DATA": "none",
 }  # fmt: skip
 STAGE = re.compile(r"(?P<kind>\w+)@((?P<arm>\w+)-)?(?P<seed>\d+)(-(?P<target>\w+))?")
+LEVEL = 0.05  # of a claim that is not primary
+FEW_SHOT = ("fewshot", "fewshot_affines")
+SEVERAL = 4  # names that are shown one by one
 SHOWN = 16  # hexadecimal digits of a hash
 
 
 def verdicts(claims: Mapping[str, Any]) -> Section:
     """Each claim's verdict and its conditions; the paper against itself; what cannot be tested."""
     rows = [
-        [claim["says"] + (" *" if claim["primary"] else ""), claim["verdict"], *measured, claim["place"]]
+        [claim["says"] + cells(claim) + (" *" if claim["primary"] else ""), claim["verdict"], *measured, claim["place"]]
         for claim in claims["claims"]
         if (measured := smallest_difference(claim))
     ]
     note = (
-        "*: a primary outcome, fixed beforehand. Differences are positive as claimed; of a chain or family the "
-        "smallest is shown. With one seed the interval is over test items and says only that these two checkpoints "
-        "differ."
+        "*: a primary outcome, fixed beforehand, judged at Holm's level. Differences are positive as claimed; of a "
+        "chain or family the smallest is shown, with a 95% interval unless it says another. With one seed the interval "
+        "is over test items and says only that these two checkpoints differ. 80%: the difference that so many seeds "
+        "would tell in 80% of studies."
     )
-    columns = ["claim", "verdict", "difference", "seeds", "place"]  # a telephone shows the first two
+    columns = ["claim", "verdict", "difference", "seeds", "80%", "place"]  # a telephone shows the first two
     tested = Table("What the record says of each claim that it bears on", columns, rows, note, classes=VERDICT_CLASSES)
     conditions = [[name, each["says"]] for name, each in claims["conditions"].items()]
     regime = Table("Conditions, without which a claim is not comparable", ["", "what has to hold"], conditions)
@@ -61,15 +65,29 @@ def failed(claims: Mapping[str, Any]) -> list[str]:
     return paragraphs
 
 
-def smallest_difference(claim: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Of a claim's comparisons the one that is least as claimed, with its interval, and over how many seeds."""
+def cells(claim: Mapping[str, Any]) -> str:
+    """Over how many cells of which targets, or over which blocks, a family's mean was taken here."""
+    if claim["test"] != "family":
+        return ""
+    found = next(each["cells"] for each in claim["comparisons"] if "mean" in each)
+    names = [word for cell in found for word in cell.split() if word not in FEW_SHOT and not word.endswith("-shot")]
+    unique = list(dict.fromkeys(names))
+    shown = ", ".join(unique) if len(unique) <= SEVERAL else f"{unique[0]} to {unique[-1]}"
+    return f" ({len(found)} cells: {shown})"
+
+
+def smallest_difference(claim: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Of a claim's comparisons the one that is least as claimed, with its interval; over how many seeds; and which
+    difference these would have told with 80% power."""
     measured = [each for each in claim["comparisons"] if "mean" in each]
     if not measured:
         return None
     worst = min(measured, key=lambda each: each["mean"])
     interval = worst["interval"] or worst["item_interval"]
     span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
-    return f"{worst['mean']:+.2f}{span} {claim['unit']}".strip(), str(len(worst["seeds"]))
+    level = f" at {100 * (1 - worst['level']):.1f}%" if interval and worst["level"] != LEVEL else ""
+    power = "" if worst["detectable"] is None else f"{worst['detectable']:.2f}"
+    return f"{worst['mean']:+.2f}{span}{level} {claim['unit']}".strip(), str(len(worst["seeds"])), power
 
 
 def contradictions(claims: Sequence[Mapping[str, Any]]) -> Table:

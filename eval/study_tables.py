@@ -8,7 +8,7 @@ from typing import Any
 
 from eval.figures import label
 from eval.report import parameters_of
-from eval.report_tables import Record, last_values, table_2
+from eval.report_tables import Record, last_values, negative_share, table_2
 from eval.report_verdicts import smallest_difference
 from seal.config import BASE_ARM
 from seal.record import read_json
@@ -68,10 +68,10 @@ def evaluations_table(record: Record, arms: Sequence[str]) -> str:
         row("kNN probe at the second block, %", "prediction_depth", lambda each: 100 * each["knn_accuracy"][1], ".1f"),
         row("kNN probe at the last block, %", "prediction_depth", lambda each: 100 * each["knn_accuracy"][-1], ".1f"),
         row("largest Hessian eigenvalue", "hessian", lambda each: each["lanczos"]["max_eigenvalue"], ".0f"),
-        row(
-            "negative of the five largest, %", "hessian", lambda each: 100 * each["lanczos"]["negative_fraction"], ".1f"
-        ),
     ]
+    found = {arm: [each["lanczos"] for each in last_values(record.arms[arm], "hessian")[0]] for arm in arms}
+    shares = [negative_share(values, ".1f") if values else "–" for values in found.values()]
+    rows.append(["negative of the five largest, %", *shares])
     return markdown(["", *map(label, arms)], rows)
 
 
@@ -85,4 +85,4 @@ def verdicts_table(claims: Sequence[Mapping[str, Any]]) -> str:
     ]
     counts = Counter(claim["verdict"] for claim in claims)
     said = ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common())
-    return f"{markdown(['claim', 'verdict', 'difference', 'seeds'], rows)}\n\nOf all {len(claims)}: {said}."
+    return f"{markdown(['claim', 'verdict', 'difference', 'seeds', '80%'], rows)}\n\nOf all {len(claims)}: {said}."

@@ -53,8 +53,13 @@ class Spread:
     def __init__(self, expected: Path, kept: Mapping[str, Record], different: Mapping[str, Record]) -> None:
         self.expected = expected
         self.by_arm = {arm: [measured(kept[name]) for name in kept if _arm(name) == arm] for arm in map(_arm, kept)}
+        # What every expected seed has; what the run itself lacks of an evaluation that it has is outside.
         self.shared = {
-            name: [key for key in measured(run) if all(key in each for each in self.by_arm[_arm(name)])]
+            name: [
+                key
+                for key in self.by_arm[_arm(name)][0]
+                if all(key in each for each in self.by_arm[_arm(name)]) and _evaluated(run, key)
+            ]
             for name, run in different.items()
         }
         self.judged = sum(map(len, self.shared.values()))
@@ -71,7 +76,9 @@ class Spread:
                     f"found one seed an arm in {self.expected}, expected two or more"
                 )
             mean, half = statistics.fmean(values), half_width(deviation, freedom, len(values), self.judged)
-            if abs(ours[key] - mean) > half:
+            if key not in ours:
+                lines.append(f"  {key}: no finite number, expected {mean:.4g} +- {half:.2g}")
+            elif abs(ours[key] - mean) > half:
                 lines.append(f"  {key}: {ours[key]:.4g}, expected {mean:.4g} +- {half:.2g}")
         return lines
 
@@ -115,7 +122,16 @@ def half_width(deviation: float, freedom: int, seeds: int, judged: int) -> float
 def _records(folder: Path) -> dict[str, Record]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected one of runs, as expected/mini")
-    return {path.name: read_record(path) for path in sorted(folder.iterdir()) if is_recorded(path)}
+    found = {path.name: read_record(path) for path in sorted(folder.iterdir()) if is_recorded(path)}
+    for name, record in found.items():
+        if missing := [key for key in (*SETTINGS, "final") if key not in record.summary]:
+            raise UserError(f"{folder / name / 'summary.json'}: no {missing[0]!r}, expected a training's own summary")
+    return found
+
+
+def _evaluated(run: Record, key: str) -> bool:
+    """Whether the run has what the value is from: its training's end, or the evaluation that its name begins with."""
+    return "/" not in key or key.partition("/")[0] in run.evaluations
 
 
 def _arm(name: str) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.evidence import BrokenEvidence
-from seal.record import write_json
+from eval.broken import BrokenEvidence
+from seal.record import read_json, write_json
 from tests.claim_records import SEEDS, N, verdicts, write_evaluation, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 
@@ -73,9 +73,46 @@ def drop_the_blocks(study: Path) -> Path:
     return study / "seal-0/eval/prediction_depth/gen-03.json"
 
 
+def lose_the_threshold(study: Path) -> Path:
+    path = study / "llf-1/summary.json"
+    path.write_text(path.read_text().replace("layer_threshold", "layer_treshold"))
+    return path
+
+
+def count_the_outcomes(study: Path) -> Path:
+    path = study / "llf-1/summary.json"
+    write_json(path, read_json(path) | {"outcomes": 5})
+    return path
+
+
+def cut_the_history(study: Path) -> Path:
+    path = study / "seal-1/history.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    return path
+
+
+def number_for_shots(study: Path) -> Path:
+    for arm in ("seal", "llf", "normal_long"):
+        write_evaluation(study, f"{arm}-0", "fewshot-eurosat", {"shots": {"5": 7}}, {})
+    return study / "seal-0/eval/fewshot-eurosat/gen-03.json"
+
+
+def empty_the_hessian(study: Path) -> Path:
+    write_evaluation(study, "seal-0", "hessian", {}, {})
+    return study / "seal-0/eval/hessian/gen-03.json"
+
+
+def drop_the_labels(study: Path) -> Path:
+    values = {"blocks": ["Block2.1"], "knn_accuracy": [0.5], "mean_depth": 1.0}
+    for arm in ("seal", "llf"):
+        write_evaluation(study, f"{arm}-0", "prediction_depth", values, {"votes": np.ones((N, 1)), "depth": np.ones(N)})
+    return study / "seal-0/eval/prediction_depth/gen-03.npz"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        lose_the_threshold, count_the_outcomes, cut_the_history, number_for_shots, empty_the_hessian, drop_the_labels,
         poison_array, poison_summary, remove_predictions, shorten_predictions, spoil_json, spoil_arrays,
         empty_evaluation, null_in_evaluation, drop_a_key, drop_the_blocks,
     ],

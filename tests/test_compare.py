@@ -52,6 +52,18 @@ def test_other_bits_are_held_against_the_spread(
     assert ("1 of 2 values outside" in capsys.readouterr().out) is not agrees
 
 
+def test_a_value_that_is_lost_does_not_agree(
+    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    path = tmp_path / "results/seal-0/summary.json"
+    path.write_text(path.read_text().replace("0.61", "NaN"))
+    assert not compare(expected, tmp_path / "results")
+    assert "test_accuracy: no finite number, expected 0.61" in capsys.readouterr().out
+    write_run(tmp_path / "trained/seal-0", 0.61)
+    assert compare(expected, tmp_path / "trained"), "what was not evaluated is not missed"
+
+
 def test_what_cannot_be_compared_is_an_error(expected: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         compare(expected, tmp_path / "results")

@@ -186,12 +186,12 @@ def test_the_stage_writes_its_values(project: Path, reference: str) -> None:
     record = read_json(folder / "gen-01.json")
     values = record["values"]
     with np.load(folder / "gen-01.npz") as arrays:
-        votes, depth = arrays["votes"], arrays["depth"]
+        votes, depth, labels = (arrays[name] for name in ("votes", "depth", "labels"))
     assert (votes.shape, votes.dtype, depth.dtype) == ((6, 8), np.int16, np.uint8)
     assert values["blocks"] == list(block_names(SMALL))
     assert values["depth_counts"] == np.bincount(depth, minlength=9).tolist()
     assert values["mean_depth"] == pytest.approx(depth.mean(), rel=1e-6)
-    labels = np.repeat([0, 1], 3)
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     np.testing.assert_allclose(values["knn_accuracy"], (votes == labels[:, None]).mean(0), rtol=1e-6)
     assert (depth < 8).all() or reference == "model"
     assert values["passes"] >= 1

@@ -55,11 +55,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for arm in ("llf", "seal")
         for seed in (0, 1)
     }
-    comparison = {"mean": 1.25, "interval": None, "item_interval": [-1.0, 3.5], "seeds": [0]}
+    comparison = {
+        "mean": 1.25,
+        "interval": None,
+        "item_interval": [-1.0, 3.5],
+        "seeds": [0],
+        "level": 0.05,
+        "detectable": None,
+    }
     claim = {
         "says": "SEAL is above LLF.",
         "place": "Table 2",
         "primary": False,
+        "test": "order",
         "verdict": "NOT-COMPARABLE",
         "unit": "points",
     }
@@ -78,7 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project: Path) -> None:
     main([])
     text = (project / "report/report.md").read_text(encoding="utf-8")
-    assert "| SEAL is above LLF. | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 | Table 2 |" in text
+    assert "| SEAL is above LLF. | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 |  | Table 2 |" in text
     assert "\nOf 2 claims: 1 NOT-COMPARABLE, 1 SKIPPED-DATA.\n" in text
     assert "\n1 NOT-COMPARABLE: R2 fails, that the ascent ends at chance: seal-0 stays above it.\n" in text
     assert "| R2 | the ascent ends at chance |" in text
@@ -112,6 +120,8 @@ def test_swapped_records_swap_the_tables(project: Path) -> None:
     before = column("seal"), column("llf")
     for old, new in (("seal", "was"), ("llf", "seal"), ("was", "llf")):
         (project / f"results/{old}-0").rename(project / f"results/{new}-0")
+        path = project / f"results/{new}-0/summary.json"
+        write_json(path, read_json(path) | {"arm": new})
     assert (column("llf"), column("seal")) == before
     assert before[0] != before[1]
 
@@ -122,7 +132,7 @@ def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(p
     Path("params.yaml").write_text(yaml.safe_dump(params | {"sensitivity_arms": ["seal_s3"], "sensitivity_seeds": [0]}))
     shutil.copytree("results/seal-0", "results/seal_s3-0")
     path = Path("results/seal_s3-0/summary.json")
-    summary = read_json(path)
+    summary = read_json(path) | {"arm": "seal_s3"}
     accuracy = summary["final"]["test_accuracy"]
     summary["final"]["test_accuracy"] = accuracy - 0.05
     write_json(path, summary)
@@ -135,7 +145,7 @@ def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(p
 
     write_json(path, summary | {"diverged": {"generation": 2, "epoch": 0, "batch": 1}})
     main([])
-    assert "| seal_s3 | ascent_lr_scale = 0.3 | –, 1 diverged | – | 0 |" in Path("report/report.md").read_text("utf-8")
+    assert "| seal_s3 | ascent_lr_scale = 0.3 | 1 diverged | – | 0 |" in Path("report/report.md").read_text("utf-8")
 
 
 def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out(project: Path) -> None:

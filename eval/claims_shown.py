@@ -20,7 +20,20 @@ from seal.config import BASE_ARM
 from seal.record import file_sha256
 
 SCHEMA = 1
-FIELDS = {"id", "group", "says", "place", "test", "measure", "tolerance", "why", "primary", "contradiction", "remark"}
+FIELDS = {
+    "id",
+    "group",
+    "says",
+    "place",
+    "test",
+    "measure",
+    "tolerance",
+    "why",
+    "primary",
+    "contradiction",
+    "remark",
+    "where",
+}
 COLOURS = {Verdict.SUPPORTED: "green", Verdict.WEAK: "cyan", Verdict.INCONCLUSIVE: "yellow", Verdict.REFUTED: "red"}
 
 

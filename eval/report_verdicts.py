@@ -73,7 +73,8 @@ def cells(claim: Mapping[str, Any]) -> str:
     names = [word for cell in found for word in cell.split() if word not in FEW_SHOT and not word.endswith("-shot")]
     unique = list(dict.fromkeys(names))
     shown = ", ".join(unique) if len(unique) <= SEVERAL else f"{unique[0]} to {unique[-1]}"
-    return f" ({len(found)} cells: {shown})"
+    paper = claim["where"]["paper_targets"]
+    return f" ({len(found)} cells: {shown}{', stand-ins' if paper and not {*paper} & {*unique} else ''})"
 
 
 def smallest_difference(claim: Mapping[str, Any]) -> tuple[str, str, str] | None:

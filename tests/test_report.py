@@ -15,7 +15,7 @@ from test_browser import CHROMIUM, FLAGS
 from eval.document import Section, Table, write_document
 from eval.report import main
 from eval.report_tables import Record, table_2
-from eval.report_verdicts import failed, shortened
+from eval.report_verdicts import cells, failed, shortened
 from seal.record import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -220,3 +220,18 @@ def test_why_claims_are_not_comparable_begins_with_what_the_scale_is() -> None:
         "2 NOT-COMPARABLE: R2 fails, that ascents end at chance: seal-0: 3 times.",
         "1 NOT-COMPARABLE: seal_reverse-1 diverged.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (["fewshot eurosat 1-shot", "fewshot eurosat 5-shot", "fewshot_affines isic 5-shot"], "3 cells: eurosat, isic"),
+        (["digits"], "1 cells: digits, stand-ins"),
+        (BLOCKS, "8 cells: Block1.1 to Block4.2"),
+    ],
+)
+def test_a_family_says_what_its_mean_is_over(found: list[str], words: str) -> None:
+    paper = [] if found == BLOCKS else ["eurosat", "crop_disease"]
+    claim = {"test": "family", "comparisons": [{}, {"mean": 1.0, "cells": found}], "where": {"paper_targets": paper}}
+    assert cells(claim) == f" ({words})"
+    assert cells(claim | {"test": "order"}) == ""

@@ -10,7 +10,6 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ALL = {"config", "sections", "errors", "rng", "clock", "record"}  # these may be imported by everything
-FIRST = {"errors", "rng", "record", "sections", "evaluations", "config"}  # those know nothing but their arrows
 ARROWS = {
     "config": {"errors", "sections", "evaluations"},
     "sections": set(),

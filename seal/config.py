@@ -120,7 +120,9 @@ class Params(Strict):
     def run(self, arm: str, seed: int) -> Run:
         """The run `<arm>-<seed>`, with the arm's changed parameters applied to `training` and `generations`."""
         if arm == BASE_ARM:
-            method, changes = "normal_long", {"num_generations": 1, "schedule": "per_generation"}
+            # Arms go on from its end, so there is nothing to record of one that has none.
+            method = "normal_long"
+            changes = {"num_generations": 1, "schedule": "per_generation", "on_divergence": "fail"}
         elif arm in self.arms:
             method, changes = self.arms[arm].method, self.arms[arm].changes
         else:

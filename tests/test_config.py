@@ -124,3 +124,9 @@ def test_the_keys_of_training_and_generations_are_disjoint() -> None:
 def test_the_base_record_depends_on_no_parameter_of_later_generations() -> None:
     one = params_with(generations={"ascent_lr_scale": 0.5, "num_generations": 3}).run(BASE_ARM, 0)
     assert one.facts() == params_with().run(BASE_ARM, 0).facts()
+
+
+def test_a_base_run_that_diverges_always_stops() -> None:
+    run = params_with(generations={"on_divergence": "record"}).run(BASE_ARM, 0)
+    assert run.generations.on_divergence == "fail"
+    assert run.facts() == params_with().run(BASE_ARM, 0).facts()

@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from seal import curves
 from seal.checkpoint import State
 from seal.config import BASE_KEYS, load_params
 from seal.data.pack import PACKS, open_pack
@@ -213,6 +214,13 @@ def test_a_loss_measured_at_a_generations_end_that_is_not_finite_is_a_divergence
     assert len(read_history(project / "results/keeps-0/history.csv")) == 6
     before = load_file(project / "results/keeps-0/weights/before-divergence.safetensors")
     assert before.keys() == load_file(project / "results/normal-0/weights/gen-01.safetensors").keys()
+
+
+def test_the_curves_stage_gathers_histories_and_notes_its_time(project: Path) -> None:
+    write_params(main_arms=[])
+    curves.main()
+    assert (project / "curves/history.csv").read_text().count("\nnormal-0,") == TRAINING["epochs_per_generation"]
+    assert (project / "timings/curves.csv").read_text().splitlines()[1].startswith("curves,")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ def _sync_arm(
         return "unchanged"
     now = time.time_ns() // 1_000_000
     run_id = view.begin(facts, None, now)
+    if diverged := sum(summary["diverged"] is not None for summary in summaries):
+        view.client.set_tag(run_id, "diverged", f"{diverged} of {len(records)} seeds")
     view.log_final(run_id, over_seeds(records).items(), now)
     view.close(run_id, files, digest, now)
     return "written"

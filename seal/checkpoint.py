@@ -1,6 +1,7 @@
 """Weights and resume state as safetensors (no pickle), and the scratch folder in which an unfinished run lives."""
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from seal.errors import UserError
 from seal.record import Row, atomic
 
 Tensors = dict[str, Tensor]
+HANDOVER = "handover.safetensors"  # of a base run's record: what its arms go on from
 
 
 class CheckpointError(UserError):
@@ -28,17 +30,28 @@ class CheckpointError(UserError):
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors in one file, whole or not at all. Equal tensors give equal bytes."""
+    """Write tensors in one file, whole or not at all. Equal tensors give equal bytes.
+
+    Raises OSError where the disk is full.
+    """
     with atomic(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-            temporary,
-            dict(metadata or {}),
-        )
+        try:
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                temporary,
+                dict(metadata or {}),
+            )
+        except SafetensorError as error:  # the system's message and no errno
+            if f"os error {errno.ENOSPC}" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Tensors on the CPU and metadata. Raises CheckpointError where the file is damaged."""
+    """Tensors on the CPU and metadata. Raises CheckpointError where the file is not there or damaged."""
+    if not path.exists():
+        stage = f" base@{path.parent.name.rpartition('-')[2]}" if path.name == HANDOVER else ""
+        raise CheckpointError(f"{path}: not found; `dvc repro{stage}` makes it")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -99,13 +112,22 @@ def scratch_folder(run_name: str, facts: Mapping[str, Any], code: Iterable[str])
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a scratch folder's lock; raises CheckpointError where another process trains there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Hold a scratch folder's lock; raises CheckpointError where another process trains there or none can be made."""
+    lock = FileLock(folder / "lock", blocking=False)
     try:
-        with FileLock(folder / "lock", blocking=False):
-            yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
         raise CheckpointError(f"another process is training in {folder}; wait for it, or stop it") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: {error.strerror}, expected a folder for resume state; make it one that can be written, or name "
+            "another by SEAL_SCRATCH"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def die_with_parent() -> None:

@@ -89,7 +89,7 @@ def _synced() -> "list[SyncOutcome]":
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="to serve at")] = 5000,
+    port: Annotated[int, typer.Option(help="to serve at", min=1, max=65535)] = 5000,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 inside a container")] = "127.0.0.1",
 ) -> None:
     """Sync, and serve the MLflow UI on localhost until Ctrl-C."""

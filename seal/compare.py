@@ -3,17 +3,22 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from seal.errors import UserError
+from seal.record import read_json
 from seal.study import KEPT
 from seal.view import Record, final_values, is_recorded, read_record
 
 LEVEL = 0.05  # chance that any of all values of a run from the same distribution is called outside
 SETTINGS = ("tier", "data_sha256", "model", "training", "generations")  # of summary.json
 MEASURES = ("test_accuracy", "model_accuracy", "accuracy", "mean_depth", "max_eigenvalue")
+# Of an evaluation's parameters those that change none of its values beyond rounding.
+FREE = {"targets", "generations", "memory_mb", "feature_batch_size", "backend", "spare", "slice_width"}
 BEST = "final/best/"  # test accuracy at the best validation epoch: a choice, not an end
 
 
@@ -31,18 +36,22 @@ def compare(expected: Path, found: Path) -> bool:
     different = [name for name in names if not identical(expected / name, found / name)]
     for name in different:
         _same_settings(name, kept[name], yours[name])
+        _same_protocols(name, expected / name, found / name)
     spread = Spread(expected, kept, {name: yours[name] for name in different})
     outside = {name: spread.outside(name, yours[name]) for name in different}
+    apart = {name: _apart(kept[name], yours[name], spread.shared[name]) for name in different}
     for name in names:
         if name not in different:
             print(f"{name}: the same as {expected / name}, bit for bit")
             continue
         count = len(spread.shared[name])
         said = f"{len(outside[name])} of {count} values outside" if outside[name] else f"{count} values within"
+        if apart[name]:
+            said = f"{apart[name]}; {said}"
         print(f"{name}: not the same bits; {said} the spread over seeds", *outside[name], sep="\n")
     if missing := [name for name in kept if name not in yours]:
         print(f"not in {found}: {', '.join(missing)}")
-    agrees = not any(outside.values())
+    agrees = not any(outside.values()) and not any(apart.values())
     print(f"{found} {'agrees' if agrees else 'does not agree'} with {expected}, in {len(names)} runs")
     return agrees
 
@@ -95,10 +104,14 @@ def identical(first: Path, second: Path) -> bool:
 
 
 def measured(record: Record) -> dict[str, float]:
-    """The values by which a run is judged: its accuracies on test images and targets, depths and eigenvalues."""
+    """The values by which a run is judged: its accuracies on test images and targets, depths and eigenvalues.
+
+    Of a run that diverged: those of its last whole generation.
+    """
+    whole = replace(record, summary=record.summary | {"diverged": None})
     return {
         name.removeprefix("final/"): value
-        for name, value in final_values(record)
+        for name, value in final_values(whole)
         if name.rpartition("/")[2] in MEASURES and not name.startswith(BEST)
     }
 
@@ -122,11 +135,21 @@ def half_width(deviation: float, freedom: int, seeds: int, judged: int) -> float
 def _records(folder: Path) -> dict[str, Record]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected one of runs, as expected/mini")
-    found = {path.name: read_record(path) for path in sorted(folder.iterdir()) if is_recorded(path)}
+    found = {path.name: _record(path) for path in sorted(folder.iterdir()) if is_recorded(path)}
     for name, record in found.items():
-        if missing := [key for key in (*SETTINGS, "final") if key not in record.summary]:
+        if missing := [key for key in (*SETTINGS, "final", "diverged") if key not in record.summary]:
             raise UserError(f"{folder / name / 'summary.json'}: no {missing[0]!r}, expected a training's own summary")
     return found
+
+
+def _record(folder: Path) -> Record:
+    try:
+        return read_record(folder)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: found files that are cut off or no record ({error!r}), expected a training's own; "
+            "bring it back by `dvc checkout` or `git checkout`"
+        ) from error
 
 
 def _evaluated(run: Record, key: str) -> bool:
@@ -144,3 +167,34 @@ def _same_settings(name: str, kept: Record, yours: Record) -> None:
             raise UserError(
                 f"{name}: found another {key} than in the expected run; compare runs of the same parameters"
             )
+
+
+def _same_protocols(name: str, kept: Path, yours: Path) -> None:
+    for path in sorted(kept.glob("eval/*/gen-*.json")):
+        twin = yours / path.relative_to(kept)
+        if twin.exists():
+            expected, found = _protocol(path), _protocol(twin)
+            for key in sorted(expected.keys() | found.keys()):
+                if expected.get(key) != found.get(key):
+                    raise UserError(
+                        f"{name}: found {key} {found.get(key)} in {path.parent.name}, but {expected.get(key)} in the "
+                        "expected run; compare evaluations of the same parameters"
+                    )
+
+
+def _protocol(path: Path) -> dict[str, Any]:
+    return {key: value for key, value in read_json(path).get("params", {}).items() if key not in FREE}
+
+
+def _apart(kept: Record, yours: Record, shared: Sequence[str]) -> str:
+    """Why two runs cannot agree, whatever their values; empty where they can.
+
+    The batch in which a loss overflows differs with rounding; that it does, and in which generation, is the result.
+    """
+    expected, found = (each.summary["diverged"] for each in (kept, yours))
+    if (expected or {}).get("generation") != (found or {}).get("generation"):
+        said = [
+            f"diverged in generation {each['generation']}" if each else "did not diverge" for each in (found, expected)
+        ]
+        return f"it {said[0]}, the expected run {said[1]}"
+    return "" if shared else "no value to compare"

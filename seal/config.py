@@ -1,6 +1,7 @@
 """params.yaml as frozen, strict models: an unknown, missing or impossible value is one line that names it."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +14,8 @@ from seal.sections import BLOCKS, Arm, Dataset, Generations, Model, Runtime, Str
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
 BASE_KEYS = ("layer_threshold", "checkpoint")  # what its record depends on, of `generations`
+
+Seed = Annotated[int, Field(ge=0)]
 
 
 class ConfigError(UserError):
@@ -67,12 +70,12 @@ class Run(Strict):
 
 class Params(Strict):
     tier: Literal["smoke", "mini", "paper"]
-    seeds: list[int]
+    seeds: list[Seed]
     main_arms: list[str]
     extra_arms: list[str]
-    extra_seeds: list[int]
+    extra_seeds: list[Seed]
     sensitivity_arms: list[str]
-    sensitivity_seeds: list[int]
+    sensitivity_seeds: list[Seed]
     arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Arm]
     source: str
     datasets: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Dataset]
@@ -120,11 +123,16 @@ class Params(Strict):
     def run(self, arm: str, seed: int) -> Run:
         """The run `<arm>-<seed>`, with the arm's changed parameters applied to `training` and `generations`."""
         if arm == BASE_ARM:
-            method, changes = "normal_long", {"num_generations": 1, "schedule": "per_generation"}
+            # Arms go on from its end, so there is nothing to record of one that has none.
+            method = "normal_long"
+            changes = {"num_generations": 1, "schedule": "per_generation", "on_divergence": "fail"}
         elif arm in self.arms:
             method, changes = self.arms[arm].method, self.arms[arm].changes
         else:
             raise ConfigError(f"run {arm}-{seed}: no such arm, expected {BASE_ARM} or one of {', '.join(self.arms)}")
+        methods = sys.modules.get("seal.methods")  # not imported for this, as it imports torch; each training has it
+        if methods and method not in methods.METHODS:
+            raise ConfigError(f"arms.{arm}.method is {method!r}, expected one of {', '.join(methods.METHODS)}")
         sections = {"training": self.training.model_dump(), "generations": self.generations.model_dump()}
         for key, value in changes.items():
             owner = next((section for section in sections.values() if key in section), None)
@@ -170,6 +178,9 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         raise ConfigError(
             f"{path}: not found; run from the project's root, or write one with `seal tier smoke`"
         ) from None
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        found = "a folder" if isinstance(error, OSError) else f"bytes that are not UTF-8 ({error.reason})"
+        raise ConfigError(f"{path}: found {found}, expected YAML in UTF-8; `seal tier smoke` writes one") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return parse_params(raw, str(path))

@@ -3,17 +3,19 @@
 An image trained - forward, backward, step - is the unit; the constants say what else is worth in it.
 """
 
+import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from seal.config import BASE_ARM, BASE_KEYS, Params
-from seal.data.pack import PACKS, SPLITS
+from seal.data.fetch import DOWNLOADS, Places, locate, source_of
+from seal.data.pack import METADATA, PACKS, SPLITS
+from seal.data.packing import _describe as selection_of
 from seal.data.selection import read_list
-from seal.data.sources import SOURCES
 from seal.sections import Dataset, SplitFractions
 
 FORWARD = 1 / 3  # a backward pass costs about two forward ones
@@ -99,11 +101,14 @@ def work(stage: str, params: Params, network: Network) -> Work:
 
 
 def _data(name: str, dataset: Dataset, count: int) -> Work:
-    source = SOURCES[dataset.source]
-    size = float(sum(archive.bytes or 0 for archive in source.archives if archive.url is not None))
-    if name == "fetch":
-        return Work(seconds=SMALL["fetch"] + size / DOWNLOADED, bytes=size)
-    return Work(seconds=count / PACKED, bytes=3.0 * count * dataset.image_size**2)
+    if name == "pack":
+        return Work(seconds=count / PACKED, bytes=3.0 * count * dataset.image_size**2)
+    source, seconds, size = source_of(dataset), SMALL["fetch"], 0.0
+    if source.package is None and locate(source, dataset, Places.of_environment()) is None:
+        lacking = [archive for archive in source.archives if not (DOWNLOADS / archive.name).exists()]
+        size = float(sum(archive.bytes or 0 for archive in lacking))
+        seconds += sum(archive.bytes or 0 for archive in lacking if archive.url is not None) / DOWNLOADED
+    return Work(seconds=seconds, bytes=size)
 
 
 def _training(name: str, params: Params, network: Network) -> Work:
@@ -137,20 +142,14 @@ def _hessian(params: Params) -> Work:
 def classes(dataset: Dataset) -> int:
     if isinstance(dataset.classes, list):
         return len(dataset.classes)
-    return dataset.classes or SOURCES[dataset.source].classes or 10
+    return dataset.classes or source_of(dataset).classes or 10
 
 
 def images(name: str, params: Params) -> tuple[int, int, int]:
-    """Of train, val and test: of the pack where there is one, else what source and split say."""
-    dataset, pack = params.datasets[name], PACKS / f"{name}.safetensors"
-    if pack.exists():
-        with safe_open(pack, framework="np") as file:
-            keys = {*file.keys()}
-            train, val, test = (
-                int(file.get_slice(f"{split}/labels").get_shape()[0]) if f"{split}/labels" in keys else 0
-                for split in SPLITS
-            )
-        return train, val, test
+    """Of train, val and test: of the pack where there is one of this very selection, else as source and split say."""
+    dataset = params.datasets[name]
+    if (packed := _packed(PACKS / f"{name}.safetensors", dataset)) is not None:
+        return packed
     if isinstance(dataset.split, SplitFractions):
         total = dataset.images_per_class * classes(dataset) if dataset.images_per_class else _total(dataset)
         held = round(total * dataset.split.val), round(total * dataset.split.test)
@@ -162,12 +161,28 @@ def images(name: str, params: Params) -> tuple[int, int, int]:
     return official.get("train", 0), official.get("val", 0), official.get("test", 0)
 
 
+def _packed(pack: Path, dataset: Dataset) -> tuple[int, int, int] | None:
+    """Images of a pack's splits; None where it holds another selection, as another tier's does, or is no whole pack."""
+    if not pack.exists():
+        return None
+    try:
+        with safe_open(pack, framework="np") as file:
+            provenance = json.loads(file.metadata()[METADATA]).get("provenance", {})
+            wanted = json.loads(json.dumps({"source": dataset.source, "selection": selection_of(dataset)}))
+            if any(provenance.get(key) != value for key, value in wanted.items()):
+                return None
+            train, val, test = (int(file.get_slice(f"{split}/labels").get_shape()[0]) for split in SPLITS)
+    except (SafetensorError, LookupError, TypeError, ValueError):
+        return None
+    return train, val, test
+
+
 def _total(dataset: Dataset) -> int:
     return sum(_by_split(dataset).values()) or UNKNOWN_IMAGES
 
 
 def _by_split(dataset: Dataset) -> dict[str, int]:
-    source = SOURCES[dataset.source]
+    source = source_of(dataset)
     each = {
         split: count * classes(dataset) if isinstance(count, int) else sum(count.values())
         for split, count in source.per_class.items()

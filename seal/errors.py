@@ -1,5 +1,6 @@
 """Errors meant for the user end in one line, not in a traceback."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,32 @@ class UserError(Exception):
     """Something that the user can mend; the message says what was found, what was expected and what to do."""
 
 
+# What the user can mend when a file cannot be written.
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run the same command again"),
+    **dict.fromkeys((errno.EACCES, errno.EROFS), "make it one that can be written, and run the same command again"),
+}
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn a UserError into one line on stderr and exit status 1, and Ctrl-C into one and 130."""
+    """Turn a UserError into one line on stderr and exit status 1, and Ctrl-C into one and 130.
+
+    So too a file that cannot be written, and an optimizer backend that cannot run here.
+    """
     try:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"error: {place}{error.strerror}; {REMEDIES[error.errno]}")
+    except RuntimeError as error:
+        if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
+            raise
+        sys.exit(f"error: runtime.optimizer_backend: {str(error).splitlines()[0]}")
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last resume point", file=sys.stderr)
         sys.exit(130)

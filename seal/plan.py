@@ -16,6 +16,7 @@ from rich.table import Table
 from seal.calibration import Machine
 from seal.config import Params
 from seal.costs import TRAINING, Work, parts, work
+from seal.pipeline import dvc_errors
 from seal.record import RESULTS, TIMINGS, cpu_name, read_json
 
 DVC_SECONDS = 0.6  # DVC's own, of a stage: hashing, links, the lock; measured at smoke
@@ -46,7 +47,7 @@ def stages_to_run() -> list[str]:
     import networkx
     from dvc.repo import Repo
 
-    with Repo() as repo:
+    with dvc_errors(), Repo() as repo:
         changed = repo.status()
         graph = repo.index.graph
         first = [stage for stage in graph if stage.addressing in changed]
@@ -64,7 +65,7 @@ def stages_of_tier(source: Path, pipeline: Path = Path("dvc.yaml")) -> list[str]
         (place / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
         shutil.copy(pipeline, place / "dvc.yaml")
         shutil.copy(source, place / "params.yaml")
-        with Repo(str(place)) as repo:
+        with dvc_errors(), Repo(str(place)) as repo:
             return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder
 
 

@@ -9,8 +9,17 @@ BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Above0 = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
+Positives = Annotated[tuple[Above0, Above0, Above0], Field(strict=False)]
+# A parameter of seal/models.py's networks.
+ParameterName = Annotated[
+    str,
+    Field(
+        pattern=r"^((layer[1-4]\.\d+\.)?(conv1|bn1)|layer[1-4]\.\d+\.(conv[23]|bn[23]|downsample\.[01])|fc)\.(weight|bias)$"
+    ),
+]
 
 
 class Strict(BaseModel):
@@ -50,7 +59,7 @@ class Training(Strict):
 
     epochs_per_generation: Positive
     batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Above0
     warmup_epochs: Annotated[int, Field(ge=0)]
     momentum: Fraction
     weight_decay: NonNegative
@@ -58,7 +67,7 @@ class Training(Strict):
     flip: bool
     crop_padding: Annotated[int, Field(ge=0)]
     mean: Channels
-    std: Channels
+    std: Positives
     precision: Literal["float32", "bfloat16"]
     channels_last: bool
 
@@ -78,7 +87,7 @@ class Generations(Strict):
     llf_reinitialises: Literal["weights", "all"]
     frozen_statistics: Literal["move", "hold"]
     reverse_fc: Literal["ascends", "descends"]
-    reinit_untrained: list[str]
+    reinit_untrained: list[ParameterName]
     checkpoint: Literal["last", "best"]
     kept_generations: list[Positive]
     on_divergence: Literal["fail", "record"]

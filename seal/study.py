@@ -11,6 +11,7 @@ from typing import Any
 
 from seal.config import load_params
 from seal.errors import UserError
+from seal.pipeline import dvc_errors
 from seal.record import RESULTS, TIMINGS, read_json, write_json
 
 EXPECTED = Path("expected")
@@ -25,7 +26,9 @@ def stages_by_run() -> dict[str, list[Any]]:
     from dvc.repo import Repo
 
     found: dict[str, list[Any]] = {}
-    for stage in Repo(".").index.stages:
+    with dvc_errors():
+        stages = Repo(".").index.stages
+    for stage in stages:
         runs = {Path(out.def_path).parts[1] for out in stage.outs if Path(out.def_path).parts[0] == RESULTS.name}
         for run in runs:
             found.setdefault(run, []).append(stage)

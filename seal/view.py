@@ -232,9 +232,10 @@ def git_tags(root: Path) -> dict[str, str]:
 def final_values(record: Record) -> Iterator[tuple[str, float]]:
     """`final/...`: losses and accuracies at the end, and every number among the evaluations' `values`.
 
-    A table of runs shows the last value of a metric only, so each of these is logged once.
+    A table of runs shows the last value of a metric only, so each of these is logged once. Of a run that diverged
+    the former are left out: what its last whole generation reached is no result, and a table would rank it as one.
     """
-    final = record.summary["final"] or {}
+    final = {} if record.summary["diverged"] else record.summary["final"] or {}
     groups = {"final": {name: value for name, value in final.items() if name.endswith(("loss", "accuracy"))}}
     groups["final/best"] = final.get("best") or {}
     groups |= {f"final/{name}": values for name, values in record.evaluations.items()}

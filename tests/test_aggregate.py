@@ -47,3 +47,13 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     assert status(names[:1]) == [("seal", "written")], "one seed has no deviation"
     (found,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
     assert not [name for name in found.data.metrics if name.startswith("deviation/")]
+
+
+def test_an_arm_says_how_many_of_its_seeds_diverged_and_has_no_mean_of_the_others(project: Path) -> None:
+    runs = [invented_run("seal_reverse", seed) for seed in (30, 31)]
+    for run, diverged in zip(runs, (None, {"generation": 2, "epoch": 0, "batch": 1}), strict=True):
+        write_record(RESULTS, run, diverged=diverged)
+    sync_aggregates([run.name for run in runs])
+    (found,) = View(project).find(run_key(facts_of(runs[0]) | {"run": "seal_reverse"}))
+    assert found.data.tags["diverged"] == "1 of 2 seeds"
+    assert not [name for name in found.data.metrics if name.startswith("final/")]

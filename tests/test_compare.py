@@ -2,15 +2,23 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from seal.compare import LEVEL, compare, half_width, pooled_deviation
 from seal.errors import UserError
-from seal.record import write_json
+from seal.record import read_json, write_json
 
-SUMMARY = {"tier": "mini", "data_sha256": "aa", "model": {"width": 16}, "training": {}, "generations": {}}
+SUMMARY = {
+    "tier": "mini",
+    "data_sha256": "aa",
+    "model": {"width": 16},
+    "training": {},
+    "generations": {},
+    "diverged": None,
+}
 
 
 def write_run(folder: Path, test: float, depth: float | None = None, width: int = 16) -> None:
@@ -21,7 +29,12 @@ def write_run(folder: Path, test: float, depth: float | None = None, width: int 
     final = {"test_accuracy": test, "best": {"test_accuracy": 0.9}}
     write_json(folder / "summary.json", SUMMARY | {"model": {"width": width}, "final": final})
     if depth is not None:
-        write_json(folder / "eval/prediction_depth/gen-01.json", {"values": {"mean_depth": depth}})
+        found = {"values": {"mean_depth": depth}, "params": {"k": 5, "memory_mb": 64}}
+        write_json(folder / "eval/prediction_depth/gen-01.json", found)
+
+
+def change(path: Path, **values: Any) -> None:
+    write_json(path, read_json(path) | values)
 
 
 @pytest.fixture
@@ -62,6 +75,51 @@ def test_a_value_that_is_lost_does_not_agree(
     assert "test_accuracy: no finite number, expected 0.61" in capsys.readouterr().out
     write_run(tmp_path / "trained/seal-0", 0.61)
     assert compare(expected, tmp_path / "trained"), "what was not evaluated is not missed"
+
+
+def test_a_run_that_diverged_where_the_expected_one_did_not_does_not_agree(
+    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, place = tmp_path / "results", {"generation": 2, "epoch": 0, "batch": 3}
+    write_run(results / "seal-0", 0.61, 5.2)
+    change(results / "seal-0/summary.json", diverged=place)
+    assert not compare(expected, results)
+    assert "it diverged in generation 2, the expected run did not diverge; 2 values within" in capsys.readouterr().out
+    change(expected / "seal-0/summary.json", diverged=place | {"batch": 7})
+    assert compare(expected, results), "rounding moves the batch"
+    change(results / "seal-0/summary.json", diverged=place | {"generation": 3})
+    assert not compare(expected, results)
+    change(results / "seal-0/summary.json", diverged=place | {"generation": 1}, final=None)
+    assert not compare(expected, results)
+
+
+def test_runs_without_a_value_in_common_do_not_agree(
+    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "results/normal-0", 0.5)
+    change(expected / "normal-1/summary.json", final=None)
+    change(tmp_path / "results/normal-0/summary.json", final=None)
+    assert not compare(expected, tmp_path / "results")
+    assert "no value to compare" in capsys.readouterr().out
+
+
+def test_evaluations_under_other_parameters_are_not_compared(expected: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    path = tmp_path / "results/seal-0/eval/prediction_depth/gen-01.json"
+    change(path, params={"k": 5, "memory_mb": 1})
+    assert compare(expected, tmp_path / "results"), "memory changes no value"
+    change(path, params={"k": 7, "memory_mb": 64})
+    with pytest.raises(UserError, match="seal-0: found k 7 in prediction_depth, but 5 in the expected run"):
+        compare(expected, tmp_path / "results")
+
+
+@pytest.mark.parametrize("name", ["summary.json", "eval/prediction_depth/gen-01.json"])
+def test_a_file_that_is_cut_off_is_one_line(expected: Path, tmp_path: Path, name: str) -> None:
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    path = tmp_path / "results/seal-0" / name
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(UserError, match="seal-0: found files that are cut off or no record"):
+        compare(expected, tmp_path / "results")
 
 
 def test_what_cannot_be_compared_is_an_error(expected: Path, tmp_path: Path) -> None:

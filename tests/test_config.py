@@ -8,6 +8,9 @@ import yaml
 
 from seal.cli import write_tier
 from seal.config import BASE_ARM, ConfigError, load_params
+from seal.methods import METHODS
+from seal.models import build
+from seal.rng import stream
 from seal.sections import Generations, Training
 from tests.strategies import SMOKE, params_with
 
@@ -30,6 +33,10 @@ from tests.strategies import SMOKE, params_with
         (("generations", "layer_threshold"), "layer5", "generations.layer_threshold"),
         (("source",), "mnst", "source is mnst, expected one of datasets: mnist_5k, digits"),
         (("main_arms",), ["sael"], "main_arms names sael, expected one of arms: normal_long"),
+        (("training", "std"), [0.2, 0.0, 0.2], "training.std.1: Input should be greater than 0 (found 0.0)"),
+        (("seeds",), [-1], "seeds.0: Input should be greater than or equal to 0 (found -1)"),
+        (("arms", "idle"), {"method": "sael"}, f"arms.idle.method is 'sael', expected one of {', '.join(METHODS)}"),
+        (("generations", "reinit_untrained"), ["fc.bais"], "generations.reinit_untrained.0: String should match"),
         (("seeds",), [0, 0], "seeds: [0, 0] names an entry twice"),
         (("arms", "seal"), {"method": "seal", "ascent_lr_scal": 1.0}, "arms.seal.ascent_lr_scal: unknown key"),
         (("arms", "seal"), {"method": "seal", "ascent_epochs": 9}, "arms.seal: ascent_epochs is 9"),
@@ -65,6 +72,11 @@ def test_a_missing_key_a_missing_file_and_broken_yaml_are_said(tmp_path: Path) -
         load_params(path)
     path.write_text(yaml.safe_dump({key: value for key, value in SMOKE.items() if key != "tier"}))
     with pytest.raises(ConfigError, match="tier: missing key"):
+        load_params(path)
+    with pytest.raises(ConfigError, match="found a folder, expected YAML"):
+        load_params(tmp_path)
+    path.write_bytes(b"tier: sm\xf6ke")
+    with pytest.raises(ConfigError, match=r"found bytes that are not UTF-8 \(.*\), expected YAML"):
         load_params(path)
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not YAML"):
@@ -124,3 +136,16 @@ def test_the_keys_of_training_and_generations_are_disjoint() -> None:
 def test_the_base_record_depends_on_no_parameter_of_later_generations() -> None:
     one = params_with(generations={"ascent_lr_scale": 0.5, "num_generations": 3}).run(BASE_ARM, 0)
     assert one.facts() == params_with().run(BASE_ARM, 0).facts()
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_any_parameter_may_be_left_untrained(depth: int) -> None:
+    params = params_with(model={"depth": depth, "width": 2, "stem": "small"})
+    names = [name for name, _ in build(params.model, 2, stream(0, "a test")).named_parameters()]
+    assert params_with(generations={"reinit_untrained": names})
+
+
+def test_a_base_run_that_diverges_always_stops() -> None:
+    run = params_with(generations={"on_divergence": "record"}).run(BASE_ARM, 0)
+    assert run.generations.on_divergence == "fail"
+    assert run.facts() == params_with().run(BASE_ARM, 0).facts()

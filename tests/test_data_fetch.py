@@ -148,7 +148,7 @@ def test_a_folder_is_hashed_by_names_and_contents(places: Places, tmp_path: Path
 class Server(ThreadingHTTPServer):
     """Serves CONTENT, by ranges where asked; breaks off after `limit` bytes of a reply."""
 
-    content, limit = CONTENT, len(CONTENT)
+    content, limit, says_length = CONTENT, len(CONTENT), True
 
     def __init__(self) -> None:
         self.ranges: list[str | None] = []
@@ -169,7 +169,8 @@ class Handler(BaseHTTPRequestHandler):
         if first >= len(self.server.content):
             return self.send_error(416)
         self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(self.server.content) - first))
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(self.server.content) - first))
         self.end_headers()
         self.wfile.write(self.server.content[first : first + self.server.limit])
         return None
@@ -187,6 +188,17 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
         server.shutdown()
         thread.join()
+
+
+def test_a_server_that_does_not_say_the_size_leaves_it_to_the_checksum(server: Server, places: Places) -> None:
+    server.says_length = False
+    reports: list[tuple[int, int]] = []
+    assert fetch("tiny", TINY, places, lambda *report: reports.append(report))["archives"][0]["official"]
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
+    (places.downloads / "tiny-imagenet-200.zip").unlink()
+    server.limit -= 1
+    with pytest.raises(DataError, match="the file was removed, run again"):
+        fetch("tiny", TINY, places, lambda *report: None)
 
 
 def test_a_download_is_verified_and_made_once(server: Server, places: Places) -> None:

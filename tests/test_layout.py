@@ -10,7 +10,6 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ALL = {"config", "sections", "errors", "rng", "clock", "record"}  # these may be imported by everything
-FIRST = {"errors", "rng", "record", "sections", "evaluations", "config"}  # those know nothing but their arrows
 ARROWS = {
     "config": {"errors", "sections", "evaluations"},
     "sections": set(),
@@ -40,8 +39,9 @@ ARROWS = {
     "doctor": {"data", "view", "kernels"},
     "costs": {"data"},
     "calibration": {"costs", "data", "device", "models", "trainer"},
-    "plan": {"calibration", "costs"},
-    "study": set(),
+    "pipeline": set(),
+    "plan": {"calibration", "costs", "pipeline"},
+    "study": {"pipeline"},
     "compare": {"study", "view"},
     "cli": {"tracking", "aggregate", "doctor", "curves", "plan", "calibration", "study", "compare"},
     "__init__": {"optim", "split"},

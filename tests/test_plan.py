@@ -4,16 +4,26 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from dvc.lock import LockError
 from rich.console import Console
+from safetensors.numpy import save_file
 
 from seal import plan as planning
 from seal.calibration import Machine, calibrate
 from seal.config import Params, load_params
 from seal.costs import FORWARD, Network, images, parts, work
+from seal.data.pack import METADATA, SPLITS
+from seal.data.packing import _describe
+from seal.doctor.machine import NEEDED_GB
+from seal.errors import UserError
 from seal.plan import DVC_SECONDS, Earlier, duration, plan, show, stages_of_tier
 from seal.record import TIMING_COLUMNS, cpu_name, write_csv
+from seal.sections import Dataset
+from seal.study import stages_by_run
 from tests.strategies import params_with
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +75,45 @@ def test_training_costs_its_images(params: Params) -> None:
         update={"generations": params.generations.model_copy(update={"first_ascent_generation": 1})}
     )
     assert work("train@normal_long-0", changed, MACHINE.network).images == pytest.approx(2 * base.images)
+
+
+def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> None:
+    tensors = {f"{split}/labels": np.zeros(counts.get(split, 0), np.int64) for split in SPLITS}
+    metadata = {"status": "present", "provenance": {"source": name, "selection": selection}}
+    (folder / "data/packs").mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / f"data/packs/{name}.safetensors", {METADATA: json.dumps(metadata)})
+
+
+def test_a_pack_counts_only_where_it_holds_what_the_parameters_select(params: Params, tmp_path: Path) -> None:
+    selection = _describe(params.datasets["mnist_5k"])
+    pack(tmp_path, "mnist_5k", selection, train=7, val=2, test=1)
+    assert images("mnist_5k", params) == (7, 2, 1)
+    pack(tmp_path, "mnist_5k", selection | {"images_per_class": 3}, train=7)
+    assert images("mnist_5k", params) == (3500, 500, 1000), "another tier's pack"
+    (tmp_path / "data/packs/mnist_5k.safetensors").write_bytes(b"cut off")
+    assert images("mnist_5k", params) == (3500, 500, 1000)
+
+
+def test_archives_count_until_they_are_there(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEAL_DATA_MIRROR", raising=False)
+    by_hand = Dataset(source="chestx_ray8", image_size=64, split="official")
+    changed = params.model_copy(update={"datasets": params.datasets | {"xrays": by_hand}})
+
+    def size(name: str) -> float:
+        return work(f"fetch@{name}", changed, MACHINE.network).bytes
+
+    assert size("xrays") == pytest.approx(45e9, rel=0.01)
+    assert size("mnist_5k") == 0, "it ships inside a package"
+    (tmp_path / "data/archives").mkdir(parents=True)
+    (tmp_path / "data/archives/images_001.tar.gz").touch()
+    assert size("xrays") == pytest.approx(43e9, rel=0.01)
+
+
+def test_a_source_that_there_is_not_is_one_line(params: Params) -> None:
+    mnist = params.datasets["digits"].model_copy(update={"source": "mnist"})
+    changed = params.model_copy(update={"datasets": params.datasets | {"mine": mnist}})
+    with pytest.raises(UserError, match="source is mnist, expected one of mnist_5k"):
+        work("fetch@mine", changed, MACHINE.network)
 
 
 def test_times_come_from_the_cost_model_where_nothing_has_run(params: Params) -> None:
@@ -141,6 +190,20 @@ def test_the_paper_tier_gives_gpu_hours_with_its_assumptions(
     assert "GPU-hours. Assumed, not measured: 1,000 images/s trained" in text
 
 
+def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("seal.costs.PACKS", Path("nowhere"))
+    monkeypatch.setattr("seal.costs.locate", lambda *arguments: None)
+    monkeypatch.setattr("seal.costs.DOWNLOADS", Path("nowhere"))
+    paper = load_params("params/paper.yaml")
+    resnet_50 = Network(24_000_000, 450_560)
+    works = [work(stage, paper, resnet_50) for stage in stages_of_tier(Path("params/paper.yaml"))]
+    needed, text = NEEDED_GB["paper"], (ROOT / "artifact.md").read_text()
+    assert needed - 5 < sum(each.bytes for each in works) / 1e9 <= needed
+    assert f"| {needed} GB |" in text
+    assert f"some {round(planning.gpu_hours(works), -2):,.0f} GPU-hours" in text
+
+
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # a library of DVC's own
 def test_what_dvc_would_run_is_planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Below a stage that changed, all; beside it, none."""
@@ -173,6 +236,26 @@ def test_a_calibration_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert first.network.parameters > 1000
     monkeypatch.setattr("seal.calibration.measure", lambda params: pytest.fail("measured again"))
     assert calibrate(params, tmp_path) == first
+
+
+def test_what_dvc_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    for ask in (planning.stages_to_run, stages_by_run):
+        with pytest.raises(
+            UserError, match=r"^DVC: .*is not a git repository; where .*core\.no_scm true` tells DVC so$"
+        ):
+            ask()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+
+    def locked(repo: object) -> None:
+        raise LockError("Unable to acquire lock. Most likely\nanother process")
+
+    monkeypatch.setattr("dvc.repo.Repo.status", locked)
+    with pytest.raises(UserError, match=r"^DVC: Unable to acquire lock. Most likely; wait until the running `dvc`"):
+        planning.stages_to_run()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3 s"), (90, "1.5 min"), (7200, "2.0 h"), (1e6, "11.6 days")])

@@ -1,5 +1,6 @@
 """A training that is interrupted and goes on equals the uninterrupted one bit for bit, for every method."""
 
+import errno
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from seal.checkpoint import CheckpointError, State, held
 from seal.methods import METHODS
@@ -61,6 +63,31 @@ def test_a_damaged_resume_state_is_said_in_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"\x00" * 100)
     with pytest.raises(CheckpointError, match=r"not a whole safetensors file.*delete it and run again"):
         State.load(path)
+
+
+def test_a_missing_checkpoint_says_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"handover.safetensors: not found; `dvc repro base@7` makes it"):
+        State.load(tmp_path / "results/normal-7/handover.safetensors")
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(CheckpointError, match=r"Not a directory, expected a folder .* by SEAL_SCRATCH"),
+        held(tmp_path / "file/x"),
+    ):
+        pass
+
+
+def test_a_full_disk_is_the_systems_error_whoever_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("seal.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        State().save(tmp_path / "state.safetensors")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_trainer_in_one_folder_is_refused(tmp_path: Path) -> None:

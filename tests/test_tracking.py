@@ -191,7 +191,10 @@ def test_a_divergence_is_told(project: Path) -> None:
     run = invented_run("seal", 5)
     write_record(RESULTS, run, diverged={"generation": 2, "epoch": 1, "batch": 3})
     assert status(run) == "written"
-    assert shown(View(project), run)["tags"]["diverged"] == '{"batch": 3, "epoch": 1, "generation": 2}'
+    found = shown(View(project), run)
+    assert found["tags"]["diverged"] == '{"batch": 3, "epoch": 1, "generation": 2}'
+    ends = [name for name in found["metrics"] if name.startswith("final/")]
+    assert not ends, "a table would rank an earlier generation as a result"
 
 
 @pytest.mark.parametrize("done", [0, 3])

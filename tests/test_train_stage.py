@@ -1,6 +1,7 @@
 """The stage as DVC calls it: from params.yaml and a folder of images to results/<run>/."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from seal import curves
+from seal.checkpoint import State
 from seal.config import BASE_KEYS, load_params
+from seal.data.pack import PACKS, open_pack
 from seal.errors import UserError
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
 from seal.rng import stream
-from seal.train import CODE, run_stage
-from tests.small import GENERATIONS, TRAINING
+from seal.train import CODE, make_data, run_stage, starting_state
+from seal.trainer import Trainer
+from tests.small import CPU, GENERATIONS, TRAINING
 from tests.strategies import SMOKE
 
 ARMS = {
@@ -124,6 +129,18 @@ def test_a_run_starts_from_the_weights_of_the_base_and_its_momentum(project: Pat
     weights = load_file(project / "results/normal-0/weights/gen-01.safetensors")
     assert all(torch.equal(handover[f"model/{name}"], value) for name, value in weights.items())
     assert any(value.any() for name, value in handover.items() if name.startswith("momentum/"))
+    params = load_params()
+    run, base = params.find_run("seal-0"), params.base_of("seal-0")
+    trainer = Trainer(run, make_data(run, open_pack(PACKS / "mine.safetensors"), CPU), CPU, "reference")
+    folder = project / "scratch/of-a-test"
+    folder.mkdir(parents=True)
+    trainer.load(starting_state(run, base, trainer, folder))
+    now = State()
+    trainer.store(now)
+    for group, found in (("model", now.model), ("momentum", now.momentum)):
+        expected = {name: value for name, value in handover.items() if name.startswith(f"{group}/")}
+        assert {f"{group}/{name}" for name in found} == set(expected)
+        assert all(torch.equal(value, expected[f"{group}/{name}"]) for name, value in found.items()), group
 
 
 def test_raising_and_lowering_the_number_of_generations_keeps_what_is_there(project: Path, capfd: Any) -> None:
@@ -168,6 +185,42 @@ def test_a_divergence_that_is_asked_for_is_a_result(project: Path) -> None:
     before = load_file(project / "results/recorded-0/weights/before-divergence.safetensors")
     first = load_file(project / "results/normal-0/weights/gen-01.safetensors")
     assert all(torch.equal(before[name], first[name]) for name in first)
+    assert read_json(project / "results/recorded-0/metrics.json") == {"diverged_in_generation": 2}
+
+
+@pytest.mark.parametrize("arm", ["seal", "keeps"])
+def test_a_loss_measured_at_a_generations_end_that_is_not_finite_is_a_divergence(
+    project: Path, monkeypatch: pytest.MonkeyPatch, arm: str
+) -> None:
+    write_params(arms=ARMS | {"keeps": {"method": "seal", "on_divergence": "record"}}, main_arms=[arm])
+    measure, calls = Trainer.measure, []
+
+    def overflowing(*arguments: Any) -> Any:
+        loss, right = measure(*arguments)
+        calls.append(loss)
+        return math.inf, right
+
+    monkeypatch.setattr(Trainer, "measure", overflowing)
+    if arm == "seal":
+        with pytest.raises(UserError, match=r"seal-0: a loss measured at the end of generation 2 is not finite\. Try"):
+            run_stage("seal-0", load_params())
+        assert calls
+        assert not (project / "results/seal-0").exists()
+        return
+    run_stage("keeps-0", load_params())
+    summary = read_json(project / "results/keeps-0/summary.json")
+    assert summary["diverged"] == {"generation": 2, "epoch": 2}
+    assert [outcome["generation"] for outcome in summary["outcomes"]] == [1]
+    assert len(read_history(project / "results/keeps-0/history.csv")) == 6
+    before = load_file(project / "results/keeps-0/weights/before-divergence.safetensors")
+    assert before.keys() == load_file(project / "results/normal-0/weights/gen-01.safetensors").keys()
+
+
+def test_the_curves_stage_gathers_histories_and_notes_its_time(project: Path) -> None:
+    write_params(main_arms=[])
+    curves.main()
+    assert (project / "curves/history.csv").read_text().count("\nnormal-0,") == TRAINING["epochs_per_generation"]
+    assert (project / "timings/curves.csv").read_text().splitlines()[1].startswith("curves,")
 
 
 @pytest.mark.parametrize(

@@ -47,15 +47,16 @@ def _go_on(url: str, part: Path, report: Report) -> None:
     try:
         with urlopen(request, timeout=60) as reply, part.open("ab" if reply.status == 206 else "wb") as file:
             done = file.tell()
-            total = done + int(reply.headers["Content-Length"])
+            length = reply.headers["Content-Length"]  # None: not said, and the checksum alone tells a whole file
+            total = done + int(length) if length else None
             while chunk := reply.read(2**20):
                 done += file.write(chunk)
-                report(done, total)
+                report(done, total or done)
     except HTTPError as error:
         if error.code != 416:  # 416: no bytes are left, the partial file is whole
             raise
     else:
-        if done < total:
+        if total is not None and done < total:
             raise OSError(f"broke off at {done} of {total} bytes")
 
 

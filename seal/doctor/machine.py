@@ -8,8 +8,8 @@ from seal.config import Params
 from seal.doctor.finding import Finding
 from seal.doctor.probe import Facts
 
-# Free disk in GB that a tier's data, weights and resume states ask for, roughly; a paper run keeps 2 GB.
-NEEDED_GB = {"smoke": 2, "mini": 5, "paper": 150}
+# Free disk in GB that a tier's archives, packs, weights and resume states ask for: what `seal plan` says, rounded up.
+NEEDED_GB = {"smoke": 2, "mini": 5, "paper": 115}
 
 
 def usable_cores() -> int:

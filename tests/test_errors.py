@@ -1,0 +1,49 @@
+"""What the user can mend is one line, and everything else keeps its traceback."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from seal.device import torch_device
+from seal.errors import UserError, one_line_errors
+from tests.strategies import params_with
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UserError("x: found 1, expected 2"), "error: x: found 1, expected 2"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b"), "error: a/b: No space left on device; make room"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "error: Disk quota exceeded; make room"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "a"), "error: a: Read-only file system; make it one"),
+        (
+            RuntimeError("backend 'triton' needs a GPU\nmore"),
+            "error: runtime.optimizer_backend: backend 'triton' needs a",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_ends_in_one_line(error: Exception, words: str) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise error
+    assert str(caught.value.code).startswith(words)
+    assert "\n" not in str(caught.value.code)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "x"), RuntimeError("shapes differ"), ValueError("x")])
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)), one_line_errors():
+        raise error
+
+
+@pytest.mark.parametrize("name", ["cud", "cuda:x", "", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(
+        UserError, match=r"^runtime\.device: found .*expected auto, cpu|^runtime\.device: found .* GPUs"
+    ):
+        torch_device(params_with(runtime={"device": name}).runtime)
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert torch_device(params_with(runtime={"device": "cpu", "threads": None}).runtime) == torch.device("cpu")

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import time
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from eval.report_tables import (
 from eval.report_verdicts import evidence, verdicts
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError, one_line_errors
-from seal.record import RESULTS, TIMINGS
+from seal.record import RESULTS, TIMINGS, append_timing
 from seal.sections import Generations, Model, Training
 
 REPORT = Path("report")
@@ -180,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--claims", type=Path, default=Path("claims/claims.json"), metavar="FILE")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
+    began = time.perf_counter()
     with one_line_errors():
         folders = chosen.record or [RESULTS]
         if chosen.record:
@@ -194,7 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not chosen.claims.exists():
             raise UserError(f"{chosen.claims}: no such file; `dvc repro claims` writes it")
         timings = next((path for folder in folders if (path := folder / "timings").is_dir()), TIMINGS)
-        print(f"report: {write_report(chosen.out, params, record, load_json(chosen.claims), timings)}")
+        page = write_report(chosen.out, params, record, load_json(chosen.claims), timings)
+        if not chosen.record:
+            append_timing("report", time.perf_counter() - began)
+        print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project: Path) -> None:
     main([])
+    assert (project / "timings/report.csv").exists()
     text = (project / "report/report.md").read_text(encoding="utf-8")
     assert "| SEAL is above LLF. | NOT-COMPARABLE | +1.25 [-1.00, +3.50] points | 1 |  | Table 2 |" in text
     assert "\nOf 2 claims: 1 NOT-COMPARABLE, 1 SKIPPED-DATA.\n" in text

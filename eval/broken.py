@@ -1,6 +1,6 @@
 """Evidence that cannot be used is an error that names the file; and what summary.json has to hold, checked once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ class Summary(Open):
     outcomes: list[Generation]
     final: dict[str, Any] | None
     diverged: Generation | None
+
+
+def are_folders(folders: Sequence[Path]) -> None:
+    """Raises UserError for one that is not there."""
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise UserError(f"{missing[0]}: no such folder, expected one of runs, as expected/mini")
 
 
 def load_json(path: Path) -> Any:

@@ -61,7 +61,8 @@ def training(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
         for arm in ends
         if all(any(_ascent_ends(rows, row) for row in rows) for rows in histories[arm])
     }
-    least = f" No ascent ends above: {', '.join(f'{spread(ascents[arm])} ({label(arm)})' for arm in ascents)}."
+    highest = ", ".join(f"{spread(ascents[arm])} ({label(arm)})" for arm in ascents)
+    least = f" The highest accuracy at an ascent's end is {highest}."
     return f"{least if ascents else ''} Training ends at {extremes(ends)}.{brackets(ends)}"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from eval.broken import are_folders
 from eval.claim_list import load_claims
 from eval.claim_verdicts import evaluate_claims
 from eval.claims_shown import as_json, print_table
@@ -46,13 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     with one_line_errors():
         if chosen.record:
+            are_folders(chosen.record)
             record, stages = Record.read(chosen.record), {}
         else:
             params = load_params()
             record, stages = own_record(params), stages_by_arm(params)
         if not record.runs:
             places = ", ".join(map(str, chosen.record or [RESULTS]))
-            raise UserError(f"{places}: found no run's summary.json; `make repro` trains them")
+            raise UserError(f"{places}: found no run's folder with a summary.json, expected some, as in expected/mini")
         claims = load_claims()
         found = evaluate_claims(record, claims)
         if chosen.out:

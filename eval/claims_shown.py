@@ -162,7 +162,7 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
     judged = [pair for pair in zip(first.comparisons, first.judgements, strict=True) if pair[1]]
     comparison, judgement = _deciding([(each, one) for each, one in judged if one])
     shown = judgement.shifted(comparison.boundary)
-    words = f"{shown.mean:+.2f}"
+    words = f"{_rounded(shown.mean):+.2f}"  # as claims.json and the report round it
     if interval := shown.interval or shown.item_interval:
         words += f" {'' if shown.interval else '~'}[{interval[0]:.2f}, {interval[1]:.2f}]"
     unit = MEASURES[first.claim.parsed()[0].measure].unit

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import captions, figures
-from eval.broken import load_json, load_summary
+from eval.broken import are_folders, load_json, load_summary
 from eval.document import Figure, Section, Table, write_document
 from eval.paper import paper_number
 from eval.report_choices import choices
@@ -185,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors():
         folders = chosen.record or [RESULTS]
         if chosen.record:
+            are_folders(chosen.record)
             params, names = parameters_of(folders)
         else:
             params = load_params()

@@ -17,6 +17,7 @@ STAGE = re.compile(r"(?P<kind>\w+)@((?P<arm>\w+)-)?(?P<seed>\d+)(-(?P<target>\w+
 LEVEL = 0.05  # of a claim that is not primary
 FEW_SHOT = ("fewshot", "fewshot_affines")
 SEVERAL = 4  # names that are shown one by one
+DECIDED = ("SUPPORTED", "REFUTED")
 SHOWN = 16  # hexadecimal digits of a hash
 
 
@@ -40,7 +41,7 @@ def verdicts(claims: Mapping[str, Any]) -> Section:
     why = [[each["says"], each["place"], each["why"]] for each in claims["untestable"]]
     untestable = Table("Claims that cannot be tested", ["claim", "place", "why"], why)
     parts = [tested, regime, contradictions(claims["claims"]), untestable]
-    return Section("Verdicts", text=[counted(claims["claims"]), *failed(claims)], parts=parts)
+    return Section("Verdicts", text=[counted(claims["claims"]), *told(claims["claims"]), *failed(claims)], parts=parts)
 
 
 def counted(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -48,6 +49,12 @@ def counted(claims: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(claim["verdict"] for claim in claims)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_CLASSES if counts[verdict])
     return f"Of {len(claims)} claims: {said}."
+
+
+def told(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which claims hold and which do not, a paragraph each."""
+    found = {verdict: [each["says"] for each in claims if each["verdict"] == verdict] for verdict in DECIDED}
+    return [f"{verdict}: {' '.join(says)}" for verdict, says in found.items() if says]
 
 
 def failed(claims: Mapping[str, Any]) -> list[str]:

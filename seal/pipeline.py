@@ -16,9 +16,10 @@ def dvc_errors() -> Iterator[None]:
     try:
         yield
     except DvcException as error:
-        advice = "`dvc status` says more"
+        found, advice = str(error).splitlines()[0].rstrip("."), "`dvc status` says more"
         if isinstance(error, LockError):
+            found = "found it at work here"  # its own message names a file and a process over several lines
             advice = "wait until the running `dvc` or `make repro` has ended, and run again"
         elif isinstance(error, SCMError):
             advice = "where the project was unpacked without git, `dvc config --local core.no_scm true` tells DVC so"
-        raise UserError(f"DVC: {str(error).splitlines()[0].rstrip('.')}; {advice}") from error
+        raise UserError(f"DVC: {found}; {advice}") from error

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from eval.claims import main
+from eval.report import main as report
 from eval.verdicts import Verdict
 from seal.cli import app
 from seal.errors import UserError
@@ -129,9 +131,25 @@ def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:
 
 
 def test_an_empty_record_or_a_broken_one_ends_the_stage_with_one_line(project: Path) -> None:
-    with pytest.raises(SystemExit, match="found no run"):
-        main(["--record", "nowhere"])
+    Path("empty").mkdir()
+    with pytest.raises(SystemExit, match="empty: found no run's folder with a summary.json"):
+        main(["--record", "empty"])
     path = Path("results/llf-1/predictions/gen-03.npz")
     path.unlink()
     with pytest.raises(SystemExit, match=f"error: {path}: not found"):
         main([])
+
+
+def test_the_committed_verdicts_are_those_of_the_committed_record(tmp_path: Path) -> None:
+    kept = ROOT / "expected/mini"
+    main(["--record", str(kept), "--out", str(tmp_path / "claims.json")])
+    made = (tmp_path / "claims.json").read_text(encoding="utf-8")
+    assert made == (kept / "claims.json").read_text(encoding="utf-8"), (
+        "stale: run `python -m eval.claims --record expected/mini --out expected/mini/claims.json`, then the report's"
+    )
+
+
+@pytest.mark.parametrize("command", [main, report])
+def test_a_folder_that_is_not_there_is_named(command: Callable[[list[str]], None], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="nowhere: no such folder, expected one of runs, as expected/mini"):
+        command(["--record", str(tmp_path / "nowhere")])

@@ -254,7 +254,7 @@ def test_what_dvc_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
         raise LockError("Unable to acquire lock. Most likely\nanother process")
 
     monkeypatch.setattr("dvc.repo.Repo.status", locked)
-    with pytest.raises(UserError, match=r"^DVC: Unable to acquire lock. Most likely; wait until the running `dvc`"):
+    with pytest.raises(UserError, match=r"^DVC: found it at work here; wait until the running `dvc`"):
         planning.stages_to_run()
 
 

@@ -132,7 +132,7 @@ def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:
 
 def test_an_empty_record_or_a_broken_one_ends_the_stage_with_one_line(project: Path) -> None:
     Path("empty").mkdir()
-    with pytest.raises(SystemExit, match="empty: found no run's folder with a summary.json"):
+    with pytest.raises(SystemExit, match=r"empty: found no run's folder with a summary\.json"):
         main(["--record", "empty"])
     path = Path("results/llf-1/predictions/gen-03.npz")
     path.unlink()

@@ -12,7 +12,7 @@ from pathlib import Path
 from eval.claim import Claim
 from eval.claim_list import Claims, load_claims
 from eval.study_tables import study_tables
-from seal.record import atomic
+from seal.record import ROUNDING, atomic
 
 ARTIFACT = Path("artifact.md")
 STUDY = Path("expected/mini")
@@ -66,7 +66,7 @@ def numbers(claims: Claims, members: Sequence[Claim]) -> str:
     if len(members) > 1:
         return f"as claimed in {sum(known)} of {len(known)}"
     differences = [each + claim.tolerance for pair in claims.paper_differences(claim) for each in pair]
-    return f"as claimed in {sum(each > 0 for each in differences)} of {len(differences)} cells"
+    return f"as claimed in {sum(each > ROUNDING for each in differences)} of {len(differences)} cells"
 
 
 def tested(claim: Claim) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from eval.claim import Claim, Condition, ConditionName, Strict, Term, Untestable, Where
 from eval.evidence import Cell
 from eval.paper import paper_number
+from seal.record import ROUNDING
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 LAST_IN_PAPER = 10  # G, section 4.1
@@ -65,7 +66,7 @@ class Claims(Strict):
     def paper_agrees(self, claim: Claim) -> bool | None:
         """Whether the paper's own numbers have every difference on the claimed side; None where it gives none."""
         pairs = self.paper_differences(claim)
-        return all(difference > 0 for pair in pairs for difference in pair) if any(pairs) else None
+        return all(difference > ROUNDING for pair in pairs for difference in pair) if any(pairs) else None
 
 
 def _reference(text: str) -> float | None:

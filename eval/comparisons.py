@@ -14,6 +14,7 @@ from eval.normal_long import resolved
 from eval.places import Place, places_of
 from eval.verdicts import LEVEL, Sample, Verdict, item_error, z_quantile
 from seal.config import BASE_ARM
+from seal.record import ROUNDING
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _differences(
     files = {file for row in pairs for pair in row for reading in pair if reading for file in reading.files}
     return Comparison(
         term, other, tuple(str(place) for place in places if str(place)), tuple(seeds), sample, claim.tolerance,
-        (float(first.mean()), float(second.mean())), int((differences.mean(axis=0) > 0).sum()), frozenset(files), notes,
+        (float(first.mean()), float(second.mean())), int((differences.mean(axis=0) > ROUNDING).sum()), frozenset(files), notes,
     )  # fmt: skip
 
 

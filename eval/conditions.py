@@ -9,10 +9,9 @@ from eval.evidence import Absent, Cell, Record, RunRecord, finite
 from eval.measures import MEASURES
 from eval.normal_long import candidates
 from seal.config import BASE_ARM
+from seal.record import ROUNDING
 
 NOWHERE = Cell()
-ROUNDING = 1e-9  # of differences of accuracies, whose shares are binary fractions
-
 
 Found = tuple[str | None, tuple[Path, ...]]  # what speaks against the condition, and the files that were read
 
@@ -50,7 +49,7 @@ def trained(record: Record, run: RunRecord, condition: Condition) -> Found:
     first = run.last if run.summary["generations"]["schedule"] == "one_cosine" else 1
     for generation in range(first, run.last + 1):
         reading = MEASURES["clean_accuracy"].read(run, generation, NOWHERE)
-        if reading.value < condition.threshold:
+        if reading.value < condition.threshold - ROUNDING:
             return f"{reading.value:.2f}% in generation {generation}", reading.files
     return None, (run.folder / "summary.json",)
 
@@ -58,7 +57,8 @@ def trained(record: Record, run: RunRecord, condition: Condition) -> Found:
 def forgot(record: Record, run: RunRecord, condition: Condition) -> Found:
     """R2: training accuracy after each ascent, in multiples of chance."""
     reading = MEASURES["ascent_over_chance"].read(run, "last", NOWHERE)
-    return f"{reading.value:.2f} times chance" if reading.value > condition.threshold else None, reading.files
+    above = reading.value > condition.threshold + ROUNDING
+    return f"{reading.value:.2f} times chance" if above else None, reading.files
 
 
 def recovered(record: Record, run: RunRecord, condition: Condition) -> Found:
@@ -80,7 +80,7 @@ def overfits(record: Record, run: RunRecord, condition: Condition) -> Found:
     read = MEASURES["test_accuracy"].read
     longer, base = read(run, "last", NOWHERE), read(record.run(BASE_ARM, run.seed), 1, NOWHERE)
     gain = longer.value - base.value
-    return f"{gain:+.2f} points over Normal" if gain > condition.threshold else None, longer.files + base.files
+    return f"{gain:+.2f} points over Normal" if gain > condition.threshold + ROUNDING else None, longer.files + base.files
 
 
 FINDS: Mapping[str, Callable[[Record, RunRecord, Condition], Found]] = {

@@ -4,6 +4,7 @@ import math
 
 from eval.claim import Term
 from eval.evidence import Absent, Record
+from seal.record import ROUNDING
 
 NORMAL_LONG = ("normal_long", "normal_long_cosine")
 Pair = tuple[Term, Term | None]
@@ -47,4 +48,5 @@ def candidates(record: Record, term: Term, seeds: set[int] | None = None) -> lis
         if not measured or len(measured) < len(outcomes):
             return found
         accuracy[arm] = math.fsum(measured)
-    return [max(found, key=lambda arm: accuracy[arm])]  # of equal ones the first
+    best = max(accuracy.values())
+    return [next(arm for arm in found if accuracy[arm] >= best - ROUNDING)]  # of equal ones the first

@@ -1,4 +1,8 @@
-"""The outer eigenvalues of a symmetric operator H that is known by its products with vectors alone."""
+"""The outer eigenvalues of a symmetric operator H that is known by its products with vectors alone.
+
+Products and orthogonalisation are rounded, differently on every processor: what is below ROUNDING unit roundoffs of the
+operator's scale is noise, and counts as zero.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +17,13 @@ from seal.errors import UserError
 Product = Callable[[Tensor], Tensor]  # [n] -> [n]
 Order = Literal["magnitude", "value"]
 
+# In units of the vectors' dtype (eps). A product's error is a few of them, whatever the number of rows: each row's is
+# relative to the row, and a second pass of orthogonalisation takes off what the first left along the basis.
+ROUNDING = 100
+
+
+NOT_FINITE = "a Hessian-vector product is not finite; the network's loss or weights are not"
+
 
 class NotConverged(UserError):
     """An eigenvalue that is not known to the accuracy asked for; the message gives its residual."""
@@ -22,8 +33,8 @@ class NotConverged(UserError):
 class Eigenvalues:
     """The k largest by magnitude or by value, in falling order."""
 
-    values: Tensor  # float64 [k]
-    residuals: Tensor  # float64 [k], |Hv - lv| / |l|, by one more product each
+    values: Tensor  # float64 [k]; what is within rounding of the largest is zero
+    residuals: Tensor  # float64 [k], as `relative_residuals` defines them, by one more product each
     products: int  # with those
 
 
@@ -39,6 +50,7 @@ class Krylov:
         self.basis = (start / start.norm())[None]  # [steps + 1, n], orthonormal rows
         self.alphas: list[float] = []
         self.betas: list[float] = []
+        self.scale = 0.0  # a lower bound of |H|, by what was seen of it
 
     @property
     def steps(self) -> int:
@@ -58,13 +70,22 @@ class Krylov:
             known = self.basis[: at + 1]
             row, alpha, beta = orthogonalised(self.multiply(known[at]), known)
             if not math.isfinite(alpha):
-                raise UserError("a Hessian-vector product is not finite; the network's loss or weights are not")
-            if beta == 0 and at + 1 < size:  # nothing new: any other direction does
-                fresh = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(at))
-                row, _, _ = orthogonalised(fresh.to(known), known)
+                raise UserError(NOT_FINITE)
+
             self.alphas.append(alpha)
-            self.betas.append(beta if at + 1 < size else 0.0)
+            self.scale = max(self.scale, abs(alpha), beta)
+            if beta <= rounding(known) * self.scale or at + 1 == size:
+                # The space is exhausted: what is left of the row is noise, whose direction means nothing.
+                beta = 0.0
+                row = self.fresh_direction(at) if at + 1 < size else torch.zeros_like(row)
+            self.betas.append(beta)
             self.basis[at + 1] = row
+
+    def fresh_direction(self, at: int) -> Tensor:
+        """A drawn row [n] of length 1, orthogonal to the first `at` + 1 of the basis."""
+        generator = torch.Generator().manual_seed(at)
+        drawn = torch.randn(self.basis.shape[1], dtype=torch.float64, generator=generator)
+        return orthogonalised(drawn.to(self.basis), self.basis[: at + 1])[0]
 
     def ritz(self, count: int, order: Order) -> tuple[Tensor, Tensor, Tensor]:
         """The Ritz values [count], the vectors' coordinates [steps, count] and the residuals |Hv - lv| [count] that the
@@ -75,11 +96,11 @@ class Krylov:
         chosen = (values.abs() if order == "magnitude" else values).argsort(descending=True)[:count]
         return values[chosen], vectors[:, chosen], self.betas[-1] * vectors[-1, chosen].abs()
 
-    def true_residuals(self, values: Tensor, coordinates: Tensor) -> Tensor:
-        """|Hv - lv| / |l|, float64 [k]."""
+    def true_gaps(self, values: Tensor, coordinates: Tensor) -> Tensor:
+        """|Hv - lv|, float64 [k], by one more product each."""
         vectors = coordinates.T.to(self.basis) @ self.basis[: self.steps]
-        found = [residual(self.multiply, *pair) for pair in zip(values.tolist(), vectors, strict=True)]
-        return torch.tensor(found, dtype=torch.float64)
+        gaps = [gap(self.multiply, value, vector) for value, vector in zip(values.tolist(), vectors, strict=True)]
+        return torch.tensor(gaps, dtype=torch.float64)
 
 
 def lanczos(
@@ -88,7 +109,9 @@ def lanczos(
     """The `count` largest eigenvalues to a residual of `tolerance`: `first_steps` steps, then a quarter more until all
     have converged.
 
-    Raises NotConverged beyond `max_steps` steps. One starting vector finds one of several equal eigenvalues.
+    A residual is |Hv - lv|, of |l| or of what rounding leaves of the largest, whichever is greater: the eigenvalues of
+    an operator with zero ones converge too. Raises NotConverged beyond `max_steps` steps. One starting vector finds one
+    of several equal eigenvalues.
     """
     if count > len(start):
         raise ValueError(f"found {len(start)} rows, expected at least as many as the {count} eigenvalues asked for")
@@ -97,10 +120,13 @@ def lanczos(
     while True:
         krylov.extend(steps)
         values, coordinates, promised = krylov.ritz(count, order)
-        if (promised <= tolerance * values.abs()).all() or steps >= last:
-            residuals = krylov.true_residuals(values, coordinates)
+        noise = rounding(start) * krylov.scale
+
+        if (relative_residuals(promised, values, noise, tolerance) <= tolerance).all() or steps >= last:
+            gaps = krylov.true_gaps(values, coordinates)
+            residuals = relative_residuals(gaps, values, noise, tolerance)
             if (residuals <= tolerance).all():
-                return Eigenvalues(values, residuals, krylov.products)
+                return Eigenvalues(without_noise(values, noise), residuals, krylov.products)
             if steps >= last:
                 raise NotConverged(
                     f"after {krylov.steps} Lanczos steps the largest residual |Hv - lv| / |l| is "
@@ -113,13 +139,16 @@ def power_iteration(product: Product, starts: Iterable[Tensor], *, tolerance: fl
     """One eigenvalue for each starting vector, by magnitude, as PyHessian finds them (Yao et al. 2020).
 
     Each vector is held orthogonal to the earlier ones; it is done when its value changes by less than `tolerance`,
-    relative, or after `max_steps` products. Nothing is asked of the residuals, which tell how good that is.
+    relative, or after `max_steps` products, or when its product is rounding noise: then its value is zero. Nothing is
+    asked of the residuals, which tell how good that is. Raises UserError for a product that is not finite.
     """
     values: list[float] = []
     vectors: list[Tensor] = []
-    residuals: list[float] = []
-    products = 0
+    gaps: list[float] = []
+    products, noise = 0, 0.0
     for start in starts:
+        if len(vectors) == len(start):
+            raise ValueError(f"found {len(start)} rows, expected at least as many as there are starting vectors")
         vector, value = start, math.nan
         for _ in range(max_steps):
             for earlier in vectors:
@@ -127,17 +156,28 @@ def power_iteration(product: Product, starts: Iterable[Tensor], *, tolerance: fl
             vector = vector / vector.norm()
             image = product(vector)
             products += 1
-            found = vector.dot(image).item()
-            vector = image / image.norm()
-            if abs(value - found) / (abs(value) + 1e-6) < tolerance:
+
+            length = image.norm()
+            if not length.isfinite():
+                raise UserError(NOT_FINITE)
+            noise = max(noise, rounding(start) * length.item())
+            if length <= noise:  # only what rounding left of the earlier vectors
+                value = 0.0
                 break
-            value = found
+
+            quotient = vector.dot(image).item()
+            vector = image / length
+            if abs(value - quotient) / (abs(value) + 1e-6) < tolerance:
+                break
+            value = quotient
         values.append(value)
         vectors.append(vector)
-        residuals.append(residual(product, value, vector))
-    found_values, true_residuals = (torch.tensor(each, dtype=torch.float64) for each in (values, residuals))
-    order = found_values.abs().argsort(descending=True)
-    return Eigenvalues(found_values[order], true_residuals[order], products + len(values))
+        gaps.append(gap(product, value, vector))
+
+    eigenvalues = torch.tensor(values, dtype=torch.float64)
+    residuals = relative_residuals(torch.tensor(gaps, dtype=torch.float64), eigenvalues, noise, tolerance)
+    order = eigenvalues.abs().argsort(descending=True)
+    return Eigenvalues(without_noise(eigenvalues, noise)[order], residuals[order], products + len(values))
 
 
 def orthogonalised(row: Tensor, known: Tensor) -> tuple[Tensor, float, float]:
@@ -154,11 +194,25 @@ def orthogonalised(row: Tensor, known: Tensor) -> tuple[Tensor, float, float]:
     return row / left if left else row, overlap, left
 
 
-def residual(product: Product, value: float, vector: Tensor) -> float:
-    """|Hv - lv| / |l| of a vector of any length."""
+def gap(product: Product, value: float, vector: Tensor) -> float:
+    """|Hv - lv| of a vector of any length, made one of length 1."""
     vector = vector / vector.norm()
-    gap = (product(vector) - value * vector).norm().item()
-    return gap / abs(value) if value else math.inf
+    return (product(vector) - value * vector).norm().item()
+
+
+def rounding(vector: Tensor) -> float:
+    """The share of an operator's scale that rounding alone comes to, in products with vectors like this one."""
+    return ROUNDING * torch.finfo(vector.dtype).eps
+
+
+def relative_residuals(gaps: Tensor, values: Tensor, noise: float, tolerance: float) -> Tensor:
+    """|Hv - lv| / |l|, float64 [k]; a gap that is `noise` counts as `tolerance`, however small |l| is."""
+    return gaps / values.abs().clamp(min=noise / tolerance).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def without_noise(values: Tensor, noise: float) -> Tensor:
+    """The same with zero for what rounding could have made of it: its sign would be the processor's."""
+    return torch.where(values.abs() <= noise, 0.0, values)
 
 
 def summary(batches: Sequence[Eigenvalues], resamples: int, generator: torch.Generator) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import nctdtrinc, ndtri, stdtrit  # type: ignore[import-untyped]
 
+from seal.record import ROUNDING
+
 LEVEL = 0.05  # two-sided, before Holm's adjustment
 POWER = 0.8
 FEWEST_SEEDS = 3
@@ -115,9 +117,9 @@ def p_value(sample: Sample) -> float | None:
     """The smallest level at which the interval leaves the boundary out; None for one seed."""
     if sample.seeds == 1:
         return None
-    if sample.mean == 0:
+    if abs(sample.mean) <= ROUNDING:
         return 1.0
-    if sample.seed_error == sample.item_error == 0:
+    if half_width(sample) <= ROUNDING:
         return 0.0
     low, high = -300.0, 0.0  # of log10(level); the interval narrows as the level rises
     for _ in range(60):
@@ -133,18 +135,18 @@ def judge(sample: Sample, level: float = LEVEL) -> Judgement:
     """The verdict on a claim that the differences are positive.
 
     SUPPORTED, REFUTED: at least three seeds, and the interval wholly on the claimed side, or wholly on the other.
-    WEAK: the claimed sign. INCONCLUSIVE: the other sign, or none.
+    WEAK: the claimed sign. INCONCLUSIVE: the other sign, or none. A mean within rounding of zero has none.
     """
     n, mean = sample.seeds, sample.mean
     half = half_width(sample, level) if n > 1 else math.inf
-    if n >= FEWEST_SEEDS and abs(mean) > half:
+    if n >= FEWEST_SEEDS and abs(mean) > max(half, ROUNDING):
         verdict = Verdict.SUPPORTED if mean > 0 else Verdict.REFUTED
     else:
-        verdict = Verdict.WEAK if mean > 0 else Verdict.INCONCLUSIVE
+        verdict = Verdict.WEAK if mean > ROUNDING else Verdict.INCONCLUSIVE
     items = z_quantile(level) * sample.item_error
     return Judgement(
         verdict, mean, (mean - half, mean + half) if n > 1 else None,
-        (mean - items, mean + items) if n == 1 and items else None, n, level,
+        (mean - items, mean + items) if n == 1 and items > ROUNDING else None, n, level,
         detectable_difference(sample, level),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from seal.errors import UserError
-from seal.record import read_json
+from seal.record import ROUNDING, read_json
 from seal.study import KEPT
 from seal.view import Record, final_values, is_recorded, read_record
 
@@ -87,7 +87,7 @@ class Spread:
             mean, half = statistics.fmean(values), half_width(deviation, freedom, len(values), self.judged)
             if key not in ours:
                 lines.append(f"  {key}: no finite number, expected {mean:.4g} +- {half:.2g}")
-            elif abs(ours[key] - mean) > half:
+            elif abs(ours[key] - mean) > half + ROUNDING * max(1, abs(mean)):
                 lines.append(f"  {key}: {ours[key]:.4g}, expected {mean:.4g} +- {half:.2g}")
         return lines
 

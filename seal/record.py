@@ -17,6 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
+# written to six digits, and a sum of them in points is rounded at 1e-14.
+ROUNDING = 1e-9
+
 RESULTS = Path("results")
 TIMINGS = Path("timings")
 

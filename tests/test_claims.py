@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from eval.claim import ConditionName
 from eval.claim_verdicts import ClaimVerdict
+from eval.conditions import check
+from eval.evidence import Record
 from eval.verdicts import Verdict
 from tests.claim_records import (
     CLAIMS,
@@ -23,6 +26,7 @@ from tests.claim_records import (
     write_evaluation,
     write_run,
     write_study,
+    write_transfer,
 )
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 
@@ -160,6 +164,66 @@ def test_a_condition_that_fails_for_one_seed_makes_the_claim_not_comparable(
     assert found["seal_over_llf"].reason.startswith(words)
     assert condition in {each.name for each in found["seal_over_llf"].checks if not each.passed}
     assert found["normal_overfits_with_length"].verdict == Verdict.SUPPORTED, "it does not use that run"
+
+
+NEVER = 1e-12  # a hundred times what rounding comes to, a hundredth of ROUNDING
+
+
+@pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
+@pytest.mark.parametrize(
+    ("arm", "changes"),
+    [
+        ("llf", lambda wobble: {"clean": 0.99 + wobble}),  # R1
+        ("seal", lambda wobble: {"ascent": 0.2 + wobble}),  # R2
+        ("llf", lambda wobble: {"clean": 0.999, "change": one_generation("clean_accuracy", 0.99 + wobble)}),  # R1
+        ("llf", lambda wobble: {"clean": 1.0, "change": one_generation("clean_accuracy", 0.99 + wobble)}),  # R3
+        ("llf", lambda wobble: {"change": one_generation("clean_loss", 1.05 + wobble)}),  # R3
+    ],
+)
+def test_a_condition_that_holds_by_a_hair_holds_on_every_processor(
+    study: Path, arm: str, changes: Callable[[float], dict[str, Any]], wobble: float
+) -> None:
+    refails(study, arm, 1, **changes(wobble))
+    assert verdicts(study)["seal_over_llf"].verdict == Verdict.SUPPORTED
+
+
+@pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
+def test_r4_holds_where_both_are_as_good(study: Path, wobble: float) -> None:
+    write_study(study, {"normal_long_cosine": (0.3, 0.4, 0.45)})
+    record = Record.read([study])
+    runs = {seed: record.run("normal_long", seed) for seed in SEEDS}
+    for seed, run in runs.items():
+        base = record.run("normal", seed).summary["outcomes"][0]["test_accuracy"]
+        run.summary["outcomes"][-1]["test_accuracy"] = base + wobble
+        record.run("normal_long_cosine", seed).summary["outcomes"][-1]["test_accuracy"] = base
+    checked = check("R4", CLAIMS.conditions["R4"], record, {("normal_long", seed) for seed in SEEDS})
+    assert checked.passed, checked.failures
+
+
+@pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
+def test_of_two_normal_long_that_are_as_good_the_first_stands_for_both(study: Path, wobble: float) -> None:
+    def as_good(summary: dict[str, Any]) -> None:
+        for outcome, level in zip(summary["outcomes"], LEVELS["normal_long"], strict=True):
+            outcome["val_accuracy"] = level + wobble
+
+    for seed in SEEDS:
+        write_run(study, "normal_long_cosine", seed, (0.3, 0.4, 0.45), change=as_good)
+    assert [each.other and each.other.arm for each in verdicts(study)["seal_over_normal_long"].comparisons] == [
+        "normal_long"
+    ]
+
+
+def test_a_margin_that_is_just_met_is_not_exceeded(study: Path) -> None:
+    """58% less 57% less a point is 7e-15 in float64."""
+    target = "cub_200_2011"
+    write_transfer(study, target, {"seal": 0.58, "llf": 0.57, "normal": 0.57, "normal_long": 0.57})
+    found = verdicts(study)[f"transfer_large_margin.{target}"]
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert [each.wins for each in found.comparisons] == [0, 0]
+    claim = next(each for each in CLAIMS.claims if each.id == "seal_over_llf")
+    terms = {"terms": ["seal@3", "llf@3"], "test": "margin"}
+    assert CLAIMS.paper_agrees(claim.model_copy(update=terms | {"tolerance": 2.12}))
+    assert not CLAIMS.paper_agrees(claim.model_copy(update=terms | {"tolerance": 2.13})), "58.25 less 56.12"
 
 
 def test_a_single_cosine_is_held_to_its_end_alone(study: Path) -> None:

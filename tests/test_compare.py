@@ -65,6 +65,18 @@ def test_other_bits_are_held_against_the_spread(
     assert ("1 of 2 values outside" in capsys.readouterr().out) is not agrees
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, 123.456])
+@pytest.mark.parametrize("ulps", [-3, 0, 3])
+def test_values_without_spread_agree_whatever_the_order_of_their_sum(tmp_path: Path, value: float, ulps: int) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"expected/seal-{seed}", value)
+    write_run(tmp_path / "results/seal-0", value * (1 + ulps * 2.0**-52))
+    (tmp_path / "results/seal-0/predictions/gen-01.npz").write_bytes(b"other")
+    assert compare(tmp_path / "expected", tmp_path / "results")
+    write_run(tmp_path / "other/seal-0", value * 1.001)
+    assert not compare(tmp_path / "expected", tmp_path / "other")
+
+
 def test_a_value_that_is_lost_does_not_agree(
     expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Eigenvalues against the dense Hessian, closed forms and SciPy; and the stage as DVC calls it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -174,13 +175,77 @@ def test_steps_go_on_from_where_they_stand() -> None:
     torch.testing.assert_close(at_once.basis @ at_once.basis.T, torch.eye(31, dtype=torch.float64), rtol=0, atol=1e-14)
 
 
-def test_a_space_that_is_exhausted_goes_on_with_another_direction() -> None:
-    twice = lanczos(lambda v: 2 * v, start(7), 5, "magnitude", tolerance=1e-9, first_steps=1, max_steps=7)
-    assert twice.values.tolist() == pytest.approx([2.0] * 5)
-    rank_one = lanczos(
-        lambda v: torch.cat([3 * v[:1], 0.5 * v[1:]]), start(9), 3, "value", tolerance=1e-9, first_steps=3, max_steps=9
+def rounded_by_another_processor(matrix: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
+    """Products with the matrix, each of whose numbers is off by up to 4 ulps, as another order of sums makes it."""
+    generator = stream(seed, "ulps")
+
+    def product(vector: Tensor) -> Tensor:
+        ulps = torch.randint(-4, 5, vector.shape, generator=generator).to(vector)
+        return matrix.to(vector).mv(vector) * (1 + ulps * torch.finfo(vector.dtype).eps)
+
+    return product
+
+
+EXHAUSTED = {
+    "all alike": ([2.0] * 7, "magnitude"),
+    "one above equal ones": ([3.0] + [0.5] * 8, "value"),
+    "zero among them": ([5.0, 3.0, 1.0] + [0.0] * 6, "magnitude"),
+    "zero largest": ([0.0, 0.0, -1.0, -2.0], "value"),
+    "of both signs": ([4.0, -4.0, 0.0, 0.0, 0.0, 0.0], "magnitude"),
+    "nothing": ([0.0] * 6, "magnitude"),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("case", EXHAUSTED)
+def test_a_space_that_is_exhausted_goes_on_whatever_the_rounding(case: str, seed: int, dtype: torch.dtype) -> None:
+    """Few distinct eigenvalues exhaust the Krylov space early, where beta is rounding noise, never zero."""
+    values, order = EXHAUSTED[case]
+    matrix = torch.diag(torch.tensor(values, dtype=dtype))
+    count = min(4, len(values))
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-4
+    solved = lanczos(
+        rounded_by_another_processor(matrix, seed), start(len(values), seed).to(dtype), count, order,
+        tolerance=tolerance, first_steps=1, max_steps=len(values),
+    )  # fmt: skip
+    expected = largest(matrix.double(), count) if order == "magnitude" else torch.tensor(sorted(values)[::-1][:count])
+    torch.testing.assert_close(solved.values.abs(), expected.double().abs(), rtol=tolerance, atol=tolerance)
+    assert solved.residuals.max() <= tolerance
+    assert not (solved.values[expected == 0]).any(), "zero itself: a sign would be rounding's"
+
+
+def test_a_fresh_direction_is_orthogonal_to_all_of_the_basis() -> None:
+    krylov = Krylov(rounded_by_another_processor(torch.diag(torch.tensor([3.0] + [0.5] * 30).double()), 0), start(31))
+    krylov.extend(20)
+    torch.testing.assert_close(krylov.basis @ krylov.basis.T, torch.eye(21, dtype=torch.float64), rtol=0, atol=1e-13)
+    assert 0.0 in krylov.betas
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([3.0, 0.0, 0.0], [3.0, 0.0, 0.0]), ([0.0, 0.0], [0.0, 0.0]), ([-2.0, -2.0, 0.0, 0.0], [-2.0, -2.0, 0.0])],
+)
+def test_power_iteration_gives_zero_where_nothing_is_left(
+    values: list[float], expected: list[float], seed: int
+) -> None:
+    """One product finds these vectors to the last digit; an inexact one would leave some of its value to the next."""
+    matrix = torch.diag(torch.tensor(values, dtype=torch.float64))
+    starts = [start(len(values), seed + 10 * number) for number in range(len(expected))]
+    solved = power_iteration(rounded_by_another_processor(matrix, seed), starts, tolerance=1e-9, max_steps=50)
+    torch.testing.assert_close(solved.values, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+    assert solved.residuals.isfinite().all()
+    assert summary([solved], 50, stream(0, "test"))["negative_fraction"] == pytest.approx(
+        sum(value < 0 for value in expected) / len(expected)
     )
-    assert rank_one.values.tolist() == pytest.approx([3.0, 0.5, 0.5])
+
+
+def test_power_iteration_refuses_what_it_cannot_iterate() -> None:
+    with pytest.raises(UserError, match="a Hessian-vector product is not finite"):
+        power_iteration(lambda v: v * math.nan, [start(3)], tolerance=1e-3, max_steps=5)
+    with pytest.raises(ValueError, match="found 2 rows, expected at least as many as there are starting vectors"):
+        power_iteration(lambda v: 2 * v, [start(2, seed) for seed in range(3)], tolerance=1e-3, max_steps=5)
 
 
 def test_what_has_not_converged_is_an_error_with_its_residual() -> None:

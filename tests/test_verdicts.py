@@ -51,6 +51,22 @@ def test_known_evidence_gives_its_verdict(differences: tuple[float, ...], error:
     assert judge(Sample(differences, error)).verdict == verdict
 
 
+ULPS = st.lists(st.integers(-40, 40), min_size=3, max_size=5)
+
+
+@given(ulps=ULPS, mean=st.sampled_from([0.0, 0.5, -0.5, 40.0]), error=st.sampled_from([0.0, 3e-15]))
+def test_a_verdict_does_not_rest_on_the_order_of_a_sum(ulps: list[int], mean: float, error: float) -> None:
+    """Differences of accuracies in points are rounded at some 1e-14, one way or the other by processor."""
+    exact, rounded = Sample((mean,) * len(ulps)), Sample(tuple(mean + each * 1e-14 for each in ulps), error)
+    assert judge(rounded).verdict == judge(exact).verdict
+    assert p_value(rounded) == p_value(exact)
+
+
+def test_one_seed_without_spread_over_items_has_no_interval() -> None:
+    assert judge(Sample((0.5,), 1e-17)).item_interval is None
+    assert judge(Sample((0.5,), 0.1)).item_interval is not None
+
+
 @pytest.mark.parametrize(("n", "t"), [(2, 12.706), (3, 4.303), (5, 2.776), (8, 2.365)])  # printed tables, 95%
 def test_the_interval_adds_seeds_and_items_in_squares(n: int, t: float) -> None:
     differences = tuple(float(x) for x in range(n))

@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
+from seal.batchnorm import running_statistics
 from seal.checkpoint import State
 from seal.clock import Clock, clocks, learning_rate
 from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, open_pack
 from seal.record import write_json
-from seal.statistics import running_statistics
 from seal.train import make_data
 from seal.trainer import Diverged, Trainer
 

@@ -12,7 +12,7 @@ from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, atomic
 
 if TYPE_CHECKING:
-    from seal.tracking import SyncOutcome
+    from seal.tracking.sync import SyncOutcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,7 +66,7 @@ def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> No
 @app.command()
 def study(seed: Annotated[int | None, typer.Option(help="this seed alone")] = None) -> None:
     """Train and evaluate all of params.yaml seed by seed, keep small files in expected/TIER, and judge the claims."""
-    from seal import study as studies
+    from seal.study import study as studies
 
     with one_line_errors():
         studies.study(seed)
@@ -81,10 +81,11 @@ def sync() -> None:
 
 
 def _synced() -> "list[SyncOutcome]":
-    from seal import aggregate, tracking
+    from seal.tracking.arms import sync_aggregates
+    from seal.tracking.sync import sync
 
     names = load_params().run_names()
-    return [*tracking.sync(names, RESULTS, TIMINGS), *aggregate.sync_aggregates(names)]
+    return [*sync(names, RESULTS, TIMINGS), *sync_aggregates(names)]
 
 
 @app.command()
@@ -93,11 +94,11 @@ def ui(
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 inside a container")] = "127.0.0.1",
 ) -> None:
     """Sync, and serve the MLflow UI on localhost until Ctrl-C."""
-    from seal import tracking
+    from seal.tracking.server import serve
 
     with one_line_errors():
         _synced()
-        tracking.serve(port, host)
+        serve(port, host)
 
 
 Folders = Annotated[
@@ -119,7 +120,7 @@ def claims(
     out: Annotated[Path | None, typer.Option(help="a file for the verdicts as JSON")] = None,
 ) -> None:
     """Judge every claim of the paper on the record: a verdict each, with its evidence."""
-    from eval import claims as stage
+    from eval.claims import __main__ as stage
 
     written = ["--out", str(out)] if out else []
     stage.main([*_chosen(record), *(["--strict"] if strict else []), *written])
@@ -133,8 +134,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report, as one HTML file and as Markdown; of other folders with their verdicts beside it."""
-    from eval import claims as judging
-    from eval import report as reporting
+    from eval.claims import __main__ as judging
+    from eval.report import __main__ as reporting
 
     folder = out or Path("report-record" if record else "report")
     verdicts = str(folder / "claims.json" if record else Path("claims/claims.json"))
@@ -148,7 +149,7 @@ def compare(
     found: Annotated[Path, typer.Argument(metavar="FOUND", help="a folder of runs of your own")] = RESULTS,
 ) -> None:
     """Say whether your runs agree with others, as those in expected/mini: bit for bit, or within the seeds' spread."""
-    from seal import compare as comparing
+    from seal.study import compare as comparing
 
     with one_line_errors():
         agrees = comparing.compare(expected, found)
@@ -177,8 +178,8 @@ def plan(
 
     from rich.console import Console
 
-    from seal import plan as planning
-    from seal.calibration import calibrate
+    from seal.planning import plan as planning
+    from seal.planning.calibration import calibrate
 
     with one_line_errors():
         source = Path("params.yaml" if tier is None else f"params/{tier}.yaml")

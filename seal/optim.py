@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT, StateDict
 from torch.optim.sgd import SGD
 
-from seal.kernels.signed_sgd import BACKENDS, Group, Kernel, load
+from seal.kernels.backends import BACKENDS, Kernel, load
+from seal.kernels.signed_sgd import Group
 
 DTYPES = (torch.float32, torch.float64)
 _NAMES = "float32 or float64"

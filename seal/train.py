@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from seal.batchnorm import running_statistics
 from seal.checkpoint import State, die_with_parent, held, save_tensors, scratch_folder
 from seal.clock import Clock, clocks, learning_rate
 from seal.config import BASE_ARM, BASE_KEYS, ConfigError, Params, Run, load_params
@@ -24,13 +25,12 @@ from seal.methods import SIDES, descend, method_of
 from seal.progress import TrainingProgress
 from seal.publish import publish
 from seal.record import HISTORY_COLUMNS, RESULTS, SUMMARY_SCHEMA, Row, append_timing, atomic, write_csv
-from seal.statistics import running_statistics
-from seal.tracking import Tracker
+from seal.tracking.live import Tracker
 from seal.trainer import Data, Diverged, Trainer
 
 # What a training's numbers come from; dvc.yaml lists the same files, and a test compares.
 CODE = [
-    "seal/train.py", "seal/trainer.py", "seal/statistics.py", "seal/clock.py", "seal/methods.py", "seal/split.py",
+    "seal/train.py", "seal/trainer.py", "seal/batchnorm.py", "seal/clock.py", "seal/methods.py", "seal/split.py",
     "seal/reinit.py", "seal/optim.py", "seal/kernels", "seal/models.py", "seal/rng.py", "seal/data/batches.py",
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seal.batchnorm import batch_statistics, running_statistics
 from seal.checkpoint import State
 from seal.clock import Clock, global_epoch, learning_rate
 from seal.config import Run
@@ -20,7 +21,6 @@ from seal.record import Row
 from seal.reinit import initialise
 from seal.rng import stream
 from seal.split import split_parameters
-from seal.statistics import batch_statistics, running_statistics
 
 
 class Diverged(RuntimeError):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.claim_list import load_claims
-from eval.claim_verdicts import ClaimVerdict, evaluate_claims
-from eval.evidence import Record
-from eval.verdicts import Verdict
+from eval.claims.claim_list import load_claims
+from eval.claims.evidence import Record
+from eval.claims.rule import Verdict
+from eval.claims.verdicts import ClaimVerdict, evaluate_claims
 from seal.config import load_params
 from seal.record import HISTORY_COLUMNS, write_csv, write_json
 from tests.invented_records import facts_of

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from invented_records import facts_of, invented_run, write_record
 
-from seal.aggregate import sync_aggregates
 from seal.record import RESULTS, write_json
-from seal.view import View, run_key
+from seal.tracking.arms import sync_aggregates
+from seal.tracking.mlflow_view import View, run_key
 from tests.test_tracking import project as project
 from tests.test_tracking import pytestmark as pytestmark
 from tests.test_tracking import shared_project as shared_project

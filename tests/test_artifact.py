@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 
-from eval.artifact_tables import AREAS, area, filled
-from eval.claim_list import load_claims
+from eval.claims.claim_list import load_claims
+from eval.report.artifact_tables import AREAS, area, filled
 from seal.cli import app
 from seal.clock import Clock
-from seal.costs import parts
 from seal.data.sources import SOURCES
 from seal.models import build
-from seal.plan import stages_of_tier
+from seal.planning.costs import parts
+from seal.planning.plan import stages_of_tier
 from seal.rng import stream
 from seal.trainer import Trainer
 from tests.small import CPU, small_data
@@ -43,7 +43,7 @@ def test_the_data_table_has_every_source_with_its_counts(name: str) -> None:
 
 
 def test_the_tables_of_claims_are_not_stale() -> None:
-    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `python -m eval.artifact_tables`"
+    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `python -m eval.report.artifact_tables`"
 
 
 def test_a_stale_table_is_found_and_a_lost_one_named() -> None:

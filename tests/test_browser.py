@@ -20,9 +20,9 @@ import pytest
 from invented_records import invented_run, write_record
 from playwright.sync_api import Page, expect, sync_playwright
 
-from seal.aggregate import sync_aggregates
 from seal.record import RESULTS, TIMINGS
-from seal.tracking import sync
+from seal.tracking.arms import sync_aggregates
+from seal.tracking.sync import sync
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -52,7 +52,7 @@ def served(project: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", f"from seal.tracking import serve; serve({port})"]
+    command = [sys.executable, "-c", f"from seal.tracking.server import serve; serve({port})"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     server = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval import captions
+from eval.report import captions
 
 BLOCKS = ["Conv1", "Block1.1", "Block1.2"]
 CURVES = {"normal": [[0.1, 0.2, 0.3], [0.1, 0.4, 0.5]], "seal": [[0.2, 0.5, 0.2], [0.2, 0.5, 0.4]]}

@@ -1,4 +1,4 @@
-"""eval/claims.yaml: what it covers, and the paper's own numbers."""
+"""eval/claims/claims.yaml: what it covers, and the paper's own numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eval.claim_list import load_claims
+from eval.claims.claim_list import load_claims
 from tests.claim_records import CLAIMS, PARAMS, ROOT
 
 
@@ -62,7 +62,7 @@ def test_the_list_names_arms_that_exist_and_covers_the_cells() -> None:
     ],
 )
 def test_a_bad_entry_is_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    raw = yaml.safe_load((ROOT / "eval/claims.yaml").read_text())
+    raw = yaml.safe_load((ROOT / "eval/claims/claims.yaml").read_text())
     entry = {"id": "x", "says": "x", "place": "x", "test": "order", "measure": "transfer", "terms": ["seal", "llf"]}
     raw["claims"] = [entry | change]
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(raw))

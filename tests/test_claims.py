@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.claim import ConditionName
-from eval.claim_verdicts import ClaimVerdict
-from eval.conditions import check
-from eval.evidence import Record
-from eval.verdicts import Verdict
+from eval.claims.claim import ConditionName
+from eval.claims.conditions import check
+from eval.claims.evidence import Record
+from eval.claims.rule import Verdict
+from eval.claims.verdicts import ClaimVerdict
 from tests.claim_records import (
     CLAIMS,
     LEVELS,

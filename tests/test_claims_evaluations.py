@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.verdicts import Verdict
+from eval.claims.rule import Verdict
 from seal.record import read_json, write_json
 from tests.claim_records import SEEDS, N, refails, verdicts, write_evaluation, write_run, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from eval.claims import main
-from eval.report import main as report
-from eval.verdicts import Verdict
+from eval.claims.__main__ import main
+from eval.claims.rule import Verdict
+from eval.report.__main__ import main as report
 from seal.cli import app
 from seal.errors import UserError
 from tests.claim_records import SEEDS, refails, verdict, verdicts, write_run, write_study, write_transfer

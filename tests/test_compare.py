@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seal.compare import LEVEL, compare, half_width, pooled_deviation
 from seal.errors import UserError
 from seal.record import read_json, write_json
+from seal.study.compare import LEVEL, compare, half_width, pooled_deviation
 
 SUMMARY = {
     "tier": "mini",

@@ -1,4 +1,4 @@
-"""eval/paper_tables.yaml against the paper's tables as text, number by number and in both directions."""
+"""eval/claims/paper_tables.yaml against the paper's tables as text, number by number and in both directions."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eval.paper import paper_number, paper_tables
+from eval.claims.paper import paper_number, paper_tables
 
 TEXT = Path(__file__).with_name("paper_tables.txt").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"(?m)^((?:Table|Section) \S+)\n((?:.+\n)+)", TEXT))

@@ -12,18 +12,18 @@ from dvc.lock import LockError
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from seal import plan as planning
-from seal.calibration import Machine, calibrate
 from seal.config import Params, load_params
-from seal.costs import FORWARD, Network, images, parts, work
 from seal.data.pack import METADATA, SPLITS
 from seal.data.packing import _describe
 from seal.doctor.machine import NEEDED_GB
 from seal.errors import UserError
-from seal.plan import DVC_SECONDS, Earlier, duration, plan, show, stages_of_tier
+from seal.planning import plan as planning
+from seal.planning.calibration import Machine, calibrate
+from seal.planning.costs import FORWARD, Network, images, parts, work
+from seal.planning.plan import DVC_SECONDS, Earlier, duration, plan, show, stages_of_tier
 from seal.record import TIMING_COLUMNS, cpu_name, write_csv
 from seal.sections import Dataset
-from seal.study import stages_by_run
+from seal.study.study import stages_by_run
 from tests.strategies import params_with
 
 ROOT = Path(__file__).parents[1]
@@ -192,9 +192,9 @@ def test_the_paper_tier_gives_gpu_hours_with_its_assumptions(
 
 def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("seal.costs.PACKS", Path("nowhere"))
-    monkeypatch.setattr("seal.costs.locate", lambda *arguments: None)
-    monkeypatch.setattr("seal.costs.DOWNLOADS", Path("nowhere"))
+    monkeypatch.setattr("seal.planning.costs.PACKS", Path("nowhere"))
+    monkeypatch.setattr("seal.planning.costs.locate", lambda *arguments: None)
+    monkeypatch.setattr("seal.planning.costs.DOWNLOADS", Path("nowhere"))
     paper = load_params("params/paper.yaml")
     resnet_50 = Network(24_000_000, 450_560)
     works = [work(stage, paper, resnet_50) for stage in stages_of_tier(Path("params/paper.yaml"))]
@@ -230,11 +230,11 @@ def test_what_dvc_would_run_is_planned(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_calibration_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     params = params_with(model={"depth": 18, "width": 2, "stem": "small"})
-    monkeypatch.setattr("seal.calibration.SECONDS", 0.01)
+    monkeypatch.setattr("seal.planning.calibration.SECONDS", 0.01)
     first = calibrate(params, tmp_path)
     assert first.images_per_second > 0
     assert first.network.parameters > 1000
-    monkeypatch.setattr("seal.calibration.measure", lambda params: pytest.fail("measured again"))
+    monkeypatch.setattr("seal.planning.calibration.measure", lambda params: pytest.fail("measured again"))
     assert calibrate(params, tmp_path) == first
 
 

@@ -12,10 +12,10 @@ from invented_records import invented_run, write_record
 from playwright.sync_api import sync_playwright
 from test_browser import CHROMIUM, FLAGS
 
-from eval.document import Section, Table, write_document
-from eval.report import main
-from eval.report_tables import Record, table_2
-from eval.report_verdicts import cells, failed, shortened
+from eval.report.__main__ import main
+from eval.report.document import Section, Table, write_document
+from eval.report.tables import Record, table_2
+from eval.report.verdicts import cells, failed, shortened
 from seal.record import read_json, write_json
 
 ROOT = Path(__file__).parents[1]

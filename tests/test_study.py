@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from seal import study
 from seal.errors import UserError
 from seal.record import read_json, write_json
+from seal.study import study
 from tests.test_dvc import packed as packed  # a fixture of the next one
 from tests.test_dvc import project as project
 from tests.test_dvc import run
@@ -30,7 +30,7 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) ->
     def studied() -> str:
         return run(project, "seal.study_for_tests")
 
-    (project / "seal/study_for_tests.py").write_text("from seal.study import study\n\nstudy()\n")
+    (project / "seal/study_for_tests.py").write_text("from seal.study.study import study\n\nstudy()\n")
     short = {"epochs_per_generation": 4}
     write_params(training=short, main_arms=["seal"])
     assert "normal-0: kept" in studied()

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented_records import facts_of, invented_run, rows_of, write_record
 
-from seal import tracking
+import seal
 from seal.config import Run
 from seal.errors import UserError
 from seal.record import (
@@ -33,8 +33,10 @@ from seal.record import (
     write_csv,
     write_json,
 )
-from seal.tracking import SyncOutcome, Tracker, stages_of, sync, times_of, write_live
-from seal.view import DIGEST, EXPERIMENT, View, numbers, run_key
+from seal.tracking.live import Tracker, write_live
+from seal.tracking.mlflow_view import DIGEST, EXPERIMENT, View, numbers, run_key
+from seal.tracking.server import serve
+from seal.tracking.sync import SyncOutcome, stages_of, sync, times_of
 
 # MLflow's own use of SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -268,8 +270,12 @@ def test_the_real_process_writes_what_it_is_sent(project: Path) -> None:
 
 
 def test_processes_that_open_a_new_database_at_once_all_find_it_whole(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from pathlib import Path; from seal.view import View; View(Path.cwd())"]
-    environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[1])}
+    command = [
+        sys.executable,
+        "-c",
+        "from pathlib import Path; from seal.tracking.mlflow_view import View; View(Path.cwd())",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(Path(seal.__file__).parents[1])}
     openers = [
         subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE) for _ in range(2)
     ]
@@ -283,7 +289,7 @@ def test_a_training_that_is_killed_is_marked(project: Path) -> None:
     code = """if True:
         import os, signal
         from invented_records import facts_of, invented_run, rows_of
-        from seal.tracking import Tracker
+        from seal.tracking.live import Tracker
         run = invented_run("seal", 36)
         with Tracker(run, facts_of(run), rows_of(run)[:1]) as tracker:
             tracker.on_epoch(rows_of(run)[1])
@@ -370,7 +376,7 @@ def test_without_tracking_mlflow_is_not_imported(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from invented_records import facts_of, invented_run
-        from seal.tracking import Tracker
+        from seal.tracking.live import Tracker
         run = invented_run("seal")
         with Tracker(run, facts_of(run), [], enabled=False) as tracker:
             tracker.on_epoch({})
@@ -434,7 +440,7 @@ def test_stages_are_read_from_the_lock(tmp_path: Path) -> None:
 
 
 def test_git_tags_name_the_commit_and_whether_files_differ(tmp_path: Path) -> None:
-    from seal.view import git_tags
+    from seal.tracking.mlflow_view import git_tags
 
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
@@ -493,7 +499,7 @@ def test_a_taken_port_is_one_line(project: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=rf"^port {port} of 127.0.0.1: Address already in use; choose another"):
-            tracking.serve(port)
+            serve(port)
 
 
 @pytest.mark.slow
@@ -505,7 +511,7 @@ def test_artifacts_survive_moving_the_folder_and_the_server_ends_whole(project: 
     moved, port = tmp_path / "moved here", free_port()
     shutil.copytree(project, moved)
     shutil.rmtree(project / "mlartifacts")
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from seal.tracking import serve; "
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from seal.tracking.server import serve; "
     command = [sys.executable, "-c", f"{code} serve({port}, '0.0.0.0')"]  # as in a container
     environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     server = subprocess.Popen(command, cwd=moved, env=environment, stdout=subprocess.PIPE, text=True)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from seal.batchnorm import batch_statistics
 from seal.clock import Clock, clocks
 from seal.config import Run
 from seal.methods import METHODS
 from seal.rng import stream
-from seal.statistics import batch_statistics
 from seal.trainer import Diverged, Trainer
 from tests.small import CPU, Interrupt, small_data, small_run, train_small
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from eval.verdicts import (
+from eval.claims.rule import (
     JUDGED,
     Sample,
     Verdict,

@@ -1,4 +1,4 @@
-"""One file per dataset: how a pack is read, and the stage `python -m seal.data.pack NAME` that writes it.
+"""One file per dataset: how a pack is read; seal/data/packing.py writes it.
 
 A pack is a safetensors file: for each split `<split>/images` uint8 [N, H, W, 3], `<split>/labels` int64 [N] and
 `<split>/files` (names, joined by line breaks, as uint8), sorted by (class, file); and one metadata entry, JSON, with
@@ -6,9 +6,6 @@ the class names and the provenance. One entry, because safetensors writes severa
 """
 
 import json
-import os
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,27 +77,3 @@ def open_pack(path: Path | str) -> Pack:
     if metadata["status"] == "missing":
         raise DatasetMissing(metadata["reason"])
     return Pack(path, metadata)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    # Here, so that what reads packs does not depend on how they are made.
-    from seal.data.fetch import Places, read_record, relocate
-    from seal.data.packing import make_missing_pack, make_pack
-    from seal.data.stage import data_stage
-
-    with data_stage("pack", "images", arguments) as (name, dataset, report):
-        record, target = read_record(name), PACKS / f"{name}.safetensors"
-        if record["status"] == "missing":
-            make_missing_pack(target, name, dataset, record["reason"])
-            print(f"pack@{name}: missing: {record['reason']}", file=sys.stderr)
-        else:
-            paths = relocate(record, dataset, Places.of_environment())
-            scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
-            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
-            counts = ", ".join(f"{count} {split}" for split, count in made.items())
-            print(f"pack@{name}: {counts} images", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

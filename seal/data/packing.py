@@ -1,10 +1,11 @@
-"""Make a pack: decode in parallel into a scratch file that survives a kill, sort, write whole or not at all."""
+"""Make a pack, the stage `python -m seal.data.packing DATASET`: decode in parallel into a scratch file that survives a kill, sort, write whole or not at all."""
 
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +23,11 @@ from safetensors.numpy import save_file
 from seal.data import images
 from seal.data.archives import DataError, Member
 from seal.data.download import Report, full_disk_is_an_error, require_space
-from seal.data.fetch import Record, source_of
+from seal.data.fetch import Places, Record, read_record, relocate, source_of
 from seal.data.layouts import below
-from seal.data.pack import METADATA, SCHEMA, SPLITS
+from seal.data.pack import METADATA, PACKS, SCHEMA, SPLITS
 from seal.data.selection import read_list, select
+from seal.data.stage import data_stage
 from seal.record import atomic, file_sha256
 from seal.sections import Dataset
 
@@ -159,3 +161,22 @@ def _follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    with data_stage("pack", "images", arguments) as (name, dataset, report):
+        record, target = read_record(name), PACKS / f"{name}.safetensors"
+        if record["status"] == "missing":
+            make_missing_pack(target, name, dataset, record["reason"])
+            print(f"pack@{name}: missing: {record['reason']}", file=sys.stderr)
+        else:
+            paths = relocate(record, dataset, Places.of_environment())
+            scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            counts = ", ".join(f"{count} {split}" for split, count in made.items())
+            print(f"pack@{name}: {counts} images", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

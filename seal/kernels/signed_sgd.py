@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from torch import Tensor, device
+from torch import Tensor
 
 Triple = tuple[Tensor, Tensor, Tensor | None]
-BACKENDS = ("reference", "cpu", "compiled", "triton")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +29,6 @@ class Group:
 Step = Callable[[Sequence[Group], Tensor | None, Tensor | None], None]
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """A version of the step, ready to run; `refresh` mirrors the groups' numbers to where it reads them."""
-
-    step: Step
-    refresh: Callable[[Sequence[Group]], None] = lambda groups: None
-
-
 def reference(groups: Sequence[Group], grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
     """The signed step in eager torch, in place; bit-equal to `torch.optim.SGD(foreach=False)`.
 
@@ -53,24 +44,3 @@ def reference(groups: Sequence[Group], grad_scale: Tensor | None, found_inf: Ten
             d = s_g.add(p, alpha=group.weight_decay) if group.weight_decay else s_g
             m = d if m is None else m.mul_(group.momentum).add_(d)
             p.sub_(m, alpha=float(group.lr))
-
-
-def load(backend: str, on: device) -> Kernel:
-    """The version of that name for tensors on that device. Raises RuntimeError where it can't run."""
-    if backend in ("cpu", "compiled") and on.type != "cpu":
-        raise RuntimeError(f"backend {backend!r} can't step parameters on {on}: use 'triton', 'reference' or 'auto'")
-    match backend:
-        case "cpu":
-            from seal.kernels.signed_sgd_cpu import signed_sgd_cpu
-
-            return Kernel(signed_sgd_cpu)
-        case "compiled":
-            from seal.kernels.signed_sgd_compiled import SignedSGDCompiled
-
-            return Kernel(SignedSGDCompiled())
-        case "triton":
-            from seal.kernels.signed_sgd_triton import SignedSGDTriton
-
-            fused = SignedSGDTriton(on)
-            return Kernel(fused, fused.refresh)
-    return Kernel(reference)

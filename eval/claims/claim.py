@@ -1,0 +1,131 @@
+"""A claim of the paper as data: a sentence in our words, and how it is tested."""
+
+import itertools
+import re
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eval.claims.evidence import Generation
+from eval.claims.measures import MEASURES
+from seal.config import BASE_ARM
+
+ConditionName = Literal["R1", "R2", "R3", "R4"]
+TERM = re.compile(r"(?P<arm>[a-z0-9_]+)(@(?P<generation>\d+))?(:(?P<measure>[a-z_]+))?")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Term(Strict):
+    """One side of a comparison: `arm`, `arm@generation`, `arm:measure`. The generation is the run's last otherwise."""
+
+    arm: str
+    generation: Generation
+    measure: str
+
+    def __str__(self) -> str:
+        return self.arm if self.generation == "last" or self.arm == BASE_ARM else f"{self.arm}@{self.generation}"
+
+
+class Condition(Strict):
+    says: str
+    arms: list[str]
+    threshold: float
+    loss: float | None = None
+
+    def words(self) -> str:
+        """`says` with its numbers."""
+        return self.says.format(threshold=f"{self.threshold:g}", loss=f"{self.loss or 0:g}")
+
+
+class Where(Strict):
+    """The cells that a claim is about, as a product.
+
+    `all` targets are those of the paper that have been run, and where none has, the others that have, as stand-ins;
+    `all` shots are what the record has.
+    """
+
+    target: list[str] | Literal["all"] | None = None
+    shot: list[int] | Literal["all"] | None = None
+    block: str | None = None  # all, early, late (by the layer threshold), Block2.last, or a block's name
+    measure: list[str] = []  # instead of the claim's
+    paper_targets: list[str] = []  # what `all` was in the paper; filled in from `paper_cells`
+
+
+class Claim(Strict):
+    """A sentence of the paper in our words, and how it is tested.
+
+    order, sign: the first term above the second; sign compares one arm with its own earlier generation. margin: above
+    it by more than `tolerance`. chain: each term above the next. first: the first above each other one. family: the
+    same, by the mean over all cells. threshold: every term above `bound`. `side: below` turns every comparison round.
+    """
+
+    id: str
+    group: str
+    says: str
+    place: str
+    test: Literal["order", "margin", "sign", "chain", "first", "family", "threshold"]
+    measure: str
+    terms: list[str] = Field(min_length=1)
+    side: Literal["above", "below"] = "above"
+    bound: float | None = None
+    tolerance: float = 0.0
+    why: str | None = None
+    where: Where = Where()
+    conditions: list[ConditionName] = []
+    primary: bool = False
+    paper: str | list[str] | None = None  # a reference for every term, with {arm} and so on, or one reference each
+    paper_difference: str | None = None  # where the paper gives only the difference
+    contradiction: str | None = None  # what the paper's own numbers say against the claim
+    remark: str | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        names = [self.measure, *self.where.measure, *(term.measure for term in self.parsed())]
+        if unknown := [name for name in names if name not in MEASURES]:
+            raise ValueError(f"{self.id}: measure {unknown[0]}, expected one of {', '.join(MEASURES)}")
+        if (self.bound is not None) != (self.test == "threshold"):
+            raise ValueError(f"{self.id}: `bound` belongs to a threshold, and only to it")
+        if self.tolerance and not self.why:
+            raise ValueError(f"{self.id}: tolerance {self.tolerance} without `why`")
+        if len(self.terms) < 2 and self.test != "threshold":
+            raise ValueError(f"{self.id}: found one term, expected two or more")
+        return self
+
+    def parsed(self) -> list[Term]:
+        terms = []
+        for text in self.terms:
+            match = TERM.fullmatch(text)
+            if match is None:
+                raise ValueError(f"{self.id}: term {text!r}, expected arm, arm@generation or arm:measure")
+            generation: Generation = int(match["generation"]) if match["generation"] else "last"
+            generation = 1 if match["arm"] == BASE_ARM else generation
+            terms.append(Term(arm=match["arm"], generation=generation, measure=match["measure"] or self.measure))
+        return terms
+
+    def pairs(self) -> list[tuple[Term, Term | None]]:
+        """The comparisons whose worst verdict is the claim's."""
+        terms = self.parsed()
+        if self.test == "threshold":
+            return [(term, None) for term in terms]
+        if self.test == "chain":
+            return list(itertools.pairwise(terms))
+        return [(terms[0], other) for other in terms[1:]]
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.side == "above" else -1
+
+    def needs(self) -> list[str]:
+        """The evaluations whose stages the claim needs; train is the training's own record."""
+        measures = self.where.measure or [term.measure for term in self.parsed()]
+        return sorted({MEASURES[measure].evaluation or "train" for measure in measures})
+
+
+class Untestable(Strict):
+    id: str
+    says: str
+    place: str
+    why: str

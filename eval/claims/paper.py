@@ -1,0 +1,29 @@
+"""The paper's numbers, from eval/claims/paper_tables.yaml."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PAPER_TABLES = Path(__file__).with_name("paper_tables.yaml")
+SAME_IN_PAPER = {"normal_long_cosine": "normal_long"}  # which of the two Normal (long) is, the paper does not say
+
+
+@cache
+def paper_tables() -> dict[str, Any]:
+    """Table -> place, title and numbers."""
+    return dict(yaml.safe_load(PAPER_TABLES.read_text(encoding="utf-8")))
+
+
+def paper_number(table: str, *keys: str | int) -> float | None:
+    """A number by its table and keys, e.g. ("table_2", "seal", 10); None where the paper has none. Percent for
+    accuracies; of the few-shot tables the mean, of the text's entries the number. Raises KeyError for no such table."""
+    found: Any = paper_tables()[table]["numbers"]
+    for key in keys:
+        found = found.get(SAME_IN_PAPER.get(str(key), key)) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        found = found.get("number")
+    if isinstance(found, list):
+        found = found[0]
+    return None if found is None else float(found)

@@ -1,0 +1,127 @@
+"""The MLflow view of a training that runs: written by a process of its own, for which the training never waits."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from seal.config import Run
+from seal.record import Row
+from seal.tracking.mlflow_view import Facts, Record, View, read_record
+
+Message = dict[str, Any]
+
+
+class Tracker:
+    """Shows a run in MLflow while it trains, by a process of its own, for which nothing waits.
+
+    Importing MLflow takes 4 s of a core, which a thread would take from the training. Whatever fails is one line on
+    stderr. Where this process is killed, the other one sees the pipe's end and marks the run as killed.
+    """
+
+    def __init__(self, run: Run, facts: Facts, rows: Sequence[Row], enabled: bool = True) -> None:
+        self.run, self.facts, self.enabled = run, facts, enabled
+        # A resume state may hold more generations than are asked for now.
+        self.rows = [row for row in rows if row["generation"] <= run.generations.num_generations]
+        self.writer: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self.enabled:
+            command = [sys.executable, "-m", "seal.tracking.live"]
+            # Its own group keeps Ctrl-C away. A session of its own would undo its nice value: Linux shares cores among
+            # sessions first (sched_autogroup), and the training ran at half its speed for the 4 s of MLflow's import.
+            with _harmless(self.run.name):
+                self.writer = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, process_group=0)
+            stage = os.environ.get("DVC_STAGE")
+            self._send({"facts": dict(self.facts), "rows": self.rows, "stage": stage, "time": _now()})
+        return self
+
+    def on_epoch(self, row: Row) -> None:
+        self._send({"row": row, "time": _now()})
+
+    def finish(self, folder: Path) -> None:
+        """Hand over what the run's record in `folder` holds beyond its epochs, and mark the run as complete."""
+        if self.enabled:
+            with _harmless(self.run.name):
+                self._send({"record": asdict(read_record(folder)), "time": _now()})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._send({"status": "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"})
+        if self.writer is not None and self.writer.stdin is not None:
+            with suppress(OSError):
+                self.writer.stdin.close()
+
+    def _send(self, message: Message) -> None:
+        if self.writer is not None and self.writer.stdin is not None:
+            with suppress(OSError):  # it has ended, and has said why
+                self.writer.stdin.write(json.dumps(message) + "\n")
+                self.writer.stdin.flush()
+
+
+@contextmanager
+def _harmless(run_name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        words = f"warning: {run_name} in MLflow: {reason}. Training goes on; `seal sync` mends the view"
+        print(words, file=sys.stderr, flush=True)
+
+
+def write_live(messages: Iterator[Message]) -> None:
+    """Write what a Tracker sends, until the end; without a word about the end, the run was killed."""
+    first = next(messages)
+    with _harmless(first["facts"]["run"]):
+        view, status = View(Path.cwd()), "KILLED"
+        run_id = view.begin(first["facts"], first["stage"], first["time"])
+        try:
+            view.log_rows(run_id, first["rows"], [first["time"]] * len(first["rows"]))
+            for message in messages:
+                if "row" in message:
+                    view.log_rows(run_id, [message["row"]], [message["time"]])
+                elif "record" in message:
+                    view.finish(run_id, Record(**message["record"]), message["time"])
+                    status = "FINISHED"
+                    break
+                else:
+                    status = message["status"]
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            if status != "FINISHED":
+                view.client.set_terminated(run_id, status)
+
+
+def main() -> None:
+    """The process of a Tracker. A thread empties the pipe, so that no delay of MLflow's can hold up the training."""
+    os.nice(19)
+    messages: SimpleQueue[Message | None] = SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            messages.put(json.loads(line))
+        messages.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    write_live(iter(messages.get, None))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()

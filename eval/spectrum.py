@@ -197,7 +197,7 @@ def orthogonalised(row: Tensor, known: Tensor) -> tuple[Tensor, float, float]:
 def gap(product: Product, value: float, vector: Tensor) -> float:
     """|Hv - lv| of a vector of any length, made one of length 1."""
     vector = vector / vector.norm()
-    return (product(vector) - value * vector).norm().item()
+    return float((product(vector) - value * vector).norm())
 
 
 def rounding(vector: Tensor) -> float:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seal.data import pack, packing, stage
+from seal.data import packing, stage
 from seal.data.archives import DataError
 from seal.data.fetch import Places, Record, fetch
 from seal.data.pack import SPLITS, DatasetMissing, open_pack
@@ -200,13 +200,13 @@ def test_the_stage_packs_or_says_what_is_missing(places: Places, tmp_path: Path,
     monkeypatch.delenv("SEAL_SCRATCH", raising=False)
     monkeypatch.setattr(stage, "load_params", lambda: SimpleNamespace(datasets={"tiny": OFFICIAL}))
     with pytest.raises(SystemExit, match=r"pack@tiny: data/sources/tiny\.json: no such file; run `dvc repro fetch"):
-        pack.main(["tiny"])
+        packing.main(["tiny"])
     for present in (False, True):
         if present:
             write_tar(tmp_path / "mirror" / TAR, tiny_imagenet_files())
         Path("data/sources").mkdir(parents=True, exist_ok=True)
         Path("data/sources/tiny.json").write_text(json.dumps(fetch("tiny", OFFICIAL, Places(Path("mirror")), silent)))
-        pack.main(["tiny"])
+        packing.main(["tiny"])
         if not present:
             with pytest.raises(DatasetMissing, match="SEAL_DATA_MIRROR is set, but holds none of"):
                 open_pack("data/packs/tiny.safetensors")
@@ -214,4 +214,4 @@ def test_the_stage_packs_or_says_what_is_missing(places: Places, tmp_path: Path,
     assert "pack@tiny: missing: " in capsys.readouterr().err
     write_tar(tmp_path / "mirror" / TAR, tiny_imagenet_files(train=9))
     with pytest.raises(SystemExit, match=r"pack@tiny: tiny-imagenet-200\.tar: found sha256"):
-        pack.main(["tiny"])
+        packing.main(["tiny"])

@@ -511,8 +511,9 @@ def test_artifacts_survive_moving_the_folder_and_the_server_ends_whole(project: 
     moved, port = tmp_path / "moved here", free_port()
     shutil.copytree(project, moved)
     shutil.rmtree(project / "mlartifacts")
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from seal.tracking.server import serve; "
-    command = [sys.executable, "-c", f"{code} serve({port}, '0.0.0.0')"]  # as in a container
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += f"from seal.tracking.server import serve; serve({port}, '0.0.0.0')"
+    command = [sys.executable, "-c", code]  # as in a container
     environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     server = subprocess.Popen(command, cwd=moved, env=environment, stdout=subprocess.PIPE, text=True)
     try:

@@ -89,10 +89,11 @@ def _differences(
     paired = other is not None and term.measure == other.measure
     error = math.hypot(family_error(places, pairs, paired), unseen_error(pairs))
     sample = Sample(tuple(differences.mean(axis=1).tolist()), error)
+    wins = int((differences.mean(axis=0) > ROUNDING).sum())
     files = {file for row in pairs for pair in row for reading in pair if reading for file in reading.files}
     return Comparison(
         term, other, tuple(str(place) for place in places if str(place)), tuple(seeds), sample, claim.tolerance,
-        (float(first.mean()), float(second.mean())), int((differences.mean(axis=0) > ROUNDING).sum()), frozenset(files), notes,
+        (float(first.mean()), float(second.mean())), wins, frozenset(files), notes,
     )  # fmt: skip
 
 

@@ -79,11 +79,8 @@ def overfits(record: Record, run: RunRecord, condition: Condition) -> Found:
     """R4: test accuracy of Normal (long) over Normal's of the same seed."""
     read = MEASURES["test_accuracy"].read
     longer, base = read(run, "last", NOWHERE), read(record.run(BASE_ARM, run.seed), 1, NOWHERE)
-    gain = longer.value - base.value
-    return (
-        f"{gain:+.2f} points over Normal" if gain > condition.threshold + ROUNDING else None,
-        longer.files + base.files,
-    )
+    gain, files = longer.value - base.value, longer.files + base.files
+    return f"{gain:+.2f} points over Normal" if gain > condition.threshold + ROUNDING else None, files
 
 
 FINDS: Mapping[str, Callable[[Record, RunRecord, Condition], Found]] = {

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from eval import captions, figures
 from eval.claims.paper import paper_number
+from eval.report import captions, figures
 from eval.report.choices import choices
 from eval.report.document import Figure, Section, Table, write_document
 from eval.report.tables import (

@@ -1,7 +1,7 @@
 """The tables of artifact.md that are made from the list of claims and from the mini study's record.
 
-`python -m eval.report.artifact_tables` writes them. Each stands between two comments that name it; a test says when one is
-stale.
+`python -m eval.report.artifact_tables` writes them. Each stands between two comments that name it; a test says when one
+is stale.
 """
 
 import itertools

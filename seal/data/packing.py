@@ -1,4 +1,7 @@
-"""Make a pack, the stage `python -m seal.data.packing DATASET`: decode in parallel into a scratch file that survives a kill, sort, write whole or not at all."""
+"""Make a pack, the stage `python -m seal.data.packing DATASET`.
+
+Images are decoded in parallel into a scratch file that survives a kill, sorted, and written whole or not at all.
+"""
 
 import hashlib
 import json

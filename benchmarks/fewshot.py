@@ -25,11 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from eval.affines import bytes_per_episode, tune
 from eval.episodes import orders
 from eval.heads import draw_heads, train_heads
-from seal.config import load_params
 from seal.evaluations import FewShot, FewShotAffines
 from seal.models import ResNet, build
 from seal.record import cpu_name
 from seal.rng import stream
+from seal.tiers import tier_params
 
 N_WAY, SHOTS, BATCH = 5, 5, 4
 Train = Callable[[list[Tensor]], None]  # given int64 [episodes, size] for each epoch
@@ -144,7 +144,7 @@ def heads(arguments: argparse.Namespace, protocol: FewShot) -> None:
 
 
 def affines(arguments: argparse.Namespace, protocol: FewShotAffines) -> None:
-    mini = load_params("params/mini.yaml").model
+    mini = tier_params("mini").model
     model = build(mini, 20, stream(0, "benchmark")).eval().requires_grad_(False)
     count = arguments.affine_episodes
     labels = torch.arange(N_WAY).repeat_interleave(SHOTS)
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--affine-sample", type=int, default=4)
     parser.add_argument("--affine-epochs", type=int, default=2)
     arguments = parser.parse_args()
-    paper = load_params("params/paper.yaml")
+    paper = tier_params("paper")
     print(
         f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"medians of {arguments.rounds} rounds"

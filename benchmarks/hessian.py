@@ -27,6 +27,7 @@ from seal.evaluations import Hessian
 from seal.models import ResNet
 from seal.record import RESULTS, cpu_name
 from seal.rng import stream
+from seal.tiers import tier_params
 from seal.trainer import Data, Trainer
 
 EPOCHS, COUNT, STEPS = 20, 5, 200
@@ -139,7 +140,7 @@ def main() -> None:
     parser.add_argument("--run", help="a run in results/, e.g. seal-0; without it a network is trained here")
     parser.add_argument("--batches", type=int, default=3)
     arguments = parser.parse_args()
-    params = load_params("params.yaml" if arguments.run else "params/smoke.yaml")
+    params = load_params() if arguments.run else tier_params("smoke")
     run = params.find_run(arguments.run or "normal-0")
     model, train = trained_before(params, run) if arguments.run else trained_here(run)
     loss = {"label_smoothing": run.training.label_smoothing, "weight_decay": run.training.weight_decay}

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from eval.linear_probe import draw_layer, train_probes
-from seal.config import load_params
 from seal.evaluations import Transfer
 from seal.record import cpu_name
 from seal.rng import stream
+from seal.tiers import tier_params
 
 
 def plain(protocol: Transfer, x: Tensor, y: Tensor, classes: int, epochs: int) -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--sample", type=int, default=4)
     arguments = parser.parse_args()
-    protocol, images, scale = load_params("params/paper.yaml").transfer, arguments.images, arguments.epochs
+    protocol, images, scale = tier_params("paper").transfer, arguments.images, arguments.epochs
     print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{images} images, {arguments.features} features, rates {protocol.learning_rates}, {scale} epochs")
     x = torch.rand(images, arguments.features, generator=stream(0, "benchmark"))

@@ -10,6 +10,7 @@ file and is not measured again; each worker takes one thread.
 import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import torch
 
 from seal.checkpoint import State
 from seal.clock import Clock, clocks, learning_rate
-from seal.config import Params, Run, load_params
+from seal.config import Params, Run
 from seal.data.pack import PACKS, open_pack
 from seal.phases import phase_of
 from seal.record import write_json
 from seal.rows import measure_clean, measure_validation
+from seal.tiers import tier_params
 from seal.trainer import Diverged, Trainer
 from seal.training_data import make_data
 
@@ -36,8 +38,12 @@ Row = dict[str, Any]
 
 def changed(run: Run, epochs: int, rate: float, scale: float) -> Run:
     training = run.training.model_copy(update={"epochs_per_generation": epochs, "learning_rate": rate})
-    changes = {"ascent_epochs": epochs // 4, "ascent_lr_scale": scale, "num_generations": 1 + (run.arm != "normal")}
-    return run.model_copy(update={"training": training, "generations": run.generations.model_copy(update=changes)})
+    if run.arm == "normal":
+        return run.model_copy(update={"training": training})
+
+    generations = run.generations.model_copy(update={"num_generations": 2})
+    options = replace(run.options, ascent_epochs=epochs // 4, ascent_lr_scale=scale)
+    return run.model_copy(update={"training": training, "generations": generations, "options": options})
 
 
 def measured(trainer: Trainer, clock: Clock) -> Row:
@@ -113,7 +119,7 @@ class Pilot:
     """The rows measured so far, kept in a file."""
 
     def __init__(self, out: Path, workers: int) -> None:
-        self.out, self.workers, self.params = out, workers, load_params(Path("params/mini.yaml"))
+        self.out, self.workers, self.params = out, workers, tier_params("mini")
         self.rows: dict[str, list[Row]] = {"regime": [], "ascent": []}
         if out.exists():
             self.rows = json.loads(out.read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
     dvc repro pack@mnist_5k && python benchmarks/smoke_backends.py [--backends auto compiled] [--seeds 0 1 2]
 
-The smoke tier's parameters as `params/smoke.yaml` has them. A backend trains each seed's generation 1 once, and every
+The smoke tier's parameters. A backend trains each seed's generation 1 once, and every
 arm's second from it. Criterion: for every seed, arm, generation and measure
 
     |x of the backend - x of the reference| <= 3 sd,    sd: the reference's sample deviation over the seeds.
@@ -22,10 +22,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from seal.checkpoint import State
-from seal.config import Params, Run, load_params
+from seal.config import Params, Run
 from seal.data.pack import PACKS, Pack, open_pack
 from seal.record import cpu_name
 from seal.rng import stream
+from seal.tiers import tier_params
 from seal.train import train
 from seal.trainer import Trainer
 from seal.training_data import make_data
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=["auto", "compiled"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
-    params = load_params("params/smoke.yaml")
+    params = tier_params("smoke")
     pack = open_pack(PACKS / f"{params.source}.safetensors")
     print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     runs = {

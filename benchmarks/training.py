@@ -22,11 +22,12 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from seal.clock import Clock
-from seal.config import Run, load_params
+from seal.config import Run
 from seal.data.batches import Batches
 from seal.models import build
 from seal.record import cpu_name
 from seal.rng import stream
+from seal.tiers import tier_params
 from seal.trainer import Data, Trainer
 
 CLASSES, IMAGES = 20, 800
@@ -111,7 +112,7 @@ def main() -> None:
     # Without AVX-512 or AMX a CPU emulates bfloat16, many times slower than float32.
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=("float32", "bfloat16"))
     arguments = parser.parse_args()
-    paper = load_params("params/paper.yaml").run("seal", 0)
+    paper = tier_params("paper").run("seal", 0)
     model = paper.model.model_copy(update={"depth": arguments.depth, "width": arguments.width})
 
     def variant(precision: str) -> Run:

@@ -1,13 +1,11 @@
 """The `seal` command, for people: no stage depends on it."""
 
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-import yaml as pyyaml
 
-from seal.config import ConfigError, load_params, parse_params
+from seal.config import load_params
 from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, atomic
 
@@ -27,40 +25,19 @@ def tier(
     name: Annotated[Literal["smoke", "mini", "paper"], typer.Argument(help="the parameters to make active")],
     choices: Annotated[Literal["author_code"] | None, typer.Option(help="lay these open choices over them")] = None,
 ) -> None:
-    """Write params.yaml from params/NAME.yaml; comments stay."""
+    """Write params.yaml: the paper's parameters with what params/NAME.yaml changes; comments stay."""
     with one_line_errors():
         write_tier(name, choices, Path("params"), Path("params.yaml"))
     typer.echo(f"params.yaml is now {name}{f' with the choices of {choices}' if choices else ''}; `make repro` runs it")
 
 
 def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> None:
-    """Copy a tier's parameters to `target`, with an overlay's values for its own, once the whole is valid."""
-    from ruamel.yaml import YAML
+    """Write a tier's parameters to `target`, once the whole is valid; raises ConfigError before that."""
+    from seal.tiers import tier_params, tier_text
 
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 120
-    # Left to itself, ruamel.yaml writes null as nothing, and the copy of a tier would differ from it.
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    source = folder / f"{name}.yaml"
-    if not source.exists():
-        raise ConfigError(f"{source}: not found; run from the project's root")
-    params = yaml.load(source)
-    overlay = yaml.load(folder / f"{choices}.yaml") if choices else {}
-    for section, values in overlay.items():
-        for key, value in values.items():
-            if key not in params[section]:
-                raise ConfigError(f"{folder}/{choices}.yaml: {section}.{key}: unknown key")
-            params[section][key] = value
-    text = StringIO()
-    yaml.dump(params, text)
-    parse_params(
-        pyyaml.safe_load(text.getvalue()), f"{source} with {folder}/{choices}.yaml" if choices else str(source)
-    )
+    tier_params(name, choices, folder)
     with atomic(target) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+        temporary.write_text(tier_text(name, choices, folder), encoding="utf-8", newline="")
 
 
 @app.command()
@@ -180,10 +157,10 @@ def plan(
 
     from seal.planning import plan as planning
     from seal.planning.calibration import calibrate
+    from seal.tiers import tier_params
 
     with one_line_errors():
-        source = Path("params.yaml" if tier is None else f"params/{tier}.yaml")
-        params = load_params(source)
-        stages = planning.stages_to_run() if tier is None else planning.stages_of_tier(source)
+        params = load_params() if tier is None else tier_params(tier)
+        stages = planning.stages_to_run() if tier is None else planning.stages_of_tier(tier)
         machine = calibrate(params)
         planning.show(stages, params, machine, Console(soft_wrap=True), shutil.disk_usage(".").free)

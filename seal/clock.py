@@ -1,13 +1,12 @@
-"""Where a training stands, and what follows from that alone: the phase and the learning rate."""
+"""Where a training stands, and what follows from that alone: its place in the run, and the learning rate."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from seal.config import Run
-
-Phase = Literal["ascent", "descent"]
+if TYPE_CHECKING:
+    from seal.sections import Run
 
 
 @dataclass(frozen=True, order=True)
@@ -23,7 +22,7 @@ def global_epoch(clock: Clock, epochs_per_generation: int) -> int:
     return (clock.generation - 1) * epochs_per_generation + clock.epoch
 
 
-def clocks(run: Run, after: Clock | None = None) -> Iterator[Clock]:
+def clocks(run: "Run", after: Clock | None = None) -> Iterator[Clock]:
     """Every epoch of the run in order, or those that come after `after`."""
     for generation in range(1, run.generations.num_generations + 1):
         for epoch in range(run.training.epochs_per_generation):
@@ -32,15 +31,7 @@ def clocks(run: Run, after: Clock | None = None) -> Iterator[Clock]:
                 yield clock
 
 
-def phase(run: Run, clock: Clock) -> Phase:
-    """`ascent` in the first k epochs of a generation (Eq. 3), from `first_ascent_generation` on."""
-    ascends = (
-        clock.generation >= run.generations.first_ascent_generation and clock.epoch < run.generations.ascent_epochs
-    )
-    return "ascent" if ascends else "descent"
-
-
-def learning_rate(run: Run, clock: Clock) -> float:
+def learning_rate(run: "Run", clock: Clock) -> float:
     """The descent rate eta of an epoch: linear warm-up over w epochs, then a cosine over the n - w that are left.
 
     n is E with `schedule: per_generation`, where warm-up and cosine restart in each generation, and G x E with
@@ -51,6 +42,7 @@ def learning_rate(run: Run, clock: Clock) -> float:
         epoch, length = global_epoch(clock, per_generation), per_generation * run.generations.num_generations
     else:
         epoch, length = clock.epoch, per_generation
+
     warmup, initial = run.training.warmup_epochs, run.training.learning_rate
     if epoch < warmup:
         return initial * ((epoch + 1) / warmup)

@@ -1,7 +1,11 @@
-"""params.yaml as frozen, strict models: an unknown, missing or impossible value is one line that names it."""
+"""params.yaml, checked: an unknown, missing or impossible value is one line that names it.
+
+Every stage and command reads its parameters here, as `Params`, and its run by `Params.find_run`. Imports no torch.
+"""
 
 import re
-import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,62 +14,24 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from seal.errors import UserError
 from seal.evaluations import FewShot, FewShotAffines, Hessian, PredictionDepth, Transfer
-from seal.sections import BLOCKS, Arm, Dataset, Generations, Model, Runtime, Strict, Training
+from seal.methods import METHODS, options_of
+from seal.options import ImpossibleOption, options_from
+from seal.sections import BASE_ARM as BASE_ARM
+from seal.sections import BASE_KEYS as BASE_KEYS
+from seal.sections import Arm, Dataset, Generations, Model, Runtime, Strict, Training
+from seal.sections import Run as Run
 
-BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
-BASE_KEYS = ("layer_threshold", "checkpoint")  # what its record depends on, of `generations`
+# The base run's own. Arms go on from its end, so there is nothing to record of one that diverges.
+BASE = Arm.model_validate(
+    {"method": "normal_long", "num_generations": 1, "schedule": "per_generation", "on_divergence": "fail"}
+)
 
 Seed = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class ConfigError(UserError):
     """A parameter that cannot be used."""
-
-
-class Run(Strict):
-    """One training: an arm with its changes applied, and a seed."""
-
-    tier: str
-    arm: str
-    seed: int
-    method: str
-    model: Model
-    training: Training
-    generations: Generations
-
-    @property
-    def name(self) -> str:
-        return f"{self.arm}-{self.seed}"
-
-    def facts(self) -> dict[str, Any]:
-        """Every parameter that the run's record depends on, as JSON values."""
-        facts = self.model_dump(mode="json")
-        if self.arm == BASE_ARM:
-            facts["generations"] = {
-                key: facts["generations"][key] for key in ("num_generations", "schedule", *BASE_KEYS)
-            }
-        return facts
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        training, generations = self.training, self.generations
-        epochs = training.epochs_per_generation
-        if generations.ascent_epochs > epochs:
-            raise ValueError(
-                f"ascent_epochs is {generations.ascent_epochs}, expected at most epochs_per_generation = {epochs}"
-            )
-        if training.warmup_epochs >= epochs:
-            raise ValueError(
-                f"warmup_epochs is {training.warmup_epochs}, expected less than epochs_per_generation = {epochs}"
-            )
-        layer, _, block = generations.layer_threshold.partition(".")
-        count = BLOCKS[self.model.depth][int(layer[-1]) - 1]
-        if block and int(block) >= count:
-            raise ValueError(
-                f"layer_threshold is {generations.layer_threshold}, but {layer} of ResNet-{self.model.depth} "
-                f"has blocks 0 to {count - 1}"
-            )
-        return self
 
 
 class Params(Strict):
@@ -76,9 +42,9 @@ class Params(Strict):
     extra_seeds: list[Seed]
     sensitivity_arms: list[str]
     sensitivity_seeds: list[Seed]
-    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Arm]
+    arms: dict[Name, Arm]
     source: str
-    datasets: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Dataset]
+    datasets: dict[Name, Dataset]
     model: Model
     training: Training
     generations: Generations
@@ -105,48 +71,59 @@ class Params(Strict):
             raise ValueError(f"source is {self.source}, expected one of datasets: {', '.join(self.datasets)}")
         if BASE_ARM in self.arms:
             raise ValueError(f"arms.{BASE_ARM}: this name is generation 1's, which the base stage trains")
-        lists = {"main_arms": self.main_arms, "extra_arms": self.extra_arms, "sensitivity_arms": self.sensitivity_arms}
-        for key, names in lists.items():
-            if unknown := [name for name in names if name not in self.arms]:
-                raise ValueError(f"{key} names {unknown[0]}, expected one of arms: {', '.join(self.arms)}")
-        if unknown := [name for name in self.evaluated_arms if name not in (BASE_ARM, *self.main_arms)]:
-            known = ", ".join((BASE_ARM, *self.main_arms))
-            raise ValueError(f"evaluated_arms names {unknown[0]}, expected of {known}")
+
+        for key in ("main_arms", "extra_arms", "sensitivity_arms"):
+            _are_known(key, getattr(self, key), self.arms, "one of arms: ")
+        _are_known("evaluated_arms", self.evaluated_arms, (BASE_ARM, *self.main_arms), "of ")
         for key in ("transfer", "fewshot", "fewshot_affines"):
-            if unknown := [name for name in getattr(self, key).targets if name not in self.datasets]:
-                known = ", ".join(self.datasets)
-                raise ValueError(f"{key}.targets names {unknown[0]}, expected of datasets: {known}")
+            _are_known(f"{key}.targets", getattr(self, key).targets, self.datasets, "of datasets: ")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_are_possible(self) -> Self:
         for arm in (BASE_ARM, *self.arms):
             self.run(arm, 0)
         return self
 
     def run(self, arm: str, seed: int) -> Run:
-        """The run `<arm>-<seed>`, with the arm's changed parameters applied to `training` and `generations`."""
-        if arm == BASE_ARM:
-            # Arms go on from its end, so there is nothing to record of one that has none.
-            method = "normal_long"
-            changes = {"num_generations": 1, "schedule": "per_generation", "on_divergence": "fail"}
-        elif arm in self.arms:
-            method, changes = self.arms[arm].method, self.arms[arm].changes
-        else:
+        """The run `<arm>-<seed>`: its method with the arm's numbers, and the sections with the arm's own values.
+
+        Raises ConfigError for an arm that is not there, or that cannot be trained.
+        """
+        entry = BASE if arm == BASE_ARM else self.arms.get(arm)
+        if entry is None:
             raise ConfigError(f"run {arm}-{seed}: no such arm, expected {BASE_ARM} or one of {', '.join(self.arms)}")
-        methods = sys.modules.get("seal.methods")  # not imported for this, as it imports torch; each training has it
-        if methods and method not in methods.METHODS:
-            raise ConfigError(f"arms.{arm}.method is {method!r}, expected one of {', '.join(methods.METHODS)}")
+        if entry.method not in METHODS:
+            raise ConfigError(f"arms.{arm}.method is {entry.method!r}, expected one of {', '.join(METHODS)}")
+
         sections = {"training": self.training.model_dump(), "generations": self.generations.model_dump()}
-        for key, value in changes.items():
-            owner = next((section for section in sections.values() if key in section), None)
-            if owner is None:
-                known = ", ".join(sorted(key for section in sections.values() for key in section))
-                raise ConfigError(f"arms.{arm}.{key}: unknown key, expected method or one of {known}")
-            owner[key] = value
+        kind = options_of(entry.method)
+        own = {field.name for field in fields(kind)}
+        for key, value in entry.values.items():
+            section = next((section for section in sections.values() if key in section), None)
+            if section is not None:
+                section[key] = value
+            elif key not in own:
+                known = ", ".join(sorted(own | sections["training"].keys() | sections["generations"].keys()))
+                raise ConfigError(f"arms.{arm}.{key}: unknown key, expected of {entry.method} method or one of {known}")
+
+        try:
+            options: object = options_from(kind, entry.values, sections["training"])
+        except ImpossibleOption as error:
+            raise ConfigError(f"arms.{arm}.{error}, for method {entry.method}") from None
         try:
             return Run(
-                tier=self.tier, arm=arm, seed=seed, method=method, model=self.model,
+                tier=self.tier, arm=arm, seed=seed, method=entry.method, options=options, model=self.model,
                 training=Training(**sections["training"]), generations=Generations(**sections["generations"]),
             )  # fmt: skip
         except ValidationError as error:
             raise ConfigError(f"arms.{arm}: {_one_line(error)}" if arm != BASE_ARM else _one_line(error)) from None
+
+    def changes(self, arm: str) -> dict[str, Any]:
+        """The arm's values that are not those of the arm that its method is named after, as far as there is one."""
+        entry = self.arms[arm]
+        plain = self.arms[entry.method].values if entry.method in self.arms else {}
+        return {key: value for key, value in entry.values.items() if key not in plain or plain[key] != value}
 
     def find_run(self, name: str) -> Run:
         """The run of that name, e.g. `seal-0`."""
@@ -196,12 +173,18 @@ def parse_params(raw: object, origin: str) -> Params:
         raise ConfigError(f"{origin}: {error}") from None
 
 
+def _are_known(key: str, names: Iterable[str], known: Sequence[str] | Mapping[str, Any], expected: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{key} names {name}, expected {expected}{', '.join(known)}")
+
+
 def _one_line(error: ValidationError) -> str:
     words = {"extra_forbidden": "unknown key", "missing": "missing key"}
     lines = []
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
         message = words.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        found = "" if problem["type"] in (*words, "value_error") else f" (found {problem['input']!r})"
-        lines.append(f"{place}: {message}{found}" if place else f"{message}{found}")
+        value = "" if problem["type"] in (*words, "value_error") else f" (found {problem['input']!r})"
+        lines.append(f"{place}: {message}{value}" if place else f"{message}{value}")
     return "; ".join(lines)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seal.clock import Clock, clocks, learning_rate
-from seal.config import Run
-from seal.methods import PARTS, Method, Rules, descend
+from seal.methods import Method, descend
+from seal.rules import PARTS, Rules
+from seal.sections import Run
 
 Phase = Literal["ascent", "hold", "descent"]
 

@@ -12,10 +12,10 @@ from torch.func import functional_call
 from seal.batchnorm import batch_statistics, running_statistics
 from seal.checkpoint import State, Tensors
 from seal.clock import Clock, global_epoch, learning_rate
-from seal.methods import Rules
 from seal.phases import phase_of
 from seal.record import Row
 from seal.rng import stream
+from seal.rules import Rules
 from seal.trainer import Trainer
 
 COPIED = ("train_", "val_", "clean_", "norm_")  # of an epoch's columns, into the outcome of the generation it ends

@@ -1,4 +1,7 @@
-"""The sections of params.yaml on data and training, as frozen, strict models."""
+"""The sections of params.yaml on data and training, as frozen, strict models; and a run, which is made of them.
+
+config.py reads them, and every stage is told them as values.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -7,19 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 # Residual blocks in layer1..layer4 (He et al. 2016, table 1).
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
+BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
+BASE_KEYS = ("layer_threshold", "checkpoint")  # what its record depends on, of `generations`
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 Positives = Annotated[tuple[Above0, Above0, Above0], Field(strict=False)]
-# A parameter of seal/models.py's networks.
-ParameterName = Annotated[
-    str,
-    Field(
-        pattern=r"^((layer[1-4]\.\d+\.)?(conv1|bn1)|layer[1-4]\.\d+\.(conv[23]|bn[23]|downsample\.[01])|fc)\.(weight|bias)$"
-    ),
-]
 
 
 class Strict(BaseModel):
@@ -73,21 +72,13 @@ class Training(Strict):
 
 
 class Generations(Strict):
-    """What happens from generation to generation; each open choice of the paper is named here (artifact.md)."""
+    """What happens from generation to generation, whatever the method; methods have their own numbers (methods.py)."""
 
     num_generations: Positive
     schedule: Literal["per_generation", "one_cosine"]
     layer_threshold: Annotated[str, Field(pattern=r"^layer[1-4](\.\d+)?$")]
-    first_ascent_generation: Positive
-    ascent_epochs: Annotated[int, Field(ge=0)]
-    ascent_lr_scale: NonNegative
-    ascent_weight_decay: Literal["adjusted", "off", "grow"]
     reset_momentum: bool
     reinitialiser: Literal["model", "kaiming_uniform"]
-    llf_reinitialises: Literal["weights", "all"]
-    frozen_statistics: Literal["move", "hold"]
-    reverse_fc: Literal["ascends", "descends"]
-    reinit_untrained: list[ParameterName]
     checkpoint: Literal["last", "best"]
     kept_generations: list[Positive]
     on_divergence: Literal["fail", "record"]
@@ -98,15 +89,57 @@ class Runtime(Strict):
 
     device: str
     threads: Positive | None
-    optimizer_backend: Literal["auto", "reference", "cpu", "compiled", "triton"]
+    optimizer_backend: Literal["auto", "reference", "cpu", "triton"]
     resume_every_epochs: Positive
     track: bool
 
 
 class Arm(Strict):
+    """A method with its numbers, and values of `training` and `generations` changed for it alone."""
+
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     method: str
 
     @property
-    def changes(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+class Run(Strict):
+    """One training: an arm with its values applied, and a seed."""
+
+    tier: str
+    arm: str
+    seed: int
+    method: str
+    model: Model
+    training: Training
+    generations: Generations
+    options: Any  # the dataclass of the method's numbers
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-{self.seed}"
+
+    def facts(self) -> dict[str, Any]:
+        """Every parameter that the run's record depends on, as JSON values."""
+        facts = self.model_dump(mode="json")
+        if self.arm == BASE_ARM:
+            kept = ("num_generations", "schedule", *BASE_KEYS)
+            facts["generations"] = {key: facts["generations"][key] for key in kept}
+        return facts
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        epochs, warmup = self.training.epochs_per_generation, self.training.warmup_epochs
+        if warmup >= epochs:
+            raise ValueError(f"warmup_epochs is {warmup}, expected less than epochs_per_generation = {epochs}")
+
+        layer, _, block = self.generations.layer_threshold.partition(".")
+        blocks = BLOCKS[self.model.depth][int(layer[-1]) - 1]
+        if block and int(block) >= blocks:
+            raise ValueError(
+                f"layer_threshold is {self.generations.layer_threshold}, but {layer} of ResNet-{self.model.depth} "
+                f"has blocks 0 to {blocks - 1}"
+            )
+        return self

@@ -29,8 +29,9 @@ from seal.training_data import make_data
 # What a training's numbers come from; dvc.yaml lists the same files, and a test compares.
 CODE = [
     "seal/train.py", "seal/trainer.py", "seal/objective.py", "seal/phases.py", "seal/rows.py", "seal/checkpoint.py",
-    "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py", "seal/clock.py", "seal/methods.py", "seal/split.py",
-    "seal/reinit.py", "seal/optim.py", "seal/kernels", "seal/models.py", "seal/rng.py", "seal/data/batches.py",
+    "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py", "seal/clock.py", "seal/methods.py", "seal/rules.py",
+    "seal/split.py", "seal/reinit.py", "seal/optim.py", "seal/kernels", "seal/models.py", "seal/rng.py",
+    "seal/data/batches.py",
 ]  # fmt: skip
 
 OnBatch = Callable[[Clock, int, Tensor, Tensor], None]

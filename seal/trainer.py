@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.clock import Clock, learning_rate
-from seal.config import Run
 from seal.data.batches import Batches
-from seal.methods import PARTS, Network, Rules, Values, method_of, parts
+from seal.methods import method_of
 from seal.models import build
 from seal.objective import Objective
 from seal.optim import SignedSGD
@@ -21,6 +20,8 @@ from seal.phases import Phases
 from seal.record import Row
 from seal.reinit import drawn, put
 from seal.rng import stream
+from seal.rules import PARTS, Network, Rules, Values, parts
+from seal.sections import Run
 from seal.split import split_parameters
 
 

@@ -12,8 +12,8 @@ from eval.claims.claim_list import load_claims
 from eval.claims.evidence import Record
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import ClaimVerdict, evaluate_claims
-from seal.config import load_params
 from seal.record import HISTORY_COLUMNS, write_csv, write_json
+from seal.tiers import tier_params
 from tests.invented_records import facts_of
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ LEVELS = {
     "llf": (0.50, 0.58, 0.62), "seal": (0.50, 0.66, 0.74), "seal_s0": (0.50, 0.50, 0.50),
     "seal_reinit": (0.50, 0.60, 0.66), "seal_freeze": (0.50, 0.54, 0.56), "seal_reverse": (0.50, 0.30, 0.24),
 }  # fmt: skip
-PARAMS = load_params(ROOT / "params/mini.yaml")
+PARAMS = tier_params("mini", folder=ROOT / "params")
 Change = Callable[[dict[str, Any]], None]
 
 

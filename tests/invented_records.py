@@ -1,21 +1,27 @@
 """Invented but lifelike records of runs, for the tests of what reads a record."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seal.config import Run, load_params
+from seal.config import Run
+from seal.methods import Ascent
 from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, write_csv, write_json
+from tests.strategies import params_with
 
 # Where each arm's invented accuracy ends.
 LEVEL = {"normal": 0.42, "normal_long": 0.46, "llf": 0.52, "seal": 0.56, "seal_reverse": 0.38, "seal_freeze": 0.44}
 
 
 def invented_run(arm: str, seed: int = 0, generations: int = 2, epochs: int = 4) -> Run:
-    run = load_params(Path(__file__).parents[1] / "params/smoke.yaml").run(arm, seed)
+    run = params_with().run(arm, seed)
     training = run.training.model_copy(update={"epochs_per_generation": epochs})
-    changes = {"num_generations": 1 if arm == "normal" else generations, "ascent_epochs": epochs // 4}
-    return run.model_copy(update={"training": training, "generations": run.generations.model_copy(update=changes)})
+    made = run.generations.model_copy(update={"num_generations": 1 if arm == "normal" else generations})
+    options = run.options
+    if isinstance(options, Ascent):
+        options = replace(options, ascent_epochs=epochs // 4)
+    return run.model_copy(update={"training": training, "generations": made, "options": options})
 
 
 def facts_of(run: Run) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def rows_of(run: Run) -> list[Row]:
     for generation in range(1, run.generations.num_generations + 1):
         for epoch in range(epochs):
             step = (generation - 1) * epochs + epoch
-            ascends = run.method == "seal" and generation > 1 and epoch < run.generations.ascent_epochs
+            ascends = run.method == "seal" and generation > 1 and epoch < run.options.ascent_epochs
             progress = 1 - math.exp(-4 * (epoch + 1) / epochs)
             start = 0.1 if generation == 1 else 0.7 * level
             wobble = 0.012 * math.sin(7.1 * step + 3 * run.seed + len(run.arm))

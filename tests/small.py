@@ -13,17 +13,25 @@ from seal.data.batches import Batches
 from seal.rng import stream
 from seal.train import train
 from seal.trainer import Data, Trainer
-from tests.strategies import params_with
+from tests.strategies import numbers_of, params_with
 
 CPU = torch.device("cpu")
+MODEL = {"depth": 18, "width": 2, "stem": "small"}
 TRAINING = {"epochs_per_generation": 3, "batch_size": 8, "learning_rate": 0.05, "crop_padding": 1, "flip": True}
-GENERATIONS = {"num_generations": 2, "ascent_epochs": 1, "ascent_lr_scale": 0.5}
+GENERATIONS = {"num_generations": 2}
+OPTIONS = {"ascent_epochs": 1, "ascent_lr_scale": 0.5}  # of the methods that have them
+
+
+def small_arm(method: str, **changes: Any) -> dict[str, Any]:
+    """An arm as params.yaml has it."""
+    numbers = numbers_of(method)
+    numbers |= {name: value for name, value in OPTIONS.items() if name in numbers}
+    return {"method": method} | numbers | changes
 
 
 def small_run(method: str = "seal", seed: int = 0, **changes: Any) -> Run:
-    arms = {"arm": {"method": method} | changes}
-    model = {"depth": 18, "width": 2, "stem": "small"}
-    return params_with(arms=arms, model=model, training=TRAINING, generations=GENERATIONS).run("arm", seed)
+    arms = {"arm": small_arm(method, **changes)}
+    return params_with(arms=arms, model=MODEL, training=TRAINING, generations=GENERATIONS).run("arm", seed)
 
 
 def small_images(split: str, count: int) -> tuple[Tensor, Tensor]:

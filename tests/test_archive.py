@@ -32,7 +32,7 @@ def unpack(folder: Path) -> None:
 
 def write_small_params(folder: Path) -> None:
     """One arm of a narrow network on the digits inside scikit-learn, in two generations of two epochs."""
-    params = yaml.safe_load((folder / "params/smoke.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     digits = params["datasets"]["digits"] | {"image_size": 8}
     params |= {"source": "digits", "datasets": {"digits": digits}, "main_arms": ["seal"], "evaluated_arms": []}
     params["model"]["width"] = 2

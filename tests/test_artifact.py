@@ -17,6 +17,7 @@ from seal.models import build
 from seal.planning.costs import parts
 from seal.planning.plan import stages_of_tier
 from seal.rng import stream
+from seal.tiers import tier_text
 from seal.trainer import Trainer
 from tests.small import CPU, small_data
 from tests.strategies import params_with
@@ -60,7 +61,7 @@ def test_every_claim_is_in_an_area_with_an_experiment() -> None:
 
 def test_experiments_name_stages_of_the_pipeline_and_commands() -> None:
     stages = set(yaml.safe_load(Path(__file__).parents[1].joinpath("dvc.yaml").read_text())["stages"])
-    there = {parts(stage)[0] for stage in stages_of_tier(Path("params/smoke.yaml"))}
+    there = {parts(stage)[0] for stage in stages_of_tier("smoke")}
     rows = re.findall(r"^(\| E\d .*?`(dvc repro|seal) ([a-z_ ]+)`.*)$", TEXT, re.MULTILINE)
     assert len(rows) == len(AREAS)
     for row, command, names in rows:
@@ -79,8 +80,10 @@ def examples(language: str) -> list[str]:
 
 
 def test_another_threshold() -> None:
-    arms = yaml.safe_load(examples("yaml")[0])["arms"]
-    params = params_with(arms=arms, model={"depth": 18, "width": 2, "stem": "small"})
+    arms, end = examples("yaml")[0], "\nsource:"
+    assert arms.startswith("arms:\n")
+    whole = yaml.safe_load(tier_text("smoke").replace(end, arms.removeprefix("arms:") + end, 1))
+    params = params_with(arms=whole["arms"], model={"depth": 18, "width": 2, "stem": "small"})
     run = params.run("seal_layer2", 0)
     trainer = Trainer(run, small_data(run), CPU)
     assert {name.partition(".")[0] for name in trainer.sides.early} == {"conv1", "bn1", "layer1"}

@@ -106,7 +106,7 @@ def test_committed_folders_stand_for_results_and_parameters(project: Path, tmp_p
 def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) -> None:
     shutil.move(project / "results", project / "expected")
     Path("params").symlink_to(ROOT / "params")
-    shutil.copyfile("params/smoke.yaml", "params.yaml")
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     for path in Path("expected").glob("*/summary.json"):  # made before the tier's parameters changed
         summary = json.loads(path.read_text())
         summary["training"]["learning_rate"] = 0.0625

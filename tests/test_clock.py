@@ -1,21 +1,12 @@
-"""Phases and learning rates follow from the clock alone."""
+"""Places and learning rates follow from the clock alone."""
 
 import math
 
 from hypothesis import given
 
-from seal.clock import clocks, global_epoch, learning_rate, phase
+from seal.clock import clocks, global_epoch, learning_rate
 from seal.config import Run
 from tests.strategies import run_with, runs
-
-
-@given(runs())
-def test_exactly_k_ascent_epochs_in_each_generation_from_the_first_that_ascends(run: Run) -> None:
-    ascending = dict.fromkeys(range(1, run.generations.num_generations + 1), 0)
-    for clock in clocks(run):
-        ascending[clock.generation] += phase(run, clock) == "ascent"
-    first, k = run.generations.first_ascent_generation, run.generations.ascent_epochs
-    assert ascending == {generation: k if generation >= first else 0 for generation in ascending}
 
 
 @given(runs())

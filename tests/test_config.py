@@ -1,18 +1,24 @@
 """A bad params.yaml is one line that names the key; each tier and overlay is valid."""
 
 import copy
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from seal.cli import write_tier
-from seal.config import BASE_ARM, ConfigError, load_params
-from seal.methods import METHODS
+from seal.config import BASE_ARM, ConfigError, Params, load_params
+from seal.methods import METHODS, options_of
 from seal.models import build
 from seal.rng import stream
 from seal.sections import Generations, Training
-from tests.strategies import SMOKE, params_with
+from seal.tiers import tier_params, tier_text
+from tests.strategies import SMOKE, params_with, run_with
 
 
 @pytest.mark.parametrize(
@@ -28,7 +34,7 @@ from tests.strategies import SMOKE, params_with
             float("nan"),
             "training.learning_rate: Input should be a finite number (found nan)",
         ),
-        (("generations", "ascent_epochs"), 5, "ascent_epochs is 5, expected at most epochs_per_generation = 4"),
+        (("generations", "ascent_epochs"), 1, "generations.ascent_epochs: unknown key"),
         (("generations", "layer_threshold"), "layer3.2", "layer3 of ResNet-18 has blocks 0 to 1"),
         (("generations", "layer_threshold"), "layer5", "generations.layer_threshold"),
         (("source",), "mnst", "source is mnst, expected one of datasets: mnist_5k, digits"),
@@ -36,10 +42,38 @@ from tests.strategies import SMOKE, params_with
         (("training", "std"), [0.2, 0.0, 0.2], "training.std.1: Input should be greater than 0 (found 0.0)"),
         (("seeds",), [-1], "seeds.0: Input should be greater than or equal to 0 (found -1)"),
         (("arms", "idle"), {"method": "sael"}, f"arms.idle.method is 'sael', expected one of {', '.join(METHODS)}"),
-        (("generations", "reinit_untrained"), ["fc.bais"], "generations.reinit_untrained.0: String should match"),
         (("seeds",), [0, 0], "seeds: [0, 0] names an entry twice"),
-        (("arms", "seal"), {"method": "seal", "ascent_lr_scal": 1.0}, "arms.seal.ascent_lr_scal: unknown key"),
-        (("arms", "seal"), {"method": "seal", "ascent_epochs": 9}, "arms.seal: ascent_epochs is 9"),
+        (("arms", "seal", "ascent_lr_scal"), 1.0, "arms.seal.ascent_lr_scal: unknown key, expected of seal method"),
+        (("arms", "llf", "ascent_epochs"), 1, "arms.llf.ascent_epochs: unknown key, expected of llf method or one of"),
+        (("arms", "seal", "warmup_epochs"), 4, "arms.seal: warmup_epochs is 4, expected less than epochs_per"),
+        (("arms", "seal", "momentum"), 1.0, "arms.seal: momentum: Input should be less than 1 (found 1.0)"),
+        (
+            ("arms", "seal"),
+            {"method": "seal", "first_ascent_generation": 2},
+            "arms.seal.ascent_epochs: missing key, expected an integer, at least 0 and at most epochs_per_generation "
+            "= 4, for method seal",
+        ),
+        (
+            ("arms", "seal", "ascent_epochs"),
+            5,
+            "arms.seal.ascent_epochs is 5, expected an integer, at least 0 and at most epochs_per_generation = 4, for",
+        ),
+        (("arms", "seal", "ascent_epochs"), 1.0, "arms.seal.ascent_epochs is 1.0, expected an integer, at least 0"),
+        (("arms", "seal", "ascent_epochs"), True, "arms.seal.ascent_epochs is True, expected an integer"),
+        (("arms", "seal", "ascent_lr_scale"), -0.1, "arms.seal.ascent_lr_scale is -0.1, expected a number, at least 0"),
+        (("arms", "seal", "ascent_lr_scale"), float("nan"), "arms.seal.ascent_lr_scale is nan, expected a number"),
+        (("arms", "seal", "ascent_lr_scale"), "0.1", "arms.seal.ascent_lr_scale is '0.1', expected a number"),
+        (
+            ("arms", "seal", "ascent_weight_decay"),
+            False,  # `off` without quotes
+            "arms.seal.ascent_weight_decay is False, expected one of adjusted, off, grow, for method seal",
+        ),
+        (
+            ("arms", "seal_reinit", "reinit_untrained"),
+            ["fc.bais"],
+            "arms.seal_reinit.reinit_untrained is ['fc.bais'], expected a list, each a string such as fc.bias, for",
+        ),
+        (("arms", "seal_reinit", "reinit_untrained"), "fc.bias", "is 'fc.bias', expected a list"),
         (("arms", "Seal"), {"method": "seal"}, "arms.Seal.[key]"),
         (("arms", BASE_ARM), {"method": "seal"}, "arms.normal: this name is generation 1's"),
         (
@@ -93,15 +127,112 @@ def test_every_tier_is_valid_with_and_without_the_overlay(tmp_path: Path, tier: 
     params = load_params(target)
     assert params.tier == tier
     assert "# 4.1" in target.read_text(), "comments stay"
-    assert choices or target.read_text() == Path(f"params/{tier}.yaml").read_text(), "a tier alone is copied as it is"
-    overlay = yaml.safe_load(Path("params/author_code.yaml").read_text()) if choices else {}
-    for section, values in overlay.items():
-        for key, value in values.items():
-            assert getattr(getattr(params, section), key) == value
+    assert params == tier_params(tier, choices)
+    overlay = yaml.safe_load(Path(f"params/{choices or tier}.yaml").read_text())
+    for place, value in leaves(overlay):
+        if place[0] != "datasets":
+            assert value_at(params, place) == value, place
 
 
-def test_the_committed_parameters_are_smoke() -> None:
-    assert yaml.safe_load(Path("params.yaml").read_text()) == SMOKE
+def leaves(tree: dict[str, Any]) -> Iterator[tuple[list[str], Any]]:
+    """Every value that is no dict, by the keys that lead to it."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from (([key, *place], leaf) for place, leaf in leaves(value))
+        else:
+            yield [key], value
+
+
+def value_at(params: Params, place: list[str]) -> Any:
+    tree = params.model_dump(mode="json")
+    for key in place:
+        tree = tree[key]
+    return tree
+
+
+def test_params_yaml_is_what_seal_tier_smoke_writes() -> None:
+    assert Path("params.yaml").read_text() == tier_text("smoke")
+
+
+def test_the_paper_is_whole_and_written_as_it_stands() -> None:
+    assert tier_text("paper") == Path("params/paper.yaml").read_text()
+
+
+WHOLE = """\
+# the paper's
+tier: paper # a tier
+
+# Runs
+seeds: [0, 1] # three
+arms:
+  seal: &seal
+    s: 0.01 # 3: S
+    k: 40 # 3: k
+  zero: {<<: *seal, s: 0.0} # none
+  freeze: {<<: *seal, statistics: move} # Table 7
+
+datasets:
+  a: {size: 64}
+  b: {size: 64}
+
+model: # 4.1
+  depth: 50 # 4.1: fifty
+
+  # of the stem
+  width: 64 # 4.1: wide
+  norm: null
+"""
+OVERLAY = """\
+# mine
+# alone
+tier: mini # another
+
+seeds: [0, 1, 2, 3, 4] # five
+arms:
+  seal: {s: 0.3}
+  freeze: {statistics: held_long} # held
+datasets:
+  # one
+  c: {size: 8}
+model:
+  depth: 18
+  width: 8 # narrow
+"""
+LAID_OVER = """\
+# mine
+# alone
+tier: mini # another
+
+# Runs
+seeds: [0, 1, 2, 3, 4] # five
+arms:
+  seal: &seal
+    s: 0.3
+    k: 40 # 3: k
+  zero: {<<: *seal, s: 0.0} # none
+  freeze: {<<: *seal, statistics: held_long} # held
+
+datasets:
+  # one
+  c: {size: 8}
+
+model: # 4.1
+  depth: 18
+
+  # of the stem
+  width: 8 # narrow
+  norm: null
+"""
+
+
+def test_an_overlay_changes_values_with_their_comments_and_reaches_what_merges_them(tmp_path: Path) -> None:
+    (tmp_path / "paper.yaml").write_text(WHOLE)
+    (tmp_path / "mini.yaml").write_text(OVERLAY)
+    text = tier_text("mini", folder=tmp_path)
+    assert text == LAID_OVER
+    arms = yaml.safe_load(text)["arms"]
+    assert arms["freeze"] == {"s": 0.3, "k": 40, "statistics": "held_long"}
+    assert arms["zero"] == {"s": 0.0, "k": 40}
 
 
 def test_an_overlay_that_does_not_fit_leaves_params_yaml_alone(tmp_path: Path) -> None:
@@ -116,9 +247,11 @@ def test_an_overlay_that_does_not_fit_leaves_params_yaml_alone(tmp_path: Path) -
 
 
 def test_an_arm_changes_values_for_itself_alone() -> None:
-    params = params_with(arms={"warm": {"method": "seal", "learning_rate": 0.5, "ascent_lr_scale": 0.3}})
+    warm = SMOKE["arms"]["seal"] | {"learning_rate": 0.5, "ascent_lr_scale": 0.3}
+    params = params_with(arms={"warm": warm})
     run = params.run("warm", 7)
-    assert (run.name, run.training.learning_rate, run.generations.ascent_lr_scale) == ("warm-7", 0.5, 0.3)
+    assert (run.name, run.training.learning_rate, run.options.ascent_lr_scale) == ("warm-7", 0.5, 0.3)
+    assert params.changes("warm") == {"learning_rate": 0.5, "ascent_lr_scale": 0.3}
     assert params.run("seal", 7).training.learning_rate == params.training.learning_rate
     assert params.find_run("warm-7") == run
 
@@ -129,20 +262,40 @@ def test_an_unknown_run_is_refused(name: str) -> None:
         params_with().find_run(name)
 
 
-def test_the_keys_of_training_and_generations_are_disjoint() -> None:
-    assert not set(Training.model_fields) & set(Generations.model_fields), "arms change both by the bare key"
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_records_its_methods_own_numbers_and_no_others(method: str) -> None:
+    run = run_with(method)
+    facts = json.loads(json.dumps(run.facts()))
+    assert facts == run.facts()
+    assert set(facts["options"]) == {field.name for field in fields(options_of(method))}
+    assert run_with(method, **facts["options"]) == run
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_key_of_an_arm_has_one_meaning(method: str) -> None:
+    own = {field.name for field in fields(options_of(method))}
+    for some, others in itertools.combinations((own, set(Training.model_fields), set(Generations.model_fields)), 2):
+        assert not some & others, "an arm gives all three by the bare key"
+    assert "method" not in own
 
 
 def test_the_base_record_depends_on_no_parameter_of_later_generations() -> None:
-    one = params_with(generations={"ascent_lr_scale": 0.5, "num_generations": 3}).run(BASE_ARM, 0)
-    assert one.facts() == params_with().run(BASE_ARM, 0).facts()
+    seal = SMOKE["arms"]["seal"] | {"ascent_lr_scale": 0.5}
+    changed = params_with(generations={"num_generations": 3}, arms={"seal": seal})
+    assert changed.run(BASE_ARM, 0).facts() == params_with().run(BASE_ARM, 0).facts()
+
+
+def test_a_number_of_one_method_changes_no_other_arm() -> None:
+    changed = params_with(arms={"seal": SMOKE["arms"]["seal"] | {"ascent_lr_scale": 0.5}})
+    for arm in SMOKE["arms"]:
+        assert (changed.run(arm, 0) != params_with().run(arm, 0)) == (arm == "seal"), arm
 
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_any_parameter_may_be_left_untrained(depth: int) -> None:
     params = params_with(model={"depth": depth, "width": 2, "stem": "small"})
     names = [name for name, _ in build(params.model, 2, stream(0, "a test")).named_parameters()]
-    assert params_with(generations={"reinit_untrained": names})
+    assert run_with("seal_reinit", reinit_untrained=names).options.reinit_untrained == tuple(names)
 
 
 def test_a_base_run_that_diverges_always_stops() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from seal import doctor
-from seal.config import Params, load_params
+from seal.config import Params
 from seal.doctor import machine, project, software
 from seal.doctor.finding import Finding, render
 from seal.doctor.probe import probed
+from seal.tiers import tier_params
 
 ROOT = Path(__file__).parents[1]
 GPU = "NVIDIA H200, 139 GiB, compute capability 9.0"
@@ -25,7 +26,7 @@ def package(version: str = "1", requires: tuple[str, ...] = ()) -> Any:
 
 
 def params_with(tier: str = "smoke", **runtime: Any) -> Params:
-    params = load_params(ROOT / "params/smoke.yaml")
+    params = tier_params("smoke", folder=ROOT / "params")
     return params.model_copy(update={"tier": tier, "runtime": params.runtime.model_copy(update=runtime)})
 
 

@@ -1,65 +1,94 @@
-"""What each method does at a generation's start and in each epoch."""
+"""What each method forgets as an epoch begins, and the rules that it gives."""
 
 import pytest
 import torch
 from hypothesis import given
 
-from seal.clock import Clock, clocks, phase
+from seal.clock import Clock, clocks
 from seal.config import ConfigError, Run
-from seal.methods import METHODS, PARTS, Network, Rule, descend, method_of, parts
+from seal.methods import METHODS, Ascent, descend, method_of
 from seal.models import ResNet
+from seal.rules import PARTS, Network, Rule, parts
 from seal.sections import Model
 from seal.split import split_parameters
+from seal.tiers import TIERS, tier_params
 from tests.strategies import run_with, runs
 
 with torch.device("meta"):
     NETWORK = ResNet(Model(depth=18, width=8, stem="small"), 10)
 SIDES = split_parameters(NETWORK, "layer3")
-UP = {"seal": {"early"}, "seal_freeze": {"early"}, "seal_reinit": {"early"}, "seal_reverse": {"late", "fc"}}
+# Which parts climb in the ascent of the paper's methods.
+CLIMBS = {
+    "normal_long": set(), "llf": set(),
+    "seal": {"early"}, "seal_freeze": {"early"}, "seal_reinit": {"early"}, "seal_reverse": {"late", "fc"},
+}  # fmt: skip
 
 
 def forgotten(run: Run, clock: Clock) -> list[str]:
     """Names of the values that the method would put in place."""
-    return list(method_of(run).forget(clock, Network(SIDES, lambda names: dict.fromkeys(names, torch.zeros(())))))
+    network = Network(SIDES, lambda names: dict.fromkeys(names, torch.zeros(())))
+    return list(method_of(run).forget(clock, network))
 
 
-def test_the_sides_are_the_split_with_the_linear_layer_apart() -> None:
+def test_the_parts_are_the_sides_with_the_linear_layer_apart() -> None:
     named = parts(SIDES)
     assert tuple(named) == PARTS
-    assert [name for side in named.values() for name in side] == [*SIDES.early, *SIDES.late]
+    assert [name for part in named.values() for name in part] == [*SIDES.early, *SIDES.late]
     assert list(named["fc"]) == ["fc.weight", "fc.bias"]
 
 
 @given(runs())
-def test_only_the_forgetting_side_ascends_and_only_in_an_ascent_phase(run: Run) -> None:
-    forgetting = set(UP.get(run.method, set()))
-    if run.generations.reverse_fc == "descends":
-        forgetting.discard("fc")
-    for clock in clocks(run):
-        rules = method_of(run).rules(clock)
-        ascending = {side for side, rule in rules.items() if rule.maximize}
-        assert ascending == (forgetting if phase(run, clock) == "ascent" else set())
-        for side in ascending:
-            assert rules[side].lr_scale == run.generations.ascent_lr_scale
-        for side in set(PARTS) - ascending:
-            assert rules[side].frozen or rules[side].weight_decay == run.training.weight_decay
-
-
-@given(runs())
-def test_the_learning_rate_of_a_side_is_never_negative(run: Run) -> None:
+def test_the_learning_rate_of_a_part_is_never_negative(run: Run) -> None:
     for clock in clocks(run):
         assert all(rule.lr_scale >= 0 for rule in method_of(run).rules(clock).values())
 
 
 @given(runs())
+def test_every_part_has_a_rule_which_is_a_function_of_the_clock(run: Run) -> None:
+    for clock in clocks(run):
+        assert tuple(method_of(run).rules(clock)) == PARTS
+        assert method_of(run).rules(clock) == method_of(run).rules(clock)
+        assert forgotten(run, clock) == forgotten(run, clock)
+
+
+@given(runs(CLIMBS))
+def test_a_part_that_descends_decays_as_all_do(run: Run) -> None:
+    for clock in clocks(run):
+        for rule in method_of(run).rules(clock).values():
+            assert rule.frozen or rule.maximize or rule.weight_decay == run.training.weight_decay
+
+
+@given(runs(CLIMBS))
+def test_exactly_k_epochs_climb_in_each_generation_from_the_first_that_ascends(run: Run) -> None:
+    ascending = dict.fromkeys(range(1, run.generations.num_generations + 1), 0)
+    for clock in clocks(run):
+        climbs = [rule for rule in method_of(run).rules(clock).values() if rule.maximize]
+        assert all(rule.lr_scale == run.options.ascent_lr_scale for rule in climbs)
+        ascending[clock.generation] += bool(climbs)
+
+    first, k = (1, 0)
+    if isinstance(run.options, Ascent):
+        first, k = run.options.first_ascent_generation, run.options.ascent_epochs
+    assert ascending == {generation: k if generation >= first else 0 for generation in ascending}
+
+
+@given(runs(CLIMBS))
+def test_only_the_forgetting_side_climbs(run: Run) -> None:
+    forgetting = set(CLIMBS[run.method])
+    if getattr(run.options, "reverse_fc", "ascends") == "descends":
+        forgetting.discard("fc")
+    for clock in clocks(run):
+        climbs = {part for part, rule in method_of(run).rules(clock).items() if rule.maximize}
+        assert climbs in (set(), forgetting)
+
+
+@given(runs(CLIMBS))
 def test_generation_1_is_plain_unless_ascent_is_asked_for_there(run: Run) -> None:
-    if run.generations.first_ascent_generation == 1 and run.method in UP:
+    if isinstance(run.options, Ascent) and run.options.first_ascent_generation == 1:
         return
-    method = method_of(run)
-    for clock in (clock for clock in clocks(run) if clock.generation == 1):
-        assert method.rules(clock) == dict.fromkeys(PARTS, descend(run)) or run.method == "seal_reinit"
-        assert {rule.maximize for rule in method.rules(clock).values()} == {False}
-        if run.method != "seal_reinit" or run.generations.first_ascent_generation > 1:
+    for clock in clocks(run):
+        if clock.generation == 1:
+            assert method_of(run).rules(clock) == dict.fromkeys(PARTS, descend(run))
             assert forgotten(run, clock) == []
 
 
@@ -93,19 +122,17 @@ def test_seal_reinit_draws_the_whole_late_side_anew_as_the_ascent_begins() -> No
 @pytest.mark.parametrize("statistics", ["move", "hold"])
 def test_seal_freeze_does_not_step_the_late_side_in_the_ascent(statistics: str) -> None:
     method = method_of(run_with("seal_freeze", frozen_statistics=statistics))
-    for side in ("late", "fc"):
-        assert method.rules(Clock(2, 0))[side].frozen
-        assert method.rules(Clock(2, 0))[side].hold_statistics == (statistics == "hold")
-        assert not method.rules(Clock(2, 1))[side].frozen
+    for part in ("late", "fc"):
+        assert method.rules(Clock(2, 0))[part].frozen
+        assert method.rules(Clock(2, 0))[part].hold_statistics == (statistics == "hold")
+        assert not method.rules(Clock(2, 1))[part].frozen
 
 
 def test_an_unknown_method_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"arms\.arm\.method is 'sael', expected one of normal_long, llf"):
-        method_of(run_with("sael"))
+        run_with("sael")
 
 
 def test_every_method_has_an_arm_in_every_tier() -> None:
-    from seal.config import load_params
-
-    for tier in ("smoke", "mini", "paper"):
-        assert {arm.method for arm in load_params(f"params/{tier}.yaml").arms.values()} == set(METHODS)
+    for tier in TIERS:
+        assert {arm.method for arm in tier_params(tier).arms.values()} == set(METHODS)

@@ -12,7 +12,7 @@ from dvc.lock import LockError
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from seal.config import Params, load_params
+from seal.config import Params
 from seal.data.pack import METADATA, SPLITS
 from seal.data.packing import _describe
 from seal.doctor.machine import NEEDED_GB
@@ -24,6 +24,7 @@ from seal.planning.plan import DVC_SECONDS, Earlier, duration, plan, show, stage
 from seal.record import TIMING_COLUMNS, cpu_name, write_csv
 from seal.sections import Dataset
 from seal.study.study import stages_by_run
+from seal.tiers import tier_params
 from tests.strategies import params_with
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ HERE = f"{os.cpu_count()} x {cpu_name()}"
 
 @pytest.fixture
 def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
-    found = load_params(ROOT / "params/smoke.yaml")
+    found = tier_params("smoke", folder=ROOT / "params")
     monkeypatch.chdir(tmp_path)  # without packs, timings and results
     return found
 
@@ -71,10 +72,10 @@ def test_training_costs_its_images(params: Params) -> None:
     assert base.images == pytest.approx(epochs + ends)
     assert train.images == pytest.approx(base.images), "its first generation of two is the shared one"
     assert work("train@seal-0", params, MACHINE.network).images > train.images, "one more phase ends"
-    changed = params.model_copy(
-        update={"generations": params.generations.model_copy(update={"first_ascent_generation": 1})}
-    )
-    assert work("train@normal_long-0", changed, MACHINE.network).images == pytest.approx(2 * base.images)
+    seal = params.arms["seal"].model_copy(update={"first_ascent_generation": 1})
+    at_once = params.model_copy(update={"arms": params.arms | {"seal": seal}})
+    both_generations = 2 * (base.images + 2 * FORWARD * 3500)
+    assert work("train@seal-0", at_once, MACHINE.network).images == pytest.approx(both_generations)
 
 
 def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> None:
@@ -182,8 +183,8 @@ def test_the_paper_tier_gives_gpu_hours_with_its_assumptions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    paper = load_params("params/paper.yaml")
-    stages = stages_of_tier(Path("params/paper.yaml"))
+    paper = tier_params("paper")
+    stages = stages_of_tier("paper")
     assert {"base@2", "train_extra@seal_reverse-2", "fewshot@seal_s0-1-crop_disease", "report"} <= set(stages)
     text = shown(paper, stages, replace(MACHINE, network=Network(24_000_000, 2_000_000)))
     assert "OUT OF REACH" in text
@@ -195,9 +196,9 @@ def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(monke
     monkeypatch.setattr("seal.planning.costs.PACKS", Path("nowhere"))
     monkeypatch.setattr("seal.planning.costs.locate", lambda *arguments: None)
     monkeypatch.setattr("seal.planning.costs.DOWNLOADS", Path("nowhere"))
-    paper = load_params("params/paper.yaml")
+    paper = tier_params("paper")
     resnet_50 = Network(24_000_000, 450_560)
-    works = [work(stage, paper, resnet_50) for stage in stages_of_tier(Path("params/paper.yaml"))]
+    works = [work(stage, paper, resnet_50) for stage in stages_of_tier("paper")]
     needed, text = NEEDED_GB["paper"], (ROOT / "artifact.md").read_text()
     assert needed - 5 < sum(each.bytes for each in works) / 1e9 <= needed
     assert f"| {needed} GB |" in text

@@ -10,10 +10,12 @@ import torchvision
 import yaml
 
 from seal import methods
-from seal.clock import Clock
-from seal.config import load_params
+from seal.checkpoint import State
+from seal.clock import Clock, clocks
+from seal.config import ConfigError, load_params
+from seal.sections import Run
 from seal.trainer import Trainer
-from tests.small import CPU, small_data, small_run
+from tests.small import CPU, small_data, small_run, train_small
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -43,12 +45,18 @@ def test_your_own_training_loop() -> None:
     assert [group["maximize"] for group in after["optimizer"].param_groups] == [False, False]
 
 
-def test_a_method_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hold_late(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of the README's own method, defined where its text says."""
     defined = dict(vars(methods))
     exec(example("Add a method", "python"), defined)
     monkeypatch.setitem(methods.METHODS, "hold_late", defined["HoldLate"])
-    run = small_run("hold_late")
-    trainer = Trainer(run, small_data(run), CPU)
+    (arm,) = yaml.safe_load(example("Add a method", "yaml"))["arms"].values()
+    return small_run(**arm)
+
+
+def test_a_method_of_ones_own(hold_late: Run) -> None:
+    trainer = Trainer(hold_late, small_data(hold_late), CPU)
     rules = trainer.begin_epoch(Clock(2, 0))
     before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
     trainer.train_epoch(Clock(2, 0), lambda *batch: None)
@@ -56,6 +64,34 @@ def test_a_method_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(value, before[name]) == (name in trainer.sides.late), name
     assert rules["late"].frozen
     assert not any(rule.maximize for rule in rules.values())
+
+
+def test_the_record_shows_where_a_method_of_ones_own_holds(hold_late: Run, tmp_path: Path) -> None:
+    train_small(hold_late, tmp_path)
+    rows = State.load(tmp_path / "state.safetensors").rows
+    assert [row["phase"] for row in rows] == ["descent"] * 3 + ["hold"] + ["descent"] * 2
+    assert [row["sign_late"] for row in rows] == [1, 1, 1, 0, 1, 1]
+    assert ["clean_loss" in row for row in rows] == [False, False, True, True, False, True]
+
+
+def test_momentum_is_cleared_where_a_method_of_ones_own_holds_and_lets_go(hold_late: Run) -> None:
+    generations = hold_late.generations.model_copy(update={"schedule": "one_cosine"})  # so that no rate restarts
+    run = hold_late.model_copy(update={"generations": generations})
+    trainer, cleared = Trainer(run, small_data(run), CPU), []
+    for clock in clocks(run):
+        trainer.begin_epoch(clock)
+        buffers = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
+        if buffers and not any(buffer.any() for buffer in buffers):
+            cleared.append(clock)
+        trainer.train_epoch(clock, lambda *batch: None)
+    assert cleared == [Clock(2, 0), Clock(2, 1)]
+
+
+def test_a_wrong_number_of_ones_own_is_named(hold_late: Run) -> None:
+    with pytest.raises(
+        ConfigError, match=r"arms\.arm\.held_share is 1\.5, expected a number, at least 0 and at most 1"
+    ):
+        small_run("hold_late", held_share=1.5)
 
 
 def test_a_dataset_of_ones_own(tmp_path: Path) -> None:

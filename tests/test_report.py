@@ -31,7 +31,7 @@ def evaluation(folder: Path, name: str, generation: int, values: dict[str, Any])
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with smoke's parameters and the invented record of its four arms, evaluated."""
     (tmp_path / "params").symlink_to(ROOT / "params")
-    (tmp_path / "params.yaml").write_text((ROOT / "params/smoke.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
     for place, arm in enumerate(ARMS):
         run = invented_run(arm)
@@ -129,7 +129,7 @@ def test_swapped_records_swap_the_tables(project: Path) -> None:
 
 def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(project: Path) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    params["arms"]["seal_s3"] = {"method": "seal", "ascent_lr_scale": 0.3}
+    params["arms"]["seal_s3"] = params["arms"]["seal"] | {"ascent_lr_scale": 0.3}
     Path("params.yaml").write_text(yaml.safe_dump(params | {"sensitivity_arms": ["seal_s3"], "sensitivity_seeds": [0]}))
     shutil.copytree("results/seal-0", "results/seal_s3-0")
     path = Path("results/seal_s3-0/summary.json")

@@ -130,7 +130,7 @@ def test_sync_shows_every_number_of_the_record(project: Path) -> None:
     assert view["metrics"]["final/test_accuracy"] == [(0, rows[-1]["val_accuracy"])]
     assert view["metrics"]["final/best/test_accuracy"] == [(0, 0.39)]
     assert view["params"]["training.learning_rate"] == "0.01"
-    assert view["params"]["generations.ascent_lr_scale"] == "0.01"
+    assert view["params"]["options.ascent_lr_scale"] == "0.01"
     assert view["info"] == ("seal-1", "FINISHED", "active")
     expected_tags = {"seal.run_key": "smoke/seal-1", "tier": "smoke", "arm": "seal", "method": "seal", "seed": "1"}
     expected_tags |= {"data.sha256": "4b" * 32, DIGEST: run_digest(folder)}

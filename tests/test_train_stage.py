@@ -25,24 +25,24 @@ from seal.rng import stream
 from seal.train import CODE, run_stage
 from seal.trainer import Trainer
 from seal.training_data import make_data
-from tests.small import CPU, GENERATIONS, TRAINING
+from tests.small import CPU, GENERATIONS, MODEL, TRAINING, small_arm
 from tests.strategies import SMOKE
 
 ARMS = {
-    "seal": {"method": "seal"},
-    "llf": {"method": "llf"},
-    "normal_long_cosine": {"method": "normal_long", "schedule": "one_cosine"},
-    "ascends_at_once": {"method": "seal", "first_ascent_generation": 1},
-    "faster": {"method": "seal", "learning_rate": 0.06},
-    "diverges": {"method": "seal", "ascent_lr_scale": 1e25},
-    "recorded": {"method": "seal", "ascent_lr_scale": 1e25, "on_divergence": "record"},
+    "seal": small_arm("seal"),
+    "llf": small_arm("llf"),
+    "normal_long_cosine": small_arm("normal_long", schedule="one_cosine"),
+    "ascends_at_once": small_arm("seal", first_ascent_generation=1),
+    "faster": small_arm("seal", learning_rate=0.06),
+    "diverges": small_arm("seal", ascent_lr_scale=1e25),
+    "recorded": small_arm("seal", ascent_lr_scale=1e25, on_divergence="record"),
 }
 
 
 def write_params(**sections: Any) -> None:
     params = json.loads(json.dumps(SMOKE)) | {
         "main_arms": list(ARMS), "evaluated_arms": [], "arms": ARMS, "source": "mine",
-        "model": {"depth": 18, "width": 2, "stem": "small"},
+        "model": MODEL,
         "datasets": {
             "mine": {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.25, "val": 0.25}},
         },
@@ -165,7 +165,7 @@ def test_raising_and_lowering_the_number_of_generations_keeps_what_is_there(proj
 
 def test_another_parameter_does_not_go_on_from_this_ones_state(project: Path) -> None:
     run_stage("seal-0", load_params())
-    write_params(generations={"ascent_lr_scale": 0.25})
+    write_params(arms=ARMS | {"seal": small_arm("seal", ascent_lr_scale=0.25)})
     run_stage("seal-0", load_params())
     assert len(list((project / "scratch").glob("seal-0-*"))) == 2
 
@@ -195,7 +195,7 @@ def test_a_divergence_that_is_asked_for_is_a_result(project: Path) -> None:
 def test_a_loss_measured_at_a_generations_end_that_is_not_finite_is_a_divergence(
     project: Path, monkeypatch: pytest.MonkeyPatch, arm: str
 ) -> None:
-    write_params(arms=ARMS | {"keeps": {"method": "seal", "on_divergence": "record"}}, main_arms=[arm])
+    write_params(arms=ARMS | {"keeps": small_arm("seal", on_divergence="record")}, main_arms=[arm])
     measure, calls = Objective.measure, []
 
     def overflowing(*arguments: Any) -> Any:

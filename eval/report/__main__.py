@@ -29,6 +29,7 @@ from seal.errors import UserError, one_line_errors
 from seal.record import RESULTS, TIMINGS, append_timing
 from seal.runs import are_folders, load_json, load_summary
 from seal.sections import Generations, Model, Training
+from seal.tiers import tier_params
 
 REPORT = Path("report")
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
@@ -165,11 +166,13 @@ def parameters_of(folders: Sequence[Path]) -> tuple[Params, list[str]]:
     params = load_params()
     summaries = [load_summary(path) for folder in folders for path in sorted(folder.glob("*/summary.json"))]
     if summaries and summaries[0]["tier"] != params.tier:
-        params = load_params(f"params/{summaries[0]['tier']}.yaml")
+        params = tier_params(summaries[0]["tier"])
     made = next((each for each in summaries if each["arm"] == each["method"]), None)
     if made:  # an arm that changes nothing of its method
-        sections = (("model", Model), ("training", Training), ("generations", Generations))
+        sections = (("model", Model), ("training", Training))
         params = params.model_copy(update={name: kind.model_validate(made[name]) for name, kind in sections})
+        known = {name: value for name, value in made["generations"].items() if name in Generations.model_fields}
+        params = params.model_copy(update={"generations": Generations.model_validate(known)})
     runs = {each["run"]: params.find_run(each["run"]) for each in summaries}
     arms = [BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms, *params.arms]
     return params, sorted(runs, key=lambda name: (arms.index(runs[name].arm), runs[name].seed))

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from seal.clock import Clock
 from seal.config import BASE_ARM, BASE_KEYS, Params
 from seal.data.fetch import DOWNLOADS, Places, locate, source_of
 from seal.data.pack import METADATA, PACKS, SPLITS
 from seal.data.packing import _describe as selection_of
 from seal.data.selection import read_list
+from seal.methods import method_of
+from seal.phases import Phases
 from seal.sections import Dataset, SplitFractions
 
 FORWARD = 1 / 3  # a backward pass costs about two forward ones
@@ -116,16 +119,17 @@ def _training(name: str, params: Params, network: Network) -> Work:
     train, val, test = images(params.source, params)
     own, generations = run.generations, run.generations.num_generations
     plain = params.base_of(name)
+    phases = Phases(run, method_of(run))
     shared = (
         run.arm != BASE_ARM
-        and own.first_ascent_generation > 1
-        and own.schedule == "per_generation"
+        and phases.first_generation_is_that_of(plain)
         and run.training == plain.training
         and all(getattr(own, key) == getattr(plain.generations, key) for key in BASE_KEYS)
     )
-    ascends = 1 if run.method.startswith("seal") and own.ascent_epochs else 0
+    last = [Clock(generations, epoch) for epoch in range(run.training.epochs_per_generation)]
+    ends = sum(phases.ends(clock) for clock in last)
     epoch = train + FORWARD * val
-    end = 2 * FORWARD * (train * (1 + ascends) + test)  # clean images twice at each phase's end; last and best weights
+    end = 2 * FORWARD * (train * ends + test)  # clean images twice at each phase's end; last and best weights
     # Kept weights; in scratch every generation's, and a resume state of weights, momentum and best weights.
     copies = len({*own.kept_generations} if run.arm != BASE_ARM else {1}) + generations + 3
     new = generations - (1 if shared else 0)

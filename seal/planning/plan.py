@@ -18,6 +18,7 @@ from seal.planning.calibration import Machine
 from seal.planning.costs import TRAINING, Work, parts, work
 from seal.record import RESULTS, TIMINGS, cpu_name, read_json
 from seal.study.dvc_repo import dvc_errors
+from seal.tiers import tier_text
 
 DVC_SECONDS = 0.6  # DVC's own, of a stage: hashing, links, the lock; measured at smoke
 REACH_DAYS = 14  # a run that would take longer on this machine is called out of reach
@@ -55,8 +56,8 @@ def stages_to_run() -> list[str]:
         return sorted({stage.addressing for stage in [*first, *below]})
 
 
-def stages_of_tier(source: Path, pipeline: Path = Path("dvc.yaml")) -> list[str]:
-    """Every stage that a parameter file asks for, as DVC expands them; nothing is changed here."""
+def stages_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> list[str]:
+    """Every stage that a tier's parameters ask for, as DVC expands them; nothing is changed here."""
     from dvc.repo import Repo
 
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +65,7 @@ def stages_of_tier(source: Path, pipeline: Path = Path("dvc.yaml")) -> list[str]
         (place / ".dvc").mkdir()
         (place / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
         shutil.copy(pipeline, place / "dvc.yaml")
-        shutil.copy(source, place / "params.yaml")
+        (place / "params.yaml").write_text(tier_text(tier), encoding="utf-8")
         with dvc_errors(), Repo(str(place)) as repo:
             return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder
 

@@ -160,8 +160,8 @@ class View:
         run = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=facts["run"])
         params = {"data": facts["data"]} | {
             f"{section}.{name}": value
-            for section in ("model", "training", "generations")
-            for name, value in facts[section].items()
+            for section in ("model", "training", "generations", "options")
+            for name, value in facts.get(section, {}).items()
         }
         self.client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
         return str(run.info.run_id)

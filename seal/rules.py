@@ -1,0 +1,49 @@
+"""What a method is asked and answers with: the network's parts, the rule of each, and what it may look at.
+
+methods.py speaks in these words, phases.py compares them and the trainer follows them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # torch takes seconds to import, and who reads parameters alone should not wait for it
+    from torch import Tensor, nn
+
+    from seal.split import Sides
+
+# The optimizer's groups: before the layer threshold; from it on, without the linear layer; and that, which follows late
+# everywhere but in one variant of `seal_reverse`.
+Part = Literal["early", "late", "fc"]
+PARTS: tuple[Part, ...] = ("early", "late", "fc")
+Values = Mapping[str, "Tensor"]  # by the name of a parameter, or of a statistic of BatchNorm
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one part moves in an epoch: at lr_scale times the clock's rate, up or down the loss, or not at all."""
+
+    weight_decay: float
+    lr_scale: float = 1.0
+    maximize: bool = False
+    frozen: bool = False
+    hold_statistics: bool = False
+    untrained: tuple[str, ...] = ()
+
+
+Rules = dict[Part, Rule]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a method may look at as an epoch begins."""
+
+    sides: "Sides"  # as the last epoch left them
+    drawn: Callable[[Iterable[str]], Values]  # fresh values of the named parameters, by the run's initialiser
+
+
+def parts(sides: "Sides") -> dict[Part, dict[str, "nn.Parameter"]]:
+    """The two sides' parameters by part: the late side without the linear layer, and that apart."""
+    fc = {name: value for name, value in sides.late.items() if name.startswith("fc.")}
+    late = {name: value for name, value in sides.late.items() if name not in fc}
+    return {"early": sides.early, "late": late, "fc": fc}

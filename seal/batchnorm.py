@@ -1,4 +1,4 @@
-"""Which statistics BatchNorm goes by while something is measured."""
+"""Which statistics BatchNorm goes by while something is measured. For rows of the history."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

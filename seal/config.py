@@ -3,6 +3,7 @@
 Every stage and command reads its parameters here, as `Params`, and its run by `Params.find_run`. Imports no torch.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -90,34 +91,44 @@ class Params(Strict):
 
         Raises ConfigError for an arm that is not there, or that cannot be trained.
         """
+        entry = self._entry(arm, seed)
+        training, generations = self._sections_of(arm, entry)
+        try:
+            return Run(
+                tier=self.tier, arm=arm, seed=seed, method=entry.method, model=self.model,
+                training=Training(**training), generations=Generations(**generations),
+                options=options_from(options_of(entry.method), entry.values, training),
+            )  # fmt: skip
+        except ImpossibleOption as error:
+            raise ConfigError(f"arms.{arm}.{error}, for method {entry.method}") from None
+        except ValidationError as error:
+            raise ConfigError(f"arms.{arm}: {_one_line(error)}" if arm != BASE_ARM else _one_line(error)) from None
+
+    def _entry(self, arm: str, seed: int) -> Arm:
         entry = BASE if arm == BASE_ARM else self.arms.get(arm)
         if entry is None:
             raise ConfigError(f"run {arm}-{seed}: no such arm, expected {BASE_ARM} or one of {', '.join(self.arms)}")
         if entry.method not in METHODS:
             raise ConfigError(f"arms.{arm}.method is {entry.method!r}, expected one of {', '.join(METHODS)}")
+        return entry
 
-        sections = {"training": self.training.model_dump(), "generations": self.generations.model_dump()}
-        kind = options_of(entry.method)
-        own = {field.name for field in fields(kind)}
+    def _sections_of(self, arm: str, entry: Arm) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The values of `training` and `generations` as the arm changes them; a key that is not theirs is the method's.
+
+        Raises ConfigError for one that is nobody's.
+        """
+        training, generations = self.training.model_dump(), self.generations.model_dump()
+        own = {field.name for field in fields(options_of(entry.method))}
         for key, value in entry.values.items():
-            section = next((section for section in sections.values() if key in section), None)
-            if section is not None:
-                section[key] = value
+            if key in training:
+                training[key] = value
+            elif key in generations:
+                generations[key] = value
             elif key not in own:
-                known = ", ".join(sorted(own | sections["training"].keys() | sections["generations"].keys()))
+                known = ", ".join(sorted({*own, *training, *generations}))
                 raise ConfigError(f"arms.{arm}.{key}: unknown key, expected of {entry.method} method or one of {known}")
 
-        try:
-            options: object = options_from(kind, entry.values, sections["training"])
-        except ImpossibleOption as error:
-            raise ConfigError(f"arms.{arm}.{error}, for method {entry.method}") from None
-        try:
-            return Run(
-                tier=self.tier, arm=arm, seed=seed, method=entry.method, options=options, model=self.model,
-                training=Training(**sections["training"]), generations=Generations(**sections["generations"]),
-            )  # fmt: skip
-        except ValidationError as error:
-            raise ConfigError(f"arms.{arm}: {_one_line(error)}" if arm != BASE_ARM else _one_line(error)) from None
+        return training, generations
 
     def changes(self, arm: str) -> dict[str, Any]:
         """The arm's values that are not those of the arm that its method is named after, as far as there is one."""
@@ -138,12 +149,12 @@ class Params(Strict):
 
     def run_names(self) -> list[str]:
         """Every run of the active parameters, in the order in which tables show them."""
-        groups = [
-            ([BASE_ARM, *self.main_arms], self.seeds),
-            (self.extra_arms, self.extra_seeds),
-            (self.sensitivity_arms, self.sensitivity_seeds),
+        pairs = [
+            *itertools.product([BASE_ARM, *self.main_arms], self.seeds),
+            *itertools.product(self.extra_arms, self.extra_seeds),
+            *itertools.product(self.sensitivity_arms, self.sensitivity_seeds),
         ]
-        return list(dict.fromkeys(f"{arm}-{seed}" for arms, seeds in groups for arm in arms for seed in seeds))
+        return list(dict.fromkeys(f"{arm}-{seed}" for arm, seed in pairs))
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
@@ -156,8 +167,8 @@ def load_params(path: Path | str = "params.yaml") -> Params:
             f"{path}: not found; run from the project's root, or write one with `seal tier smoke`"
         ) from None
     except (IsADirectoryError, UnicodeDecodeError) as error:
-        found = "a folder" if isinstance(error, OSError) else f"bytes that are not UTF-8 ({error.reason})"
-        raise ConfigError(f"{path}: found {found}, expected YAML in UTF-8; `seal tier smoke` writes one") from None
+        content = "a folder" if isinstance(error, OSError) else f"bytes that are not UTF-8 ({error.reason})"
+        raise ConfigError(f"{path}: found {content}, expected YAML in UTF-8; `seal tier smoke` writes one") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return parse_params(raw, str(path))

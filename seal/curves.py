@@ -12,12 +12,15 @@ CURVES = Path("curves/history.csv")
 
 def main() -> None:
     """Gather the histories of the active parameters' runs; the list comes from params.yaml, never from the folder."""
-    began, rows = time.perf_counter(), []
+    began = time.perf_counter()
+
+    rows = []
     for run in load_params().run_names():
         path = RESULTS / run / "history.csv"
         if not path.exists():
             raise UserError(f"{path}: not found, expected the record of run {run}; `dvc repro` trains it")
         rows += [{"run": run} | row for row in read_history(path)]
+
     write_csv(CURVES, ("run", *HISTORY_COLUMNS), rows)
     append_timing("curves", time.perf_counter() - began)
 

@@ -1,4 +1,4 @@
-"""Where a stage computes."""
+"""Where a stage computes. Every stage that has a network asks here, and so does the calibration."""
 
 import torch
 
@@ -13,6 +13,7 @@ def torch_device(runtime: Runtime) -> torch.device:
     """
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+
     if runtime.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -21,6 +22,7 @@ def torch_device(runtime: Runtime) -> torch.device:
         raise UserError(
             f"runtime.device: found {runtime.device!r}, expected auto, cpu, cuda or cuda:NUMBER; correct it"
         ) from None
+
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         raise UserError(
             f"runtime.device: found {runtime.device}, but torch finds {count} GPUs here; set auto or cpu, or see "

@@ -1,4 +1,4 @@
-"""Errors meant for the user end in one line, not in a traceback."""
+"""Errors meant for the user end in one line, not in a traceback. Every stage and command runs inside it."""
 
 import errno
 import sys
@@ -30,11 +30,13 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
+
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {place}{error.strerror}; {REMEDIES[error.errno]}")
     except RuntimeError as error:
         if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
             raise
+
         sys.exit(f"error: runtime.optimizer_backend: {str(error).splitlines()[0]}")
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last resume point", file=sys.stderr)

@@ -1,4 +1,7 @@
-"""The ResNets (He et al. 2016), and the names of their blocks."""
+"""The ResNets (He et al. 2016), and the names of their blocks.
+
+The trainer builds its network here, and evaluations the one that a checkpoint's weights go into.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +23,25 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride, margin = self.kernel_size[0], self.stride[0], int(self.padding[0])
-        height, width = ((size + 2 * margin - kernel) // stride + 1 for size in x.shape[2:])
-        if x.device.type == "cpu" and kernel == 1 and stride > 1 and not x.is_contiguous():
+        if x.device.type != "cpu":
+            return super().forward(x)
+        if kernel == 1 and stride > 1 and not x.is_contiguous():
             # In NHWC memory torch 2.10's backward of this convolution, with few channels, writes outside its buffers.
             x = x[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
             return conv2d(x, self.weight)
-        few = height * width <= self.FEW_POSITIONS and self.weight.numel() >= self.MANY_WEIGHTS
-        if x.device.type != "cpu" or not few:
+
+        height, width = ((size + 2 * margin - kernel) // stride + 1 for size in x.shape[2:])
+        if height * width > self.FEW_POSITIONS or self.weight.numel() < self.MANY_WEIGHTS:
             return super().forward(x)
+
         padded = pad(x.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin))
         patches = padded.unfold(1, kernel, stride).unfold(2, kernel, stride)  # N, height, width, C, kernel, kernel
-        if (
-            self.weight.is_contiguous()
-        ):  # the patches are small: they follow the weights' order, not the other way round
+        # The patches are small: they follow the weights' order, not the other way round.
+        if self.weight.is_contiguous():
             patches, weight = patches.flatten(3), self.weight.flatten(1)
         else:
             patches, weight = patches.permute(0, 1, 2, 4, 5, 3).flatten(3), self.weight.permute(0, 2, 3, 1).flatten(1)
+
         product: Tensor = linear(patches.flatten(0, 2), weight)
         return product.view(len(x), height, width, -1).permute(0, 3, 1, 2)
 
@@ -51,6 +57,7 @@ class Block(nn.Module):
         super().__init__()
         self.bottleneck = bottleneck
         outputs = width * (4 if bottleneck else 1)
+
         # Registered in forward order, each BatchNorm behind its convolution: the split goes by this order.
         self.conv1 = _conv(inputs, width, 1) if bottleneck else _conv(inputs, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
@@ -59,6 +66,7 @@ class Block(nn.Module):
         if bottleneck:
             self.conv3 = _conv(width, outputs, 1)
             self.bn3 = nn.BatchNorm2d(outputs)
+
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
@@ -83,10 +91,12 @@ class ResNet(nn.Module):
         super().__init__()
         width, bottleneck = model.width, model.depth == 50
         imagenet = model.stem == "imagenet"
+
         self.conv1 = _conv(3, width, 7, 2) if imagenet else _conv(3, width, 3)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
+
         channels = width
         for index, blocks in enumerate(BLOCKS[model.depth]):
             layer = nn.Sequential()
@@ -95,6 +105,7 @@ class ResNet(nn.Module):
                 layer.append(Block(channels, width * 2**index, stride, bottleneck))
                 channels = width * 2**index * (4 if bottleneck else 1)
             self.add_module(f"layer{index + 1}", layer)
+
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
 
@@ -111,11 +122,11 @@ class ResNet(nn.Module):
 
 def block_names(model: Model) -> dict[str, str]:
     """The paper's names of the blocks' outputs (Figs. 2 and 3, from 1) to the modules': `Block4.1` -> `layer4.0`."""
-    return {
-        f"Block{layer + 1}.{block + 1}": f"layer{layer + 1}.{block}"
-        for layer, blocks in enumerate(BLOCKS[model.depth])
-        for block in range(blocks)
-    }
+    names = {}
+    for layer, blocks in enumerate(BLOCKS[model.depth], start=1):
+        for block in range(blocks):
+            names[f"Block{layer}.{block + 1}"] = f"layer{layer}.{block}"
+    return names
 
 
 def build(model: Model, num_classes: int, generator: torch.Generator, device: torch.device | str = "cpu") -> ResNet:

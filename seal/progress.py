@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, a line an epoch elsewhere."""
+"""What a person sees of a training: a bar on a terminal, a line an epoch elsewhere. The training's stage tells it."""
 
 import time
 from types import TracebackType
@@ -54,6 +54,7 @@ class TrainingProgress:
             self.seconds += now - self._batch_ended
         self._batch_ended = now
         self._epoch_images += size
+
         self._bar.advance(self._task)
         if self.console.is_terminal and now - self._drawn > 0.5:  # reading a loss waits for the device
             self._drawn = now

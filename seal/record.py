@@ -1,4 +1,7 @@
-"""The record of a run: files that are a function of code, parameters and data alone; and, apart from them, timings."""
+"""The record of a run: files that are a function of code, parameters and data alone; and, apart from them, timings.
+
+How such files are named, written and read, whole or not at all. Who writes or reads a record imports this.
+"""
 
 import csv
 import hashlib
@@ -81,7 +84,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 def read_history(path: Path) -> list[Row]:
     """The rows of a history.csv: integers, floats, the phase's name, None where nothing was measured."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(file)]
+        return [_row(cells) for cells in csv.DictReader(file)]
+
+
+def _row(cells: Mapping[str, str]) -> Row:
+    return {column: _value(column, text) for column, text in cells.items()}
 
 
 def _value(column: str, text: str) -> Any:
@@ -147,6 +154,7 @@ def append_timing(stage: str, seconds: float, *, rate: float | None = None, unit
         "versions": f"python {platform.python_version()}, torch {version('torch')}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
     path = TIMINGS / f"{stage}.csv"
     path.parent.mkdir(exist_ok=True)
     with path.open("a", encoding="utf-8", newline="") as file:

@@ -30,6 +30,7 @@ def describe(trainer: Trainer, clock: Clock, rules: Rules) -> Row:
         "global_epoch": global_epoch(clock, run.training.epochs_per_generation),
         "phase": phase_of(rules),
     }
+
     for side, rule, parameters in (
         ("early", rules["early"], trainer.sides.early),
         ("late", rules["late"], trainer.sides.late),
@@ -96,7 +97,10 @@ def outcome(trainer: Trainer, state: State) -> tuple[dict[str, Any], Tensors, Te
     with running_statistics(trainer.model):
         _, best_right = trainer.objective.measure(lambda x: functional_call(trainer.model, best, (x,)), batches.clean())
     result["best"] = state.best_epoch | {"test_accuracy": _share(best_right)}
-    return (result, best, best_right) if trainer.run.generations.checkpoint == "best" else (result, state.model, right)
+
+    if trainer.run.generations.checkpoint == "best":
+        return result, best, best_right
+    return result, state.model, right
 
 
 def _share(right: Tensor) -> float:

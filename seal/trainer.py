@@ -3,6 +3,7 @@
 The loop in train.py drives it; what is measured on it is in rows.py, and what is kept of it in checkpoint.py.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ class Trainer:
 
         self.sides = split_parameters(self.model, run.generations.layer_threshold)
         self.parts = parts(self.sides)
-        self.names = [name for part in PARTS for name in self.parts[part]]  # in the optimizer's order
+        self.names = [*itertools.chain(*self.parts.values())]  # in the optimizer's order
         self.optimizer = SignedSGD(
             [{"params": list(self.parts[part].values())} for part in PARTS],
             lr=run.training.learning_rate, momentum=run.training.momentum,

@@ -13,8 +13,8 @@ from eval.claims.measures import MEASURES
 from eval.claims.normal_long import resolved
 from eval.claims.rule import LEVEL, Sample, Verdict, item_error, z_quantile
 from seal.config import BASE_ARM
+from seal.evidence import BrokenEvidence
 from seal.record import ROUNDING
-from seal.runs import BrokenEvidence
 
 
 @dataclass(frozen=True)

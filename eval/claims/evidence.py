@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from eval.claims.rule import Verdict
 from seal.errors import UserError
+from seal.evidence import MEND, BrokenEvidence, read_checked_json, read_summary
 from seal.record import Row, file_sha256, read_history
-from seal.runs import MEND, BrokenEvidence, load_json, load_summary
 
 Generation = int | Literal["last"]
 Items = NDArray[np.float64]
@@ -125,7 +125,7 @@ class RunRecord:
 
     def json(self, path: Path) -> Any:
         if path not in self._json:
-            self._json[path] = load_json(path)
+            self._json[path] = read_checked_json(path)
         return self._json[path]
 
 
@@ -155,7 +155,7 @@ class Record:
                 raise UserError(f"{path} and {runs[name].folder}: two records of one run differ; give only one of them")
             if name in runs:
                 continue
-            runs[name] = RunRecord(path.parent, load_summary(path))
+            runs[name] = RunRecord(path.parent, read_summary(path))
         return cls(list(runs.values()), targets)
 
     def seeds(self, arm: str) -> list[int]:

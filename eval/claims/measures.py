@@ -16,7 +16,7 @@ from eval.claims.evidence import (
     finite_items,
 )
 from eval.claims.rule import Verdict
-from seal.runs import MEND, BrokenEvidence
+from seal.evidence import MEND, BrokenEvidence
 
 Reader = Callable[[RunRecord, Generation, Cell], Reading]
 

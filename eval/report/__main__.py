@@ -26,8 +26,9 @@ from eval.report.tables import (
 from eval.report.verdicts import evidence, verdicts
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError, one_line_errors
+from seal.evidence import read_checked_json, read_summary
 from seal.record import RESULTS, TIMINGS, append_timing
-from seal.runs import are_folders, load_json, load_summary
+from seal.runs import are_folders
 from seal.sections import Generations, Model, Training
 
 REPORT = Path("report")
@@ -163,7 +164,7 @@ def parameters_of(folders: Sequence[Path]) -> tuple[Params, list[str]]:
     """The parameters of the tier of the runs in these folders, with the values that the runs were made by; and every
     run's name, in the order of the tables. Raises ConfigError for an arm that the tier does not know."""
     params = load_params()
-    summaries = [load_summary(path) for folder in folders for path in sorted(folder.glob("*/summary.json"))]
+    summaries = [read_summary(path) for folder in folders for path in sorted(folder.glob("*/summary.json"))]
     if summaries and summaries[0]["tier"] != params.tier:
         params = load_params(f"params/{summaries[0]['tier']}.yaml")
     made = next((each for each in summaries if each["arm"] == each["method"]), None)
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not chosen.claims.exists():
             raise UserError(f"{chosen.claims}: no such file; `dvc repro claims` writes it")
         timings = next((path for folder in folders if (path := folder / "timings").is_dir()), TIMINGS)
-        page = write_report(chosen.out, params, record, load_json(chosen.claims), timings)
+        page = write_report(chosen.out, params, record, read_checked_json(chosen.claims), timings)
         if not chosen.record:
             append_timing("report", time.perf_counter() - began)
         print(f"report: {page}")

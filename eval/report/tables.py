@@ -9,8 +9,8 @@ from typing import Any
 
 from eval.report.document import Table
 from eval.report.figures import label
+from seal.evidence import MEND, BrokenEvidence, read_checked_json, read_summary
 from seal.record import Row, read_history
-from seal.runs import MEND, BrokenEvidence, load_json, load_summary
 
 NOTHING = "–"
 
@@ -25,7 +25,7 @@ class RunRecord:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        return dict(load_summary(self.folder / "summary.json"))
+        return dict(read_summary(self.folder / "summary.json"))
 
     @cached_property
     def history(self) -> list[Row]:
@@ -36,12 +36,12 @@ class RunRecord:
 
     def evaluation(self, name: str) -> dict[int, dict[str, Any]]:
         """Generation -> the JSON of an evaluation, e.g. `transfer-digits`; empty where it has not run."""
-        found = [load_json(path) for path in sorted((self.folder / "eval" / name).glob("gen-*.json"))]
+        found = [read_checked_json(path) for path in sorted((self.folder / "eval" / name).glob("gen-*.json"))]
         return {record["generation"]: record for record in found}
 
     def skipped(self, name: str) -> str | None:
         path = self.folder / "eval" / name / "skipped.json"
-        return str(load_json(path)["status"]) if path.exists() else None
+        return str(read_checked_json(path)["status"]) if path.exists() else None
 
 
 @dataclass(frozen=True)

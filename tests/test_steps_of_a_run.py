@@ -21,6 +21,8 @@ from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 from tests.tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 
+pytestmark = pytest.mark.numerical
+
 GENERATIONS = 10  # of 12 steps, the first 4 an ascent but in generation 1
 FLOAT32 = FORMATS[torch.float32]
 RELATIVE = SIGNED_STEP_ROUNDINGS * FLOAT32.unit_roundoff

@@ -15,6 +15,8 @@ from seal.rng import stream
 from seal.trainer import Diverged, Trainer
 from tests.small import CPU, Interrupt, small_data, small_run, train_small
 
+pytestmark = pytest.mark.numerical
+
 ARMS = [
     *((method, {}) for method in METHODS),
     ("normal_long", {"schedule": "one_cosine"}),

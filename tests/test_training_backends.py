@@ -14,6 +14,8 @@ from seal.train import train
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 
+pytestmark = pytest.mark.numerical
+
 FUSED = [
     "cpu",
     pytest.param("compiled", marks=pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")),

@@ -49,7 +49,7 @@ ARROWS = {
         "seal.publish", "seal.tracking", "seal.trainer",
     },
     "seal.curves": set(),
-    "seal.study": {"seal.tracking"},
+    "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {"seal.data", "seal.device", "seal.models", "seal.study", "seal.trainer"},
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},

@@ -55,7 +55,7 @@ ARROWS = {
         "seal.scratch", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": set(),
-    "seal.study": {"seal.tracking"},
+    "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {"seal.data", "seal.device", "seal.models", "seal.study", "seal.trainer"},
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},

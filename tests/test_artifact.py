@@ -14,8 +14,7 @@ from seal.cli import app
 from seal.clock import Clock
 from seal.data.sources import SOURCES
 from seal.models import build
-from seal.planning.costs import parts
-from seal.planning.plan import stages_of_tier
+from seal.planning.stages import parts, stages_of_tier
 from seal.rng import stream
 from seal.trainer import Trainer
 from tests.small import CPU, small_data

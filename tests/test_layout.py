@@ -56,7 +56,9 @@ ARROWS = {
     },
     "seal.curves": set(),
     "seal.study": {"seal.readings", "seal.runs"},
-    "seal.planning": {"seal.data", "seal.device", "seal.models", "seal.study", "seal.trainer"},
+    "seal.planning": {
+        "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.runs", "seal.study", "seal.trainer",
+    },
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models"},

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 
 pytestmark = pytest.mark.numerical
+
 
 def distances(dtype: torch.dtype, steps: int) -> list[float]:
     """After each step of both, early ascending: the largest relative distance of a tensor from the reference's."""

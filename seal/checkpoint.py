@@ -1,11 +1,9 @@
 """Weights and resume state as safetensors (no pickle), and the scratch folder in which an unfinished run lives."""
 
-import ctypes
 import errno
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -128,12 +126,3 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends: a killed `dvc repro` would else leave it training on."""
-    parent = os.getppid()
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request was made
-        os.kill(os.getpid(), signal.SIGKILL)

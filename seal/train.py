@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from seal.batchnorm import running_statistics
-from seal.checkpoint import State, die_with_parent, held, save_tensors, scratch_folder
+from seal.checkpoint import State, held, save_tensors, scratch_folder
 from seal.clock import Clock, clocks, learning_rate
 from seal.config import BASE_ARM, BASE_KEYS, ConfigError, Params, Run, load_params
 from seal.data.batches import Batches
@@ -209,8 +209,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m seal.train")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
     arguments = parser.parse_args()
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()
     with one_line_errors():
         run_stage(arguments.run, load_params())
 

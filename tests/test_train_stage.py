@@ -57,7 +57,7 @@ def write_params(**sections: Any) -> None:
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder in which a user's image folder is packed and generation 1 trained."""
-    from seal.data import fetch, pack
+    from seal.data import fetch, packing
 
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
@@ -69,7 +69,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
         write_params()
         fetch.main(["mine"])
-        pack.main(["mine"])
+        packing.main(["mine"])
         run_stage("normal-0", load_params())
     return root
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from seal.config import Params, load_params
 from seal.data.pack import METADATA, SPLITS
-from seal.data.packing import _describe
+from seal.data.selection import parameters_of
 from seal.doctor.machine import NEEDED_GB
 from seal.errors import UserError
 from seal.planning import plan as planning
@@ -85,7 +85,7 @@ def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> N
 
 
 def test_a_pack_counts_only_where_it_holds_what_the_parameters_select(params: Params, tmp_path: Path) -> None:
-    selection = _describe(params.datasets["mnist_5k"])
+    selection = parameters_of(params.datasets["mnist_5k"])
     pack(tmp_path, "mnist_5k", selection, train=7, val=2, test=1)
     assert images("mnist_5k", params) == (7, 2, 1)
     pack(tmp_path, "mnist_5k", selection | {"images_per_class": 3}, train=7)

@@ -14,8 +14,7 @@ from safetensors import SafetensorError, safe_open
 from seal.config import BASE_ARM, BASE_KEYS, Params
 from seal.data.fetch import DOWNLOADS, Places, locate, source_of
 from seal.data.pack import METADATA, PACKS, SPLITS
-from seal.data.packing import _describe as selection_of
-from seal.data.selection import read_list
+from seal.data.selection import parameters_of, read_list
 from seal.sections import Dataset, SplitFractions
 
 FORWARD = 1 / 3  # a backward pass costs about two forward ones
@@ -168,7 +167,7 @@ def _packed(pack: Path, dataset: Dataset) -> tuple[int, int, int] | None:
     try:
         with safe_open(pack, framework="np") as file:
             provenance = json.loads(file.metadata()[METADATA]).get("provenance", {})
-            wanted = json.loads(json.dumps({"source": dataset.source, "selection": selection_of(dataset)}))
+            wanted = json.loads(json.dumps({"source": dataset.source, "selection": parameters_of(dataset)}))
             if any(provenance.get(key) != value for key, value in wanted.items()):
                 return None
             train, val, test = (int(file.get_slice(f"{split}/labels").get_shape()[0]) for split in SPLITS)

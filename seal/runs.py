@@ -125,12 +125,12 @@ class RunFolder:
         raise BrokenEvidence(f"{folder}: neither gen-{wanted:02d}.json nor {SKIPPED}; {MEND}")
 
     def measured(
-        self, evaluation: str, measure: Measure, generation: Generation, cell: Cell = NOWHERE
+        self, evaluation: str, measure: Measure, generation: Generation, cell: Cell = NOWHERE, items: bool = True
     ) -> Reading | Missing:
-        """A number of an evaluation, at a cell. Its target is the cell's."""
+        """A number of an evaluation, at a cell, whose target is the evaluation's. Without `items` no array is read."""
         name = evaluation if cell.target is None else f"{evaluation}-{cell.target}"
         file = self.evaluation(name, generation)
-        return file if isinstance(file, Missing) else reading(self.name, name, file, measure, cell)
+        return file if isinstance(file, Missing) else reading(self.name, name, file, measure, cell, items)
 
     def _evaluation_file(self, path: Path) -> EvaluationFile:
         if path not in self._files:

@@ -13,10 +13,12 @@ from playwright.sync_api import sync_playwright
 from test_browser import CHROMIUM, FLAGS
 
 from eval.report.__main__ import main
+from eval.report.accuracy import table_2
 from eval.report.document import Section, Table, write_document
-from eval.report.tables import Record, table_2
-from eval.report.verdicts import cells, failed, shortened
-from seal.record import read_json, write_json
+from eval.report.evidence import shortened
+from eval.report.verdicts import cells, failed
+from seal.record import RESULTS, read_json, write_json
+from seal.runs import Runs
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
@@ -115,8 +117,8 @@ def test_stages_are_named_in_braces_without_one_too_many() -> None:
 
 def test_swapped_records_swap_the_tables(project: Path) -> None:
     def column(first: str) -> list[str]:
-        record = Record.of([project / "results"], [f"{arm}-0" for arm in ARMS])
-        return [row[1] for row in table_2(record, [first], lambda arm, generation: None).rows]
+        runs = Runs.read([RESULTS], [f"{arm}-0" for arm in ARMS])
+        return [row[1] for row in table_2(runs, [first], lambda arm, generation: None).rows]
 
     before = column("seal"), column("llf")
     for old, new in (("seal", "was"), ("llf", "seal"), ("was", "llf")):
@@ -198,7 +200,7 @@ def test_a_browser_shows_it_without_errors_or_requests(project: Path, width: int
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert len(sizes) == 4
     assert all(natural > 0 and 300 < shown <= width and height > 100 for natural, shown, height in sizes)
-    assert rows[4:8] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert rows[4:9] == [2, 4, 8, 8, 16], "generations; arms; evaluations; arms by rule; by shots and what is updated"
     assert badge is not None
     assert badge["x"] + badge["width"] <= width, "a verdict is seen without scrolling"
     assert overflow <= 0, "wide tables scroll by themselves"

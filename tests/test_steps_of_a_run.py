@@ -20,6 +20,8 @@ from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 from tests.tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 
+pytestmark = pytest.mark.numerical
+
 GENERATIONS = 10  # of 12 steps, the first 4 an ascent but in generation 1
 FLOAT32 = FORMATS[torch.float32]
 RELATIVE = SIGNED_STEP_ROUNDINGS * FLOAT32.unit_roundoff
@@ -70,7 +72,7 @@ def states_before_each_step(leader: Trainer, followers: Sequence[Trainer]) -> It
     for clock in clocks(leader.run):
         for trainer in (leader, *followers):
             trainer.begin_epoch(clock)
-        if leader.at_edge(clock, forgot=False):
+        if leader.phases.clears_momentum(clock, forgot=False):
             assert not any(m.any() for trainer in (leader, *followers) for m in buffers(trainer))
         if clock.generation % 3 == 0 and clock.epoch == 1:
             for trainer in (leader, *followers):
@@ -78,7 +80,7 @@ def states_before_each_step(leader: Trainer, followers: Sequence[Trainer]) -> It
         order, augmentation = (stream(step, purpose) for purpose in ("order", "augmentation"))
         for x, y in leader.data.train.epoch(order, augmentation):
             leader.optimizer.zero_grad()
-            leader.loss(leader.model(x), y).backward()
+            leader.objective(leader.model, x, y)[0].backward()
             for trainer in followers:
                 put_in_the_state_of(leader, trainer, step)
             yield step

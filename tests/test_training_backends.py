@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from seal.rng import stream
 from seal.train import train
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
+
+pytestmark = pytest.mark.numerical
 
 
 def distances(dtype: torch.dtype, steps: int) -> list[float]:

@@ -19,6 +19,7 @@ from seal.record import RESULTS, SUMMARY_SCHEMA, Row, atomic
 from seal.resume import resume_key, starting_state
 from seal.rows import describe, measured, outcome, shortened
 from seal.scratch import held, scratch_folder
+from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.trainer import Diverged, Trainer
 from seal.training_data import make_data

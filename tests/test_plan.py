@@ -23,7 +23,7 @@ from seal.planning.costs import FORWARD, Network, images, parts, work
 from seal.planning.plan import DVC_SECONDS, Earlier, duration, plan, show, stages_of_tier
 from seal.record import TIMING_COLUMNS, cpu_name, write_csv
 from seal.sections import Dataset
-from seal.study.study import stages_by_run
+from seal.study.dvc_repo import stages_by_run
 from tests.strategies import params_with
 
 ROOT = Path(__file__).parents[1]

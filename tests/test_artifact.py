@@ -14,8 +14,7 @@ from seal.cli import app
 from seal.clock import Clock
 from seal.data.sources import SOURCES
 from seal.models import build
-from seal.planning.costs import parts
-from seal.planning.plan import stages_of_tier
+from seal.planning.stages import parts, stages_of_tier
 from seal.rng import stream
 from seal.trainer import Trainer
 from tests.small import CPU, small_data
@@ -83,7 +82,7 @@ def test_another_threshold() -> None:
     params = params_with(arms=arms, model={"depth": 18, "width": 2, "stem": "small"})
     run = params.run("seal_layer2", 0)
     trainer = Trainer(run, small_data(run), CPU)
-    assert {name.partition(".")[0] for name in trainer.split.early} == {"conv1", "bn1", "layer1"}
+    assert {name.partition(".")[0] for name in trainer.sides.early} == {"conv1", "bn1", "layer1"}
     rules = trainer.begin_epoch(Clock(2, 0))
     assert rules["early"].maximize
     assert not rules["late"].maximize

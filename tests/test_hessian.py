@@ -28,6 +28,8 @@ from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
+pytestmark = pytest.mark.numerical
+
 STRICT = {"tolerance": 1e-12, "first_steps": 8, "max_steps": 400}
 LOSS = {"label_smoothing": 0.1, "weight_decay": 0.3}
 

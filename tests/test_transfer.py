@@ -22,6 +22,8 @@ from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
+pytestmark = pytest.mark.numerical
+
 ARGUMENTS = ["--run", "normal-0", "--target", "mine"]
 
 

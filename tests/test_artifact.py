@@ -42,7 +42,7 @@ def test_the_data_table_has_every_source_with_its_counts(name: str) -> None:
 
 
 def test_the_tables_of_claims_are_not_stale() -> None:
-    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `python -m eval.report.artifact_tables`"
+    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `make tables`"
 
 
 def test_a_stale_table_is_found_and_a_lost_one_named() -> None:

@@ -51,7 +51,7 @@ def test_the_data_table_is_not_stale() -> None:
 
 
 def test_the_tables_of_claims_are_not_stale() -> None:
-    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `python -m eval.report.artifact_tables`"
+    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `make tables`"
 
 
 def test_a_stale_table_is_found_and_a_lost_one_named() -> None:

@@ -27,10 +27,11 @@ def evidence(claims: Mapping[str, Any]) -> Section:
 
 
 def _rests_on(claim: Claim, files: Files) -> list[str]:
-    stages = [files[name]["stage"] for name in claim["files"]]
-    lines = [f"{name}:{files[name]['sha256']}\n" for name in sorted(claim["files"])]
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    return [claim["id"], claim["verdict"], shortened(stages), digest[:SHOWN]]
+    stages, digest = [], hashlib.sha256()
+    for name in sorted(claim["files"]):
+        stages.append(files[name]["stage"])
+        digest.update(f"{name}:{files[name]['sha256']}\n".encode())
+    return [claim["id"], claim["verdict"], shortened(stages), digest.hexdigest()[:SHOWN]]
 
 
 def shortened(stages: Iterable[str]) -> str:

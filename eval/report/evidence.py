@@ -17,7 +17,10 @@ Files = Mapping[str, Any]  # of claims.json
 def evidence(claims: Mapping[str, Any]) -> Section:
     """The stages and hashes that each verdict rests on, and every file with its own."""
     files = claims["files"]
-    rests = [_rests_on(claim, files) for claim in claims["claims"] if claim["files"]]
+    rests = []
+    for claim in claims["claims"]:
+        if claim["files"]:
+            rests.append(_rests_on(claim, files))
     columns = ["claim", "verdict", "stages", "sha256"]
     note = "A verdict's hash is over the names and hashes of its files. claims.json has all of them in full."
     by_claim = Table("What each verdict rests on", columns, rests, note, classes=VERDICT_CLASSES)

@@ -110,7 +110,7 @@ def _panels(arms: Iterable[str], height: float) -> tuple[Figure, dict[str, Axes]
 
 def _of_columns(summary: Callable[[Sequence[float]], float], seeds: Sequence[Curve]) -> list[float]:
     """A number for each block, of all seeds' at it."""
-    return [summary(column) for column in zip(*seeds, strict=True)]
+    return [*map(summary, zip(*seeds, strict=True))]
 
 
 def _mean(values: Sequence[float]) -> float:

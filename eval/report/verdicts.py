@@ -15,6 +15,7 @@ VERDICT_CLASSES = {
 }  # fmt: skip
 DECIDED = ("SUPPORTED", "REFUTED")
 LEVEL = 0.05  # of a claim that is not primary
+UNTESTABLE = ("says", "place", "why")  # of a claim that cannot be tested
 SEVERAL = 4  # names that are shown one by one
 
 Claim = Mapping[str, Any]  # of claims.json
@@ -23,7 +24,7 @@ Claim = Mapping[str, Any]  # of claims.json
 def verdicts(claims: Mapping[str, Any]) -> Section:
     """Each claim's verdict and its conditions; the paper against itself; what cannot be tested."""
     conditions = [[name, condition["says"]] for name, condition in claims["conditions"].items()]
-    untestable = [[claim["says"], claim["place"], claim["why"]] for claim in claims["untestable"]]
+    untestable = [*map(itemgetter(*UNTESTABLE), claims["untestable"])]
     parts = [
         measured_claims(claims["claims"]),
         Table("Conditions, without which a claim is not comparable", ["", "what has to hold"], conditions),

@@ -50,9 +50,13 @@ PLANT_VILLAGE = {
 def open_with_lists(paths: Sequence[Path]) -> Iterator[Members]:
     """Archives, and the plain lists beside them, in one name space; a list is a file at its top."""
     plain = [path for path in paths if path.suffix in LISTS]
-    with open_archives([path for path in paths if path not in plain]) as members:
-        found = {path.name: Member(path.name, path.stat().st_size, path.name, path.read_bytes) for path in plain}
-        yield members | found
+    packed = [path for path in paths if path.suffix not in LISTS]
+
+    with open_archives(packed) as archived:
+        members = dict(archived)
+        for path in plain:
+            members[path.name] = Member(path.name, path.stat().st_size, path.name, path.read_bytes)
+        yield members
 
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"

@@ -69,16 +69,16 @@ def _put(text: str, name: str, table: str) -> str:
 
 def claims_table(claims: Claims) -> str:
     """A row for each group of claims, by areas, each of which is one experiment's."""
-    by_area: dict[str, list[list[Claim]]] = {name: [] for name in AREAS}
+    by_area: dict[str, list[list[Claim]]] = {}
     for _, members in itertools.groupby(claims.claims, lambda claim: claim.group):
         group = list(members)
-        by_area[area(group[0])].append(group)
+        by_area.setdefault(area(group[0]), []).append(group)
 
     rows = []
     for name, title in AREAS.items():
         experiment = name.replace("C", "E")
         rows.append([f"**{name}**", f"**{title}**", "", "", "", experiment])
-        for position, group in enumerate(by_area[name], start=1):
+        for position, group in enumerate(by_area.get(name, []), start=1):
             rows.append([f"{name}.{position}", *_claim_cells(claims, group), experiment])
 
     columns = ["", "claim in eval/claims/claims.yaml", "place", "the paper's numbers", "test; conditions", "by"]
@@ -118,11 +118,11 @@ def numbers(claims: Claims, group: Sequence[Claim]) -> str:
         return f"as claimed in {sum(verdicts)} of {len(verdicts)}"
 
     by_pair = claims.paper_differences(claim)
-    if all(len(cells) == 1 for cells in by_pair):
+    if {*map(len, by_pair)} == {1}:
         return _numbers_of_terms(claims, claim)
-    differences = [difference + claim.tolerance for difference in itertools.chain(*by_pair)]
-    as_claimed = [difference > ROUNDING for difference in differences]
-    return f"as claimed in {sum(as_claimed)} of {len(differences)} cells"
+    beyond = [*itertools.chain(*by_pair)]
+    as_claimed = sum(difference + claim.tolerance > ROUNDING for difference in beyond)
+    return f"as claimed in {as_claimed} of {len(beyond)} cells"
 
 
 def _numbers_of_terms(claims: Claims, claim: Claim) -> str:

@@ -45,14 +45,19 @@ def sensitivity(study: Study, arms: Sequence[str]) -> Table:
     rows = []
     for arm in arms:
         seeds = study.runs.of(arm)
-        accuracies = [accuracy for run in seeds if (accuracy := last_accuracy(run)) is not None]
-        diverged = [run for run in seeds if run.diverged_in is not None]
+        accuracies, diverged = [], 0
+        for run in seeds:
+            accuracy = last_accuracy(run)
+            if accuracy is not None:
+                accuracies.append(accuracy)
+            diverged += run.diverged_in is not None
 
-        changes = ", ".join(f"{key} = {value}" for key, value in study.params.arms[arm].changes.items())
-        gains = _gains(study.runs, seeds, study.params.arms[arm].method)
+        entry = study.params.arms[arm]
+        changes = ", ".join(f"{key} = {value}" for key, value in entry.changes.items())
+        gains = _gains(study.runs, seeds, entry.method)
         gain = f"{100 * statistics.fmean(gains):+.2f}" if gains else NOTHING
-        numbers = ", ".join(str(run.seed) for run in seeds)
-        rows.append([label(arm), changes, with_diverged(percent(accuracies), len(diverged)), gain, numbers])
+        numbers = ", ".join(map(str, study.runs.seeds(arm)))
+        rows.append([label(arm), changes, with_diverged(percent(accuracies), diverged), gain, numbers])
 
     title = "Sensitivity: one parameter changed; test accuracy at the end, %"
     note = (

@@ -76,6 +76,10 @@ def _files(run: RunFolder, evaluation: str, target: str | None) -> dict[int, Eva
 
 
 def _parted(results: Sequence[Reading | Missing], measure: Measure) -> SeedNumbers:
-    readings = [result for result in results if isinstance(result, Reading)]
-    missing = [result for result in results if isinstance(result, Missing)]
+    readings, missing = [], []
+    for result in results:
+        if isinstance(result, Reading):
+            readings.append(result)
+        else:
+            missing.append(result)
     return SeedNumbers(readings, missing, measure.scale)

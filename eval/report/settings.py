@@ -28,6 +28,10 @@ class Study:
     def main_arms(self) -> list[str]:
         return [arm for arm in self.runs.arms if arm in (BASE_ARM, *self.params.main_arms)]
 
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
     def value(self, section: str, key: str) -> Any:
         return self.values.get(section, {}).get(key, NOT_RECORDED)
 
@@ -63,9 +67,11 @@ def recorded_values(runs: Sequence[RunFolder]) -> Values:
     unchanged = [run for run in runs if run.arm == run.summary.get("method")]
     base = [run for run in runs if run.arm == BASE_ARM]
 
-    values: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "generations": {}}
-    for run in unchanged or base:
-        recorded = {"generations": run.settings} | {name: run.summary.get(name, {}) for name in ("model", "training")}
-        for section, known in recorded.items():
-            values[section] = {**known, **values[section]}
-    return values
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    generations: dict[str, Any] = {}
+    for run in unchanged or base:  # of several values the first run's
+        model = {**run.summary.get("model", {}), **model}
+        training = {**run.summary.get("training", {}), **training}
+        generations = {**run.settings, **generations}
+    return {"model": model, "training": training, "generations": generations}

@@ -49,7 +49,7 @@ def tables_4_and_5(runs: Runs, arms: Sequence[str], paper: Callable[[str, str, s
                 for target in targets:
                     published = paper(evaluation, arm, target, shot)
                     cells.append(_few_shot_cell(runs.of(arm), evaluation, Cell(target, shot), published))
-                if any(cell != NOTHING for cell in cells):
+                if {*cells} != {NOTHING}:
                     rows.append([f"{shot}-shot", words, label(arm), *cells])
 
     note = (

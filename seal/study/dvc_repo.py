@@ -33,8 +33,12 @@ def stages_by_run() -> dict[str, list[Any]]:
 
 
 def _runs_of(stage: Any) -> set[str]:
-    places = [Path(out.def_path).parts for out in stage.outs]
-    return {parts[1] for parts in places if parts[0] == RESULTS.name}
+    runs = set()
+    for out in stage.outs:
+        folder, *inside = Path(out.def_path).parts
+        if folder == RESULTS.name:
+            runs.add(inside[0])
+    return runs
 
 
 def working_identity(stages: Sequence[Any]) -> Identity:

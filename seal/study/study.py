@@ -32,8 +32,11 @@ def study(only: int | None = None) -> None:
 
     target, stages = EXPECTED / params.tier, stages_by_run()
     for seed in seeds if only is None else [only]:
-        names = [name for name in params.run_names() if name in stages and params.find_run(name).seed == seed]
-        make({name: stages[name] for name in names}, target)
+        runs = {}
+        for name in params.run_names():
+            if name in stages and params.find_run(name).seed == seed:
+                runs[name] = stages[name]
+        make(runs, target)
 
     claims = target / "claims.json"
     call("eval.claims", "--record", str(target), "--out", str(claims))
@@ -46,16 +49,17 @@ def _seeds(params: Params) -> list[int]:
 
 def make(stages: dict[str, list[Any]], target: Path) -> None:
     """Make and keep the runs that are not current, each by its stages, all by one `dvc repro`."""
-    wanted = []
+    wanted, addresses = [], []
     for name in stages:
         if is_current(target / name, working_identity(stages[name])):
             print(f"{name}: skipped, {target / name} has these parameters and this code", flush=True)
-        else:
-            wanted.append(name)
+            continue
+        wanted.append(name)
+        addresses += [stage.addressing for stage in stages[name]]
     if not wanted:
         return
 
-    call("dvc", "repro", *(stage.addressing for name in wanted for stage in stages[name]))
+    call("dvc", "repro", *addresses)
     for name in wanted:
         keep(name, target, locked_identity(stages[name]))
         print(f"{name}: kept in {target / name}", flush=True)

@@ -43,13 +43,13 @@ ARROWS = {
         "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.optim", "seal.reinit",
         "seal.split",
     },
-    "seal.tracking": set(),
+    "seal.tracking": {"seal.runs"},
     "seal.train": {
         "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.device", "seal.methods", "seal.progress",
         "seal.publish", "seal.tracking", "seal.trainer",
     },
     "seal.curves": set(),
-    "seal.study": {"seal.tracking"},
+    "seal.study": {"seal.runs", "seal.tracking"},
     "seal.planning": {
         "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.runs", "seal.study", "seal.trainer",
     },

@@ -10,7 +10,7 @@ from seal.data.fetch import MIRROR, Places, locate, source_of
 from seal.data.sources import SOURCES
 from seal.doctor.finding import Finding
 from seal.doctor.software import AGAIN
-from seal.tracking.mlflow_view import REMEDY, database, database_problem
+from seal.tracking.database import REMEDY, database, database_problem
 
 
 def check_mirror() -> Finding:

@@ -11,8 +11,10 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from seal.errors import UserError
 from seal.record import ROUNDING, read_json
+from seal.runs import is_recorded
 from seal.study.study import KEPT
-from seal.tracking.mlflow_view import Record, final_values, is_recorded, read_record
+from seal.tracking.finished import FinishedRun as Record
+from seal.tracking.finished import final_values
 
 LEVEL = 0.05  # chance that any of all values of a run from the same distribution is called outside
 SETTINGS = ("tier", "data_sha256", "model", "training", "generations")  # of summary.json
@@ -144,7 +146,9 @@ def _records(folder: Path) -> dict[str, Record]:
 
 def _record(folder: Path) -> Record:
     try:
-        return read_record(folder)
+        written = sorted((folder / "eval").glob("*/gen-*.json"))
+        evaluations = {f"{path.parent.name}-{path.stem}": read_json(path)["values"] for path in written}
+        return Record(read_json(folder / "summary.json"), evaluations, {}, "")
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder}: found files that are cut off or no record ({error!r}), expected a training's own; "

@@ -12,22 +12,21 @@ from pathlib import Path
 from rich.console import Console
 
 from eval.claims.claim_list import load_claims
-from eval.claims.evidence import Record
 from eval.claims.output import as_json, print_table
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import evaluate_claims
 from seal.config import Params, load_params
 from seal.errors import UserError, one_line_errors
+from seal.evaluations import EVALUATIONS
 from seal.record import RESULTS, append_timing, write_json
-from seal.runs import are_folders
-
-TARGETED = ("transfer", "fewshot", "fewshot_affines")
+from seal.runs import Runs, are_folders
 
 
-def own_record(params: Params) -> Record:
+def own_runs(params: Params) -> Runs:
     """What results/ holds of the active parameters' runs and targets; what an earlier tier left is not looked at."""
-    targets = {name: getattr(params, name).targets for name in TARGETED}
-    return Record.read([RESULTS], params.run_names(), targets)
+    targeted = [name for name, evaluation in EVALUATIONS.items() if evaluation.targeted]
+    targets = {name: getattr(params, name).targets for name in targeted}
+    return Runs.read([RESULTS], params.run_names(), targets)
 
 
 def stages_by_arm(params: Params) -> dict[str, str]:
@@ -48,24 +47,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if chosen.record:
             are_folders(chosen.record)
-            record, stages = Record.read(chosen.record), {}
+            runs, stages = Runs.read(chosen.record), {}
         else:
             params = load_params()
-            record, stages = own_record(params), stages_by_arm(params)
-        if not record.runs:
+            runs, stages = own_runs(params), stages_by_arm(params)
+        if not len(runs):
             places = ", ".join(map(str, chosen.record or [RESULTS]))
             raise UserError(f"{places}: found no run's folder with a summary.json, expected some, as in expected/mini")
+
         claims = load_claims()
-        found = evaluate_claims(record, claims)
+        verdicts = evaluate_claims(runs, claims)
         if chosen.out:
-            write_json(chosen.out, as_json(record, claims, found, stages))
+            write_json(chosen.out, as_json(runs, claims, verdicts, stages))
+
         console = Console(highlight=False)
-        print_table(found, console if console.is_terminal else Console(highlight=False, width=150))
-        words = f"{len(found)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
-        print(f"{chosen.out}: {words}" if chosen.out else words)
+        print_table(verdicts, console if console.is_terminal else Console(highlight=False, width=150))
+        counted = f"{len(verdicts)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
+        print(f"{chosen.out}: {counted}" if chosen.out else counted)
         if chosen.out and not chosen.record:
             append_timing("claims", time.perf_counter() - began)
-        refuted = [each.claim.id for each in found if each.verdict == Verdict.REFUTED]
+
+        refuted = [verdict.claim.id for verdict in verdicts if verdict.verdict == Verdict.REFUTED]
         if chosen.strict and refuted:
             raise UserError(f"REFUTED: {', '.join(refuted)}")
 

@@ -6,9 +6,7 @@ generation, skipped.json says so in their place.
 """
 
 import argparse
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from seal.checkpoint import die_with_parent, load_tensors
+from seal.checkpoint import load_tensors
 from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, DatasetMissing, Pack, open_pack
 from seal.device import torch_device
-from seal.errors import UserError, one_line_errors
+from seal.errors import UserError
 from seal.models import ResNet
-from seal.record import RESULTS, append_timing, atomic, file_sha256, read_json, write_json
+from seal.record import RESULTS, atomic, file_sha256, read_json, write_json
+from seal.stage import Timing, progress_bar, stage
 
 SCHEMA = 1
 SKIPPED = "skipped.json"
@@ -53,9 +51,7 @@ class Evaluation:
     run: Run
     device: torch.device
     bar: Progress
-    work: float = 0.0  # what was done, in `unit`
-    unit: str = ""
-    backend: str = ""
+    timing: Timing
 
     @cached_property
     def pack(self) -> Pack:
@@ -157,26 +153,19 @@ def evaluation_stage(name: str, *, target: bool, arguments: Sequence[str] | None
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
     if target:
         parser.add_argument("--target", required=True, metavar="DATASET", help="a key of `datasets` in params.yaml")
+    parser.set_defaults(target=None)
     chosen = parser.parse_args(arguments)
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()
-    began = time.perf_counter()
-    with one_line_errors():
+
+    label = evaluation_folder(Path(chosen.run), name, chosen.target)
+    with stage(f"{label.name}@{chosen.run}") as timing, progress_bar() as bar:
         params = load_params()
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
         if target and chosen.target not in params.datasets:
             raise UserError(f"--target {chosen.target}: no such dataset, expected one of {', '.join(params.datasets)}")
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            stage = Evaluation(name, chosen.target if target else None, params, run, device, bar)
-            shutil.rmtree(stage.folder, ignore_errors=True)
-            try:
-                yield stage
-            except (DatasetMissing, Skipped) as reason:
-                stage.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
-    seconds = time.perf_counter() - began
-    label = os.environ.get("DVC_STAGE", f"{stage.folder.name}@{run.name}")
-    append_timing(
-        label, seconds, rate=stage.work / seconds if stage.work else None, unit=stage.unit, backend=stage.backend
-    )
+
+        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
+        shutil.rmtree(evaluation.folder, ignore_errors=True)
+        try:
+            yield evaluation
+        except (DatasetMissing, Skipped) as reason:
+            evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))

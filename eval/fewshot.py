@@ -121,7 +121,7 @@ def evaluate(
     lists, too_few = sampled(labels, len(stage.pack.classes), section)
     if not lists:
         raise Skipped("; ".join(too_few.values()))
-    stage.unit, stage.backend = "episodes", "batched"
+    stage.timing.unit, stage.timing.backend = "episodes", "batched"
     for network in stage.networks(section.generations):
         learner = method(section, stage.params.training, network.model, images)
         accuracy = {}
@@ -130,7 +130,7 @@ def evaluate(
             task = stage.bar.add_task(f"generation {network.generation}, {shots} shots, episode-epochs", total=total)
             advance = partial(stage.bar.advance, task)
             accuracy[shots] = accuracies(learner, episodes, section.memory_mb, stage.device, advance)
-            stage.work += section.episodes
+            stage.timing.done += section.episodes
         values = {
             "shots": {shots: {"skipped": reason} for shots, reason in too_few.items()}
             | {shots: summary(values) for shots, values in accuracy.items()},

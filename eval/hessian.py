@@ -145,7 +145,7 @@ def evaluate(stage: Evaluation, network: Network, batches: Sequence[Batch]) -> N
                 values["lanczos"] |= largest_of_fixed(fixed, params)
         if params.spectral_density:
             arrays |= density(fixed, params.seed)
-    stage.work += sum(one["products"] + one.get("fixed_products", 0) for one in values.values())
+    stage.timing.done += sum(one["products"] + one.get("fixed_products", 0) for one in values.values())
     images = {"flip": training.flip, "crop_padding": training.crop_padding, "mean": training.mean, "std": training.std}
     described = {"loss": "cross-entropy + (weight_decay / 2) |theta|^2", **loss, "augmentation": images}
     stage.write(network, params.model_dump() | described, values, arrays)
@@ -190,7 +190,7 @@ def named(place: str) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("hessian", target=False, arguments=arguments) as stage:
         params, training, split = stage.params.hessian, stage.run.training, stage.pack["train"]
-        stage.unit, stage.backend = "products", ", ".join(params.solvers)
+        stage.timing.unit, stage.timing.backend = "products", ", ".join(params.solvers)
         train = Batches(
             split.images, split.labels, batch_size=params.batch_size, mean=training.mean, std=training.std,
             flip=training.flip, crop_padding=training.crop_padding, device=stage.device, channels_last=False,

@@ -86,7 +86,7 @@ def evaluate(stage: Evaluation, network: Network) -> None:
         "images": {"train": len(train.images), "test": len(test.images)},
     }
     stage.write(network, params.model_dump() | used, values, arrays)
-    stage.work += len(train.images) * probes.passes + len(test.images)
+    stage.timing.done += len(train.images) * probes.passes + len(test.images)
     certified = f"{probes.certified.double().mean():.2%} certified"
     again = f", the others resolved in {probes.resolving_seconds:.1f} s" if probes.resolving_seconds else ""
     words = f"{stage.folder}: generation {network.generation}: {certified}{again}"
@@ -95,7 +95,7 @@ def evaluate(stage: Evaluation, network: Network) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("prediction_depth", target=False, arguments=arguments) as stage:
-        stage.unit, stage.backend = "images", stage.params.prediction_depth.backend
+        stage.timing.unit, stage.timing.backend = "images", stage.params.prediction_depth.backend
         for network in stage.networks(stage.params.prediction_depth.generations):
             evaluate(stage, network)
 

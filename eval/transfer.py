@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if empty := [split for split in ("train", "test") if not len(pack[split].labels)]:
             raise Skipped(f"{pack.name} has no {empty[0]} images, expected some to fit or test a linear layer")
         fits = 1 if len(pack["val"].labels) else 2
-        stage.unit, stage.backend = "epochs", "rates batched"
+        stage.timing.unit, stage.timing.backend = "epochs", "rates batched"
         for network in stage.networks(protocol.generations):
             train, val, test = (split_features(stage, network.model, split) for split in ("train", "val", "test"))
             task = stage.bar.add_task(f"generation {network.generation}, epochs", total=fits * protocol.epochs)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 values | {"test_images": len(correct), "classes": len(pack.classes)},
                 {"correct_paper": correct[:, paper], "correct_validation": correct[:, validation]},
             )
-            stage.work += fits * protocol.epochs
+            stage.timing.done += fits * protocol.epochs
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ ARROWS = {
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
-    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs"},
+    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "eval.claims"},
 }  # fmt: skip
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")

@@ -8,6 +8,7 @@ import typer
 from seal.config import load_params
 from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, atomic
+from seal.tiers import tier_params, tier_text
 
 if TYPE_CHECKING:
     from seal.tracking.sync import SyncOutcome
@@ -33,8 +34,6 @@ def tier(
 
 def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> None:
     """Write a tier's parameters to `target`, once the whole is valid; raises ConfigError before that."""
-    from seal.tiers import tier_params, tier_text
-
     tier_params(name, choices, folder)
     with atomic(target) as temporary:
         temporary.write_text(tier_text(name, choices, folder), encoding="utf-8", newline="")
@@ -155,12 +154,11 @@ def plan(
 
     from rich.console import Console
 
-    from seal.planning import plan as planning
     from seal.planning.calibration import calibrate
-    from seal.tiers import tier_params
+    from seal.planning.show import show
+    from seal.planning.stages import stages_of_tier, stages_to_run
 
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)
-        stages = planning.stages_to_run() if tier is None else planning.stages_of_tier(tier)
-        machine = calibrate(params)
-        planning.show(stages, params, machine, Console(soft_wrap=True), shutil.disk_usage(".").free)
+        stages = stages_to_run() if tier is None else stages_of_tier(tier)
+        show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)

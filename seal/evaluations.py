@@ -1,19 +1,28 @@
-"""The sections of params.yaml on evaluations, as frozen, strict models."""
+"""The evaluations: of each its section of params.yaml, its numbers, and what it costs. The one place that knows them.
 
-from typing import Annotated, Literal, Self
+Claims, report, study tables, `seal compare`, `seal plan` and the tests all go by EVALUATIONS; no other file knows a key
+of an evaluation's JSON. A new one is a section, a cost and an entry here, eval/<name>.py, its stage in dvc.yaml, its
+values in params/paper.yaml and its claims (docs/architecture.md).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from seal.measure import Images, Measure, NetworkSize, Work, votes_that_are_right
 from seal.sections import Fraction, NonNegative, Positive, Strict
 
-Generations = list[Positive] | Literal["last"]  # whose weights are evaluated; of a list, those that were kept
+WhichGenerations = list[Positive] | Literal["last"]  # whose weights are evaluated; of a list, those that were kept
 
 
 class Transfer(Strict):
     """Section 4.1, Table 1: a new linear layer on the frozen network, for each target."""
 
     targets: list[str]
-    generations: Generations
+    generations: WhichGenerations
     learning_rates: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     epochs: Positive
     batch_size: Positive
@@ -28,7 +37,7 @@ class FewShot(Strict):
     """Section 4.2, Tables 4 and 5: a new linear layer for each episode, on the frozen network."""
 
     targets: list[str]
-    generations: Generations
+    generations: WhichGenerations
     images: Literal["all", "startup"]
     n_way: Annotated[int, Field(ge=2)]
     shots: Annotated[list[Positive], Field(min_length=1)]
@@ -54,7 +63,7 @@ class FewShotAffines(FewShot):
 class PredictionDepth(Strict):
     """Section 5, Figures 2 and 3: the nearest training images vote on each test image, by each block's output."""
 
-    generations: Generations
+    generations: WhichGenerations
     neighbours: Positive
     features: Literal["flat", "pooled"]
     metric: Literal["l2", "cosine"]
@@ -71,7 +80,7 @@ class PredictionDepth(Strict):
 class Hessian(Strict):
     """Section 5, Table 6: eigenvalues of the loss's Hessian, largest by magnitude, of each augmented mini-batch."""
 
-    generations: Generations
+    generations: WhichGenerations
     eigenvalues: Positive
     batches: Positive
     batch_size: Positive
@@ -97,3 +106,115 @@ class Hessian(Strict):
         if self.fixed_batches > self.batches:
             raise ValueError(f"fixed_batches is {self.fixed_batches}, expected at most batches = {self.batches}")
         return self
+
+
+# What is worth how much of an image trained; benchmarks/README.md has the measurements.
+FORWARD = 1 / 3  # a backward pass costs about two forward ones
+AFFINE = 0.7  # on a CPU 0.5 to 0.8, episodes together and weights standing still
+PRODUCT = 2.5  # a Hessian-vector product differentiates a gradient
+# Products: a batch's five eigenvalues by Lanczos or in PyHessian's way, the largest of the fixed batches.
+PRODUCTS, LARGEST = {"lanczos": 25, "power": 350}, 10
+AFFINES_FIRST = 9.0  # s, whatever the number of episodes; measured at smoke
+NEIGHBOURS = 4  # times the bare products at their best rate: probes by block and class, selection, proof
+FEWSHOT_STEP = 2e-6  # s, a linear layer of one episode, trained beside others; two cores
+PROBE_STEP, PROBE_CLASS = 2.2e-4, 4.7e-6  # s a step of three rates, and for each class
+
+
+def transfer_cost(section: Transfer, images: Images, size: NetworkSize, generations: int) -> Work:
+    fits = 1 if images.val else 2
+    steps = section.epochs * fits * math.ceil(images.train / section.batch_size)
+    return Work(FORWARD * images.total, seconds=steps * (PROBE_STEP + PROBE_CLASS * images.classes), bytes=1e5)
+
+
+def fewshot_cost(section: FewShot, images: Images, size: NetworkSize, generations: int) -> Work:
+    batches = [math.ceil(section.n_way * shot / section.batch_size) for shot in section.shots]
+    seconds = FEWSHOT_STEP * section.episodes * section.epochs * sum(batches)
+    return Work(FORWARD * images.total, seconds=seconds, bytes=1e5)
+
+
+def affines_cost(section: FewShotAffines, images: Images, size: NetworkSize, generations: int) -> Work:
+    support, queries = AFFINE * section.epochs * sum(section.shots), FORWARD * section.n_query * len(section.shots)
+    return Work(section.episodes * section.n_way * (support + queries), seconds=AFFINES_FIRST, bytes=1e5)
+
+
+def depth_cost(section: PredictionDepth, images: Images, size: NetworkSize, generations: int) -> Work:
+    flop = NEIGHBOURS * 2.0 * images.train * images.test * size.features
+    seen = FORWARD * (images.train + images.test)
+    return Work(generations * seen, generations * flop / 1e9, bytes=generations * 1e6)
+
+
+def hessian_cost(section: Hessian, images: Images, size: NetworkSize, generations: int) -> Work:
+    products = section.batches * sum(PRODUCTS[solver] for solver in section.solvers) + section.fixed_batches * LARGEST
+    return Work(PRODUCT * section.batch_size * products, bytes=1e5)
+
+
+# Parameters of any evaluation that change no value beyond rounding: runs that differ in them can be compared.
+FREE = ("targets", "generations", "memory_mb")
+DEPTH_FREE = (*FREE, "backend", "spare", "slice_width")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What everyone else knows of an evaluation; its stage is `python -m eval.<name>`."""
+
+    section: type[Strict]  # params.<name>
+    cost: Callable[[Any, Images, NetworkSize, int], Work]  # of its section, the images that it sees, generations
+    measures: Mapping[str, Measure]  # by the names that claims call them
+    targeted: bool = False  # a stage for each of the section's targets; else on the images of the training
+    by_generation: bool = False  # whether it costs more for more of the section's generations
+    free: Sequence[str] = FREE
+
+
+def _shots(name: str, words: str) -> dict[str, Measure]:
+    return {
+        name: Measure(
+            "shots.{shot}.accuracy", f"{{shot}}-shot, {words}, {{target}}, %", "points", 100, 1,
+            items="accuracy_{shot}", interval="shots.{shot}.interval", skipped="shots.{shot}.skipped",
+            shown=True, cell={"shot": 5},
+        )
+    }  # fmt: skip
+
+
+EVALUATIONS: dict[str, Evaluation] = {
+    "transfer": Evaluation(Transfer, transfer_cost, targeted=True, free=(*FREE, "feature_batch_size"), measures={
+        "transfer": Measure(
+            "paper.accuracy", "linear probe, {target}, %", "points", 100, 1, items="correct_paper", shown=True
+        ),
+        "transfer_validation": Measure(
+            "validation.accuracy", "linear probe, rate by validation, {target}, %", "points", 100, 1,
+            items="correct_validation",
+        ),
+    }),
+    "fewshot": Evaluation(FewShot, fewshot_cost, _shots("fewshot", "linear"), targeted=True),
+    "fewshot_affines": Evaluation(
+        FewShotAffines, affines_cost, _shots("fewshot_affines", "with affines"), targeted=True
+    ),
+    "prediction_depth": Evaluation(PredictionDepth, depth_cost, by_generation=True, free=DEPTH_FREE, measures={
+        "mean_depth": Measure("mean_depth", "mean prediction depth, in blocks", "blocks", items="depth", shown=True),
+        "knn_accuracy": Measure(
+            "knn_accuracy.{block}", "kNN probe at {block}, %", "points", 100, 1, items=votes_that_are_right,
+            compared=False, shown=True,
+        ),
+        "model_accuracy": Measure("model_accuracy", "the network on the same images, %", "points", 100, 1),
+    }),
+    "hessian": Evaluation(Hessian, hessian_cost, measures={
+        "max_eigenvalue": Measure(
+            "lanczos.max_eigenvalue", "largest Hessian eigenvalue", digits=0, instead="power", shown=True
+        ),
+        "negative_fraction": Measure(
+            "lanczos.negative_fraction", "negative of the five largest, %", "points", 100, 1,
+            limit="lanczos.negative_upper_limit", instead="power", compared=False, shown=True,
+        ),
+        "max_eigenvalue_power": Measure(
+            "power.max_eigenvalue", "largest Hessian eigenvalue, power iteration", digits=0, instead="lanczos"
+        ),
+        "negative_fraction_power": Measure(
+            "power.negative_fraction", "negative of the five largest, power iteration, %", "points", 100, 1,
+            limit="power.negative_upper_limit", instead="lanczos", compared=False,
+        ),
+        "batches": Measure("lanczos.batches", "batches", digits=0, instead="power", compared=False),
+        "batches_power": Measure(
+            "power.batches", "batches, power iteration", digits=0, instead="lanczos", compared=False
+        ),
+    }),
+}  # fmt: skip

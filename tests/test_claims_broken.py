@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seal.evidence import BrokenEvidence
 from seal.record import read_json, write_json
-from seal.runs import BrokenEvidence
 from tests.claim_records import SEEDS, N, verdicts, write_evaluation, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 

@@ -10,6 +10,8 @@ from seal.reinit import drawn, put
 from seal.rng import stream
 from seal.sections import Model
 
+pytestmark = pytest.mark.numerical
+
 SMALL = Model(depth=18, width=8, stem="small")
 
 

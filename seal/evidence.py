@@ -1,0 +1,109 @@
+"""Files of a record, read and checked: what cannot be used is an error that names the file and says how to mend it.
+
+seal/runs.py reads a run's folder by these. Old records are read by their own keys: a key that is there and unknown is
+left alone, and one is missed only where it is asked for.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seal.errors import UserError
+from seal.measure import Arrays
+from seal.record import read_json
+
+Items = NDArray[np.float64]
+MEND = "`dvc checkout` or `dvc repro` restores it"
+
+
+class BrokenEvidence(UserError):
+    """Something that the record says is there is missing or cannot be used; the message names the file."""
+
+
+class Open(BaseModel):
+    """Of many entries those that are read: a record may be older than a key, or newer."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class GenerationsFacts(Open):
+    num_generations: int
+    schedule: str
+    layer_threshold: str
+
+
+class Place(Open):
+    generation: int
+
+
+class SummaryFacts(Open):
+    arm: str
+    seed: int
+    tier: str
+    data: str
+    data_sha256: str
+    provenance: dict[str, Any]
+    generations: GenerationsFacts
+    outcomes: list[Place]
+    final: dict[str, Any] | None
+    diverged: Place | None
+
+
+def read_summary(path: Path) -> Mapping[str, Any]:
+    """A run's summary.json as it stands. Raises BrokenEvidence where it lacks what a training writes."""
+    raw = read_checked_json(path)
+    try:
+        facts = SummaryFacts.model_validate(raw)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise BrokenEvidence(f"{path}: {place or 'it all'}: {problem['msg']}; {MEND}") from None
+    name = f"{facts.arm}-{facts.seed}"
+    if name != path.parent.name:
+        raise BrokenEvidence(f"{path}: found run {name}, expected {path.parent.name}; {MEND}")
+    return dict(raw)
+
+
+def read_checked_json(path: Path) -> Any:
+    """Raises BrokenEvidence for what is not JSON."""
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise BrokenEvidence(f"{path}: not JSON ({error}); {MEND}") from None
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of an .npz. Raises BrokenEvidence where it is missing or damaged."""
+    if not path.is_file():
+        raise BrokenEvidence(f"{path}: not found, though summary.json beside it records the run; {MEND}")
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        raise BrokenEvidence(f"{path}: not arrays as numpy writes them ({error}); {MEND}") from None
+
+
+def entry(values: Any, key: str, path: Path) -> Any:
+    """What stands at `key`. Raises BrokenEvidence where nothing does."""
+    if not isinstance(values, Mapping) or key not in values:
+        raise BrokenEvidence(f"{path}: no {key!r}, which this version expects; {MEND}")
+    return values[key]
+
+
+def finite(value: Any, path: Path, key: str) -> float:
+    """The number that stands at `key`. Raises BrokenEvidence for anything else, NaN included."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BrokenEvidence(f"{path}: {key}: found {value!r}, expected a finite number; {MEND}")
+    return float(value)
+
+
+def finite_items(values: Any, path: Path, key: str) -> Items:
+    if values is None or values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise BrokenEvidence(f"{path}: {key}: expected finite numbers, one a test item; {MEND}")
+    return np.asarray(values, np.float64)

@@ -1,0 +1,146 @@
+"""What a number of an evaluation is: where it stands in the evaluation's files, its unit, what the tables call it.
+
+Plain values, known to all: seal/evaluations.py describes each evaluation by them, seal/runs.py reads numbers by them.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where in an evaluation a number stands; what does not apply is None."""
+
+    target: str | None = None
+    shot: int | None = None
+    block: str | None = None
+
+    def __str__(self) -> str:
+        shot = None if self.shot is None else f"{self.shot}-shot"
+        return " ".join(part for part in (self.target, shot, self.block) if part)
+
+
+NOWHERE = Cell()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number in a generation's JSON, below `values`.
+
+    Paths are keys joined by dots, in which {shot} stands for the cell's; an entry of a list is found by the cell's
+    block, whose place is its name's in the list `blocks`.
+    """
+
+    at: str
+    words: str  # of a row in a table; {target}, {shot} and {block} stand for the cell's
+    unit: str = ""
+    scale: float = 1.0  # from the file's number to one in the unit
+    digits: int = 2  # after the point
+    items: str | Callable[[Arrays, int], NDArray[Any]] | None = None  # of the .npz, one a test item
+    interval: str | None = None  # path of the half width that the evaluation gives itself
+    limit: str | None = None  # path of a share's 95% upper limit, where none was seen
+    skipped: str | None = None  # path of the reason why the cell could not be evaluated
+    instead: str | None = None  # a key that stands there alone where the parameters leave this number out
+    compared: bool = True  # whether `seal compare` judges a run by it
+    shown: bool = False  # whether the table "one number of each evaluation" has a row of it
+    cell: Mapping[str, Any] | None = None  # of that row, beside its target
+
+    @property
+    def over(self) -> str | None:
+        """`shot` or `block`, where the measure has a number for each."""
+        return next((name for name in ("shot", "block") if "{" + name + "}" in self.at), None)
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What a cost needs to know of the model."""
+
+    parameters: int
+    features: int  # of one image, all blocks' outputs together
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a cost needs to know of a dataset."""
+
+    train: int
+    val: int
+    test: int
+    classes: int
+
+    @property
+    def total(self) -> int:
+        return self.train + self.val + self.test
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage costs before it has run. An image trained - forward, backward, step - is the unit."""
+
+    images: float = 0.0  # as if trained
+    gflop: float = 0.0
+    seconds: float = 0.0
+    bytes: float = 0.0
+
+    def time(self, images_per_second: float, gflops: float) -> float:
+        return self.images / images_per_second + self.gflop / gflops + self.seconds
+
+
+def keys_of(values: Mapping[str, Any], measure: Measure) -> list[str]:
+    """The shots or the blocks of which these values have the measure."""
+    if measure.over == "block":
+        return list(values["blocks"])
+    if measure.over == "shot":
+        return list(lookup(values, measure.at.partition(".{shot}")[0]))
+    return []
+
+
+def numbers_of(values: Mapping[str, Any], measure: Measure) -> dict[str, float]:
+    """The measure's finite numbers, each by its path with the cell's keys in it; none where these values lack it."""
+    numbers = {}
+    for cell in _cells_of(values, measure):
+        try:
+            number = lookup(values, measure.at, cell, values.get("blocks", ()))
+        except LookupError:
+            continue
+        if isinstance(number, int | float) and math.isfinite(number):
+            numbers[measure.at.format(shot=cell.shot, block=cell.block)] = float(number)
+    return numbers
+
+
+def _cells_of(values: Mapping[str, Any], measure: Measure) -> list[Cell]:
+    try:
+        keys = keys_of(values, measure)
+    except LookupError:
+        return []
+    if measure.over == "shot":
+        return [Cell(shot=int(key)) for key in keys]
+    return [Cell(block=key) for key in keys] if measure.over == "block" else [NOWHERE]
+
+
+def lookup(values: Any, path: str, cell: Cell = NOWHERE, blocks: Sequence[str] = ()) -> Any:
+    """What stands at a path. Raises LookupError, whose message names the key, where nothing does."""
+    for key in path.split("."):
+        if key == "{block}":
+            values = values[blocks.index(str(cell.block))]
+            continue
+        key = key.format(shot=cell.shot)
+        if not isinstance(values, Mapping) or key not in values:
+            raise LookupError(key)
+        values = values[key]
+    return values
+
+
+def votes_that_are_right(arrays: Arrays, block: int) -> NDArray[Any]:
+    """Of prediction depth's arrays: whether a block's probe gives each test image its class, bool [N]."""
+    votes, labels = arrays["votes"], arrays["labels"]
+    if votes.ndim != 2 or len(votes) != len(labels):
+        raise ValueError(f"found votes {votes.shape}, expected images by blocks")
+    return np.asarray(votes[:, block] == labels)

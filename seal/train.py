@@ -1,7 +1,7 @@
 """Training by generations: the loop, and the stage `python -m seal.train --run <arm>-<seed>`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,10 @@ def facts_of(run: Run, pack: Pack) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m seal.train")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
-    name = parser.parse_args().run
+    name = parser.parse_args(arguments).run
     with stage(f"train@{name}") as timing:
         timing.unit = "images"
         timing.rate, timing.backend = run_stage(name, load_params())

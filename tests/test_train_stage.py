@@ -22,7 +22,7 @@ from seal.objective import Objective
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
 from seal.resume import starting_state
 from seal.rng import stream
-from seal.train import CODE, run_stage
+from seal.train import CODE, main, run_stage
 from seal.trainer import Trainer
 from seal.training_data import make_data
 from tests.small import CPU, GENERATIONS, MODEL, TRAINING, small_arm
@@ -86,7 +86,7 @@ def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def test_the_record_of_a_run_is_whole(project: Path) -> None:
-    run_stage("seal-0", load_params())
+    main(["--run", "seal-0"])
     rows = read_history(project / "results/seal-0/history.csv")
     assert tuple(rows[0]) == HISTORY_COLUMNS
     assert [row["global_epoch"] for row in rows] == list(range(6))

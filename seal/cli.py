@@ -178,12 +178,12 @@ def plan(
 
     from rich.console import Console
 
-    from seal.planning import plan as planning
     from seal.planning.calibration import calibrate
+    from seal.planning.show import show
+    from seal.planning.stages import stages_of_tier, stages_to_run
 
     with one_line_errors():
         source = Path("params.yaml" if tier is None else f"params/{tier}.yaml")
         params = load_params(source)
-        stages = planning.stages_to_run() if tier is None else planning.stages_of_tier(source)
-        machine = calibrate(params)
-        planning.show(stages, params, machine, Console(soft_wrap=True), shutil.disk_usage(".").free)
+        stages = stages_to_run() if tier is None else stages_of_tier(source)
+        show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)

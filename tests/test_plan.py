@@ -1,41 +1,42 @@
 """What `seal plan` says, from invented timings; and that the stages it names are those that DVC would run."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from dvc.lock import LockError
+from invented_records import write_record
 from rich.console import Console
-from safetensors.numpy import save_file
 
 from seal.config import Params, load_params
-from seal.data.pack import METADATA, SPLITS
-from seal.data.packing import _describe
 from seal.doctor.machine import NEEDED_GB
 from seal.errors import UserError
-from seal.planning import plan as planning
-from seal.planning.calibration import Machine, calibrate
-from seal.planning.costs import FORWARD, Network, images, parts, work
-from seal.planning.plan import DVC_SECONDS, Earlier, duration, plan, show, stages_of_tier
-from seal.record import TIMING_COLUMNS, cpu_name, write_csv
-from seal.sections import Dataset
-from seal.study.study import stages_by_run
+from seal.measure import NetworkSize
+from seal.planning import rates
+from seal.planning.calibration import calibrate
+from seal.planning.costs import work
+from seal.planning.earlier import Earlier
+from seal.planning.gpu import gpu_hours
+from seal.planning.machine import Machine
+from seal.planning.plan import DVC_SECONDS, plan
+from seal.planning.show import duration, show
+from seal.planning.stages import parts, stages_of_tier, stages_to_run
+from seal.record import TIMING_COLUMNS, cpu_name, write_csv, write_json
+from seal.study.dvc_repo import stages_by_run
 from tests.strategies import params_with
+from tests.test_costs import ROOT, SIZE, price
+from tests.test_costs import params as params
 
-ROOT = Path(__file__).parents[1]
-MACHINE = Machine(images_per_second=100.0, gflops=10.0, start_seconds=2.0, network=Network(1000, 500))
+MACHINE = Machine(images_per_second=100.0, gflops=10.0, start_seconds=2.0, network=SIZE)
 HERE = f"{os.cpu_count()} x {cpu_name()}"
 
 
-@pytest.fixture
-def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
-    found = load_params(ROOT / "params/smoke.yaml")
-    monkeypatch.chdir(tmp_path)  # without packs, timings and results
-    return found
+@pytest.fixture(scope="module")
+def stages_of_paper() -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return stages_of_tier(Path("params/paper.yaml"))
 
 
 def timing(folder: Path, stage: str, seconds: float, rate: float | None = None, cpu: str = HERE) -> None:
@@ -43,11 +44,8 @@ def timing(folder: Path, stage: str, seconds: float, rate: float | None = None, 
     write_csv(folder / "timings" / f"{stage}.csv", TIMING_COLUMNS, [row])
 
 
-def record(folder: Path, params: Params, run: str, **changes: object) -> None:
-    place = folder / "results" / run
-    place.mkdir(parents=True, exist_ok=True)
-    facts = {"tier": params.tier, "model": params.model.model_dump(mode="json")} | changes
-    (place / "summary.json").write_text(json.dumps(facts))
+def record(folder: Path, params: Params, name: str, **changes: object) -> None:
+    write_record(folder / "results", params.find_run(name).model_copy(update=changes))
 
 
 @pytest.mark.parametrize(
@@ -64,61 +62,9 @@ def test_a_stage_name_falls_into_its_parts(stage: str, expected: tuple[str, str 
     assert parts(stage) == expected
 
 
-def test_training_costs_its_images(params: Params) -> None:
-    assert images("mnist_5k", params) == (3500, 500, 1000)
-    base, train = (work(stage, params, MACHINE.network) for stage in ("base@0", "train@normal_long-0"))
-    epochs, ends = 4 * (3500 + FORWARD * 500), 2 * FORWARD * (3500 + 1000)
-    assert base.images == pytest.approx(epochs + ends)
-    assert train.images == pytest.approx(base.images), "its first generation of two is the shared one"
-    assert work("train@seal-0", params, MACHINE.network).images > train.images, "one more phase ends"
-    changed = params.model_copy(
-        update={"generations": params.generations.model_copy(update={"first_ascent_generation": 1})}
-    )
-    assert work("train@normal_long-0", changed, MACHINE.network).images == pytest.approx(2 * base.images)
-
-
-def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> None:
-    tensors = {f"{split}/labels": np.zeros(counts.get(split, 0), np.int64) for split in SPLITS}
-    metadata = {"status": "present", "provenance": {"source": name, "selection": selection}}
-    (folder / "data/packs").mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / f"data/packs/{name}.safetensors", {METADATA: json.dumps(metadata)})
-
-
-def test_a_pack_counts_only_where_it_holds_what_the_parameters_select(params: Params, tmp_path: Path) -> None:
-    selection = _describe(params.datasets["mnist_5k"])
-    pack(tmp_path, "mnist_5k", selection, train=7, val=2, test=1)
-    assert images("mnist_5k", params) == (7, 2, 1)
-    pack(tmp_path, "mnist_5k", selection | {"images_per_class": 3}, train=7)
-    assert images("mnist_5k", params) == (3500, 500, 1000), "another tier's pack"
-    (tmp_path / "data/packs/mnist_5k.safetensors").write_bytes(b"cut off")
-    assert images("mnist_5k", params) == (3500, 500, 1000)
-
-
-def test_archives_count_until_they_are_there(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SEAL_DATA_MIRROR", raising=False)
-    by_hand = Dataset(source="chestx_ray8", image_size=64, split="official")
-    changed = params.model_copy(update={"datasets": params.datasets | {"xrays": by_hand}})
-
-    def size(name: str) -> float:
-        return work(f"fetch@{name}", changed, MACHINE.network).bytes
-
-    assert size("xrays") == pytest.approx(45e9, rel=0.01)
-    assert size("mnist_5k") == 0, "it ships inside a package"
-    (tmp_path / "data/archives").mkdir(parents=True)
-    (tmp_path / "data/archives/images_001.tar.gz").touch()
-    assert size("xrays") == pytest.approx(43e9, rel=0.01)
-
-
-def test_a_source_that_there_is_not_is_one_line(params: Params) -> None:
-    mnist = params.datasets["digits"].model_copy(update={"source": "mnist"})
-    changed = params.model_copy(update={"datasets": params.datasets | {"mine": mnist}})
-    with pytest.raises(UserError, match="source is mnist, expected one of mnist_5k"):
-        work("fetch@mine", changed, MACHINE.network)
-
-
 def test_times_come_from_the_cost_model_where_nothing_has_run(params: Params) -> None:
-    (line,) = plan(["base@0"], lambda stage: work(stage, params, MACHINE.network), MACHINE, Earlier(params))
-    cost = work("base@0", params, MACHINE.network)
+    cost = price("base@0", params)
+    (line,) = plan({"base@0": cost}, MACHINE, Earlier(params))
     assert line.seconds == pytest.approx(cost.images / 100 + 2 + DVC_SECONDS)
     assert line.basis == "cost model"
 
@@ -126,18 +72,21 @@ def test_times_come_from_the_cost_model_where_nothing_has_run(params: Params) ->
 def test_earlier_runs_with_the_same_parameters_count_and_no_others(params: Params, tmp_path: Path) -> None:
     record(tmp_path, params, "normal-0")
     record(tmp_path, params, "seal-0", tier="mini")
+    record(tmp_path, params, "normal_long-0")
+    (tmp_path / "results/normal_long-0/summary.json").write_text("{")
     timing(tmp_path, "base@0", 1.0, rate=400)
     timing(tmp_path, "train@seal-0", 1.0, rate=4000)  # of another tier
+    timing(tmp_path, "train@normal_long-0", 1.0, rate=6000)  # whose record is damaged
     timing(tmp_path, "train@llf-0", 1.0, rate=5000)  # whose record is gone
     timing(tmp_path, "curves", 77.0, cpu="another processor")
     timing(tmp_path, "claims", 33.0)
     earlier = Earlier(params)
     assert earlier.rates == [400]
     assert earlier.seconds("curves", None) is None
-    train, claims = plan(
-        ["train@llf-0", "claims"], lambda stage: work(stage, params, MACHINE.network), MACHINE, earlier
-    )
-    assert train.seconds == pytest.approx(work("train@llf-0", params, MACHINE.network).images / 400 + 2 + DVC_SECONDS)
+
+    costs = {stage: price(stage, params) for stage in ("train@llf-0", "claims")}
+    train, claims = plan(costs, MACHINE, earlier)
+    assert train.seconds == pytest.approx(costs["train@llf-0"].images / 400 + 2 + DVC_SECONDS)
     assert (train.basis, claims.basis) == ("earlier runs", "earlier runs")
     assert claims.seconds == pytest.approx(33 + 2 + DVC_SECONDS)
 
@@ -146,12 +95,13 @@ def test_an_evaluation_counts_only_under_its_own_protocol(params: Params, tmp_pa
     record(tmp_path, params, "normal-0")
     timing(tmp_path, "transfer@normal-0-digits", 50.0)
     assert Earlier(params).seconds("transfer", "digits") is None, "no result is there"
-    place = tmp_path / "results/normal-0/eval/transfer-digits"
-    place.mkdir(parents=True)
+
+    path = tmp_path / "results/normal-0/eval/transfer-digits/gen-01.json"
     protocol = params.transfer.model_dump(mode="json")
-    (place / "gen-01.json").write_text(json.dumps({"params": protocol}))
+    write_json(path, {"params": protocol, "values": {}})
     assert Earlier(params).seconds("transfer", "digits") == 50
-    (place / "gen-01.json").write_text(json.dumps({"params": protocol | {"epochs": 1}}))
+
+    write_json(path, {"params": protocol | {"epochs": 1}, "values": {}})
     assert Earlier(params).seconds("transfer", "digits") is None
 
 
@@ -179,29 +129,32 @@ def test_out_of_reach_by_time_and_by_disk(params: Params) -> None:
 
 
 def test_the_paper_tier_gives_gpu_hours_with_its_assumptions(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, stages_of_paper: list[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
+    some = {"base@2", "train_extra@seal_reverse-2", "fewshot@seal_s0-1-crop_disease", "report"}
+    assert some <= set(stages_of_paper)
     paper = load_params("params/paper.yaml")
-    stages = stages_of_tier(Path("params/paper.yaml"))
-    assert {"base@2", "train_extra@seal_reverse-2", "fewshot@seal_s0-1-crop_disease", "report"} <= set(stages)
-    text = shown(paper, stages, replace(MACHINE, network=Network(24_000_000, 2_000_000)))
+    text = shown(paper, stages_of_paper, replace(MACHINE, network=NetworkSize(24_000_000, 2_000_000)))
     assert "OUT OF REACH" in text
     assert "GPU-hours. Assumed, not measured: 1,000 images/s trained" in text
 
 
-def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(
+    monkeypatch: pytest.MonkeyPatch, stages_of_paper: list[str]
+) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("seal.planning.costs.PACKS", Path("nowhere"))
+    monkeypatch.setattr("seal.planning.counts.PACKS", Path("nowhere"))
     monkeypatch.setattr("seal.planning.costs.locate", lambda *arguments: None)
     monkeypatch.setattr("seal.planning.costs.DOWNLOADS", Path("nowhere"))
     paper = load_params("params/paper.yaml")
-    resnet_50 = Network(24_000_000, 450_560)
-    works = [work(stage, paper, resnet_50) for stage in stages_of_tier(Path("params/paper.yaml"))]
-    needed, text = NEEDED_GB["paper"], (ROOT / "artifact.md").read_text()
-    assert needed - 5 < sum(each.bytes for each in works) / 1e9 <= needed
-    assert f"| {needed} GB |" in text
-    assert f"some {round(planning.gpu_hours(works), -2):,.0f} GPU-hours" in text
+    resnet_50 = NetworkSize(24_000_000, 450_560)
+    costs = [work(stage, paper, resnet_50) for stage in stages_of_paper]
+
+    needed_gb, text = NEEDED_GB["paper"], (ROOT / "artifact.md").read_text()
+    assert needed_gb - 5 < sum(cost.bytes for cost in costs) / 1e9 <= needed_gb
+    assert f"| {needed_gb} GB |" in text
+    assert f"some {round(gpu_hours(costs), -2):,.0f} GPU-hours" in text
 
 
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # a library of DVC's own
@@ -218,23 +171,23 @@ def test_what_dvc_would_run_is_planned(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "a").write_text("1")
     (tmp_path / "x").write_text("1")
     monkeypatch.chdir(tmp_path)
-    assert planning.stages_to_run() == ["one", "other", "two"]
+    assert stages_to_run() == ["one", "other", "two"]
     from dvc.repo import Repo
 
     with Repo() as repo:
         repo.reproduce()
-    assert planning.stages_to_run() == []
+    assert stages_to_run() == []
     (tmp_path / "a").write_text("2")
-    assert planning.stages_to_run() == ["one", "two"]
+    assert stages_to_run() == ["one", "two"]
 
 
 def test_a_calibration_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     params = params_with(model={"depth": 18, "width": 2, "stem": "small"})
-    monkeypatch.setattr("seal.planning.calibration.SECONDS", 0.01)
+    monkeypatch.setattr(rates, "SECONDS", 0.01)
     first = calibrate(params, tmp_path)
     assert first.images_per_second > 0
     assert first.network.parameters > 1000
-    monkeypatch.setattr("seal.planning.calibration.measure", lambda params: pytest.fail("measured again"))
+    monkeypatch.setattr(rates, "measure", lambda params: pytest.fail("measured again"))
     assert calibrate(params, tmp_path) == first
 
 
@@ -243,7 +196,7 @@ def test_what_dvc_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    for ask in (planning.stages_to_run, stages_by_run):
+    for ask in (stages_to_run, stages_by_run):
         with pytest.raises(
             UserError, match=r"^DVC: .*is not a git repository; where .*core\.no_scm true` tells DVC so$"
         ):
@@ -255,7 +208,7 @@ def test_what_dvc_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setattr("dvc.repo.Repo.status", locked)
     with pytest.raises(UserError, match=r"^DVC: found it at work here; wait until the running `dvc`"):
-        planning.stages_to_run()
+        stages_to_run()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3 s"), (90, "1.5 min"), (7200, "2.0 h"), (1e6, "11.6 days")])

@@ -1,0 +1,76 @@
+"""What earlier runs took here: timings of this processor, of stages whose record has the active parameters."""
+
+import csv
+import os
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+from seal.config import Params
+from seal.evidence import BrokenEvidence
+from seal.planning.stages import TRAINING, StageParts, parts
+from seal.record import RESULTS, TIMINGS, cpu_name
+from seal.runs import RunFolder
+
+TimingRow = dict[str, str]
+
+
+class Earlier:
+    """Rates of trainings, and seconds of every other stage; the plan takes them before any price."""
+
+    def __init__(self, params: Params, timings: Path = TIMINGS, results: Path = RESULTS) -> None:
+        self.params, self.results = params, results
+        self.rates: list[float] = []  # of training, images per second
+        self._seconds: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+
+        for path in sorted(timings.glob("*.csv")):
+            stage, rows = parts(path.stem), _rows_of_this_processor(path)
+            if rows and stage.name != "pack" and self._has_active_parameters(stage):
+                self._add(stage, rows)
+
+    def seconds(self, name: str, dataset: str | None) -> float | None:
+        """The median over runs; None where there were none."""
+        seconds_of_runs = self._seconds.get((name, dataset))
+        return statistics.median(seconds_of_runs) if seconds_of_runs else None
+
+    @property
+    def rate(self) -> float | None:
+        """Images trained per second, the median over trainings; None where there were none."""
+        return statistics.median(self.rates) if self.rates else None
+
+    def _add(self, stage: StageParts, rows: list[TimingRow]) -> None:
+        if stage.name in TRAINING:
+            rates = [float(row["rate"]) for row in rows if row["rate"]]
+            self.rates += [rate for rate in rates if rate > 0]
+        else:
+            self._seconds[stage.name, stage.dataset].append(max(float(row["seconds"]) for row in rows))
+
+    def _has_active_parameters(self, stage: StageParts) -> bool:
+        """A record that is gone or damaged has not."""
+        if stage.run is None:
+            return True
+
+        folder = self.results / stage.run
+        if not (folder / "summary.json").exists():
+            return False
+        try:
+            return self._is_like_active(stage, RunFolder.read(folder))
+        except BrokenEvidence:
+            return False
+
+    def _is_like_active(self, stage: StageParts, run: RunFolder) -> bool:
+        model = self.params.model.model_dump(mode="json")
+        if (run.summary["tier"], run.summary.get("model")) != (self.params.tier, model):
+            return False
+        if stage.name in TRAINING:
+            return True
+
+        protocol = getattr(self.params, stage.name).model_dump(mode="json")
+        files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")
+        return bool(files) and all(protocol.items() <= file.params.items() for file in files.values())
+
+
+def _rows_of_this_processor(path: Path) -> list[TimingRow]:
+    processor = f"{os.cpu_count()} x {cpu_name()}"
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["cpu"] == processor]

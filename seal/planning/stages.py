@@ -1,0 +1,81 @@
+"""The pipeline's stages by their names: which of them DVC would run, and what a name says. The plan asks."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from seal.config import BASE_ARM
+from seal.evaluations import EVALUATIONS
+from seal.study.dvc_repo import dvc_errors
+
+TRAINING = ("base", "train", "train_extra", "train_sensitivity")
+ORDER = ("fetch", "pack", *TRAINING, *EVALUATIONS)  # any other stage comes after these
+STAGE = re.compile(r"(?P<name>\w+)(@(?P<key>.+))?")
+RUN = re.compile(r"(?P<run>[a-z0-9_]+-\d+)(-(?P<target>[a-z0-9_]+))?")
+
+
+class StageParts(NamedTuple):
+    name: str
+    run: str | None = None
+    dataset: str | None = None  # an evaluation's target; what is fetched or packed
+
+
+def parts(stage: str) -> StageParts:
+    """What a stage's name says: `transfer@seal-0-digits` -> transfer, seal-0, digits."""
+    match = STAGE.fullmatch(stage)
+    assert match is not None, stage
+    name, key = match["name"], match["key"]
+
+    if name == "base":
+        return StageParts(name, f"{BASE_ARM}-{key}")
+    if name in ("fetch", "pack") or key is None:
+        return StageParts(name, dataset=key)
+
+    run = RUN.fullmatch(key)
+    return StageParts(name, run["run"], run["target"]) if run else StageParts(name, dataset=key)
+
+
+def in_pipeline_order(stages: Iterable[str]) -> list[str]:
+    """As far as names tell."""
+
+    def place(stage: str) -> int:
+        name = parts(stage).name
+        return ORDER.index(name) if name in ORDER else len(ORDER)
+
+    return sorted(stages, key=place)
+
+
+def stages_to_run() -> list[str]:
+    """What `dvc repro` would run here, in no order: what has changed, and whatever stands below it.
+
+    `dvc repro --dry` cannot say: it stops at the first stage whose input another has yet to write.
+    """
+    import networkx
+    from dvc.repo import Repo
+
+    with dvc_errors(), Repo() as repo:
+        changed = repo.status()
+        graph = repo.index.graph
+
+        to_run = {stage for stage in graph if stage.addressing in changed}
+        for stage in list(to_run):
+            to_run |= networkx.ancestors(graph, stage)
+        return sorted(stage.addressing for stage in to_run)
+
+
+def stages_of_tier(source: Path, pipeline: Path = Path("dvc.yaml")) -> list[str]:
+    """Every stage that a parameter file asks for, as DVC expands them; nothing is changed here."""
+    from dvc.repo import Repo
+
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        (project / ".dvc").mkdir()
+        (project / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+        shutil.copy(pipeline, project / "dvc.yaml")
+        shutil.copy(source, project / "params.yaml")
+
+        with dvc_errors(), Repo(str(project)) as repo:
+            return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder

@@ -1,0 +1,115 @@
+"""What a stage costs before it has run, and how many images a dataset has before it is packed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from seal.config import Params, load_params
+from seal.data.pack import METADATA, SPLITS
+from seal.data.selection import parameters_of
+from seal.errors import UserError
+from seal.evaluations import EVALUATIONS, FORWARD
+from seal.measure import Images, NetworkSize, Work
+from seal.planning.costs import work
+from seal.planning.counts import images_of
+from seal.sections import Dataset
+
+ROOT = Path(__file__).parents[1]
+SIZE = NetworkSize(parameters=1000, features=500)
+
+
+@pytest.fixture
+def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
+    smoke = load_params(ROOT / "params/smoke.yaml")
+    monkeypatch.chdir(tmp_path)  # without packs, timings and results
+    return smoke
+
+
+def price(stage: str, params: Params) -> Work:
+    return work(stage, params, SIZE)
+
+
+def test_training_costs_its_images(params: Params) -> None:
+    assert images_of("mnist_5k", params) == Images(3500, 500, 1000, 10)
+    base, train = price("base@0", params), price("train@normal_long-0", params)
+    epochs, ends = 4 * (3500 + FORWARD * 500), 2 * FORWARD * (3500 + 1000)
+    assert base.images == pytest.approx(epochs + ends)
+    assert train.images == pytest.approx(base.images), "its first generation of two is the shared one"
+    assert price("train@seal-0", params).images > train.images, "one more phase ends"
+
+    generations = params.generations.model_copy(update={"first_ascent_generation": 1})
+    changed = params.model_copy(update={"generations": generations})
+    assert price("train@normal_long-0", changed).images == pytest.approx(2 * base.images)
+
+
+def test_an_evaluation_that_is_not_described_has_no_price(params: Params) -> None:
+    with pytest.raises(
+        UserError, match=r"^stage calibration@seal-0-digits: calibration is no evaluation, expected one of transfer,"
+    ):
+        price("calibration@seal-0-digits", params)
+    with pytest.raises(UserError, match="no such arm"):
+        price("prediction_depth@unheard_of-0", params)
+    assert price("my_own_stage", params).seconds == 0, "beside the pipeline's runs: its start alone"
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_every_evaluation_has_a_price_of_its_own(params: Params, name: str) -> None:
+    evaluation = EVALUATIONS[name]
+    stage = f"{name}@seal-0-digits" if evaluation.targeted else f"{name}@seal-0"
+    images = images_of("digits" if evaluation.targeted else params.source, params)
+    assert price(stage, params) == evaluation.cost(getattr(params, name), images, SIZE, 1)
+
+
+def test_an_evaluation_of_several_generations_costs_those_that_are_kept(params: Params) -> None:
+    def images(run: str, generations: list[int]) -> float:
+        section = params.prediction_depth.model_copy(update={"generations": generations})
+        return price(f"prediction_depth@{run}", params.model_copy(update={"prediction_depth": section})).images
+
+    once = FORWARD * (3500 + 1000)
+    assert params.generations.kept_generations == [2]
+    assert images("seal-0", [1, 2, 3]) == pytest.approx(once)
+    assert images("normal-0", [1, 2]) == pytest.approx(once), "a base has its first generation alone"
+    assert images("seal-0", [1]) == 0
+
+
+def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> None:
+    tensors = {f"{split}/labels": np.zeros(counts.get(split, 0), np.int64) for split in SPLITS}
+    metadata = {"status": "present", "provenance": {"source": name, "selection": selection}}
+    (folder / "data/packs").mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / f"data/packs/{name}.safetensors", {METADATA: json.dumps(metadata)})
+
+
+def test_a_pack_counts_only_where_it_holds_what_the_parameters_select(params: Params, tmp_path: Path) -> None:
+    selection = parameters_of(params.datasets["mnist_5k"])
+    pack(tmp_path, "mnist_5k", selection, train=7, val=2, test=1)
+    assert images_of("mnist_5k", params) == Images(7, 2, 1, 10)
+    pack(tmp_path, "mnist_5k", selection | {"images_per_class": 3}, train=7)
+    assert images_of("mnist_5k", params) == Images(3500, 500, 1000, 10), "another tier's pack"
+    (tmp_path / "data/packs/mnist_5k.safetensors").write_bytes(b"cut off")
+    assert images_of("mnist_5k", params) == Images(3500, 500, 1000, 10)
+
+
+def test_archives_count_until_they_are_there(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEAL_DATA_MIRROR", raising=False)
+    by_hand = Dataset(source="chestx_ray8", image_size=64, split="official")
+    changed = params.model_copy(update={"datasets": params.datasets | {"xrays": by_hand}})
+
+    def size(name: str) -> float:
+        return price(f"fetch@{name}", changed).bytes
+
+    assert size("xrays") == pytest.approx(45e9, rel=0.01)
+    assert size("mnist_5k") == 0, "it ships inside a package"
+    (tmp_path / "data/archives").mkdir(parents=True)
+    (tmp_path / "data/archives/images_001.tar.gz").touch()
+    assert size("xrays") == pytest.approx(43e9, rel=0.01)
+
+
+def test_a_source_that_there_is_not_is_one_line(params: Params) -> None:
+    mnist = params.datasets["digits"].model_copy(update={"source": "mnist"})
+    changed = params.model_copy(update={"datasets": params.datasets | {"mine": mnist}})
+    with pytest.raises(UserError, match="source is mnist, expected one of mnist_5k"):
+        price("fetch@mine", changed)

@@ -26,7 +26,10 @@ def resolved(runs: Runs, term: Term, other: Term | None) -> list[Pair]:
     def put(side: Term, arm: str) -> Term:
         return side.model_copy(update={"arm": arm}) if side.arm == own.arm else side
 
-    return [(put(term, arm), other and put(other, arm)) for arm in candidates(runs, own.generation, seeds)]
+    pairs: list[Pair] = []
+    for arm in candidates(runs, own.generation, seeds):
+        pairs.append((put(term, arm), other and put(other, arm)))
+    return pairs
 
 
 def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None = None) -> list[str]:
@@ -44,7 +47,7 @@ def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None
 
     accuracies = {}
     for arm in arms:
-        accuracy = _validation_accuracy([run for run in runs.of(arm) if run.seed in common], generation)
+        accuracy = _validation_accuracy(runs.of(arm), common, generation)
         if accuracy is None:
             return arms
         accuracies[arm] = accuracy
@@ -59,10 +62,12 @@ def _stands_for_it(runs: Sequence[RunFolder], generation: Generation) -> bool:
     return bool(runs) and (restarts or at_their_end)
 
 
-def _validation_accuracy(runs: Sequence[RunFolder], generation: Generation) -> float | None:
-    """Summed over runs; None where one has none."""
+def _validation_accuracy(runs: Sequence[RunFolder], seeds: Collection[int], generation: Generation) -> float | None:
+    """Summed over the seeds' runs; None where one has none."""
     accuracies = []
     for run in runs:
+        if run.seed not in seeds:
+            continue
         outcome = run.outcome(generation)
         if isinstance(outcome, Missing) or outcome.get("val_accuracy") is None:
             return None

@@ -3,6 +3,7 @@
 The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
-from eval.claims.rule import LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
+from eval.claims.rule import LEVEL, Judgement, Verdict, holm_levels, judge, p_value, worst
 from seal.runs import Runs
 
 OF_ONE_STUDY = ("tier", "data_sha256", "model")  # what all runs have in common
@@ -32,9 +33,12 @@ class ClaimVerdict:
 
     @property
     def files(self) -> list[Path]:
-        compared = [comparison.files for comparison in self.comparisons]
-        checked = [condition.files for condition in self.checks]
-        return sorted(frozenset[Path]().union(*compared, *checked))
+        files = set[Path]()
+        for comparison in self.comparisons:
+            files |= comparison.files
+        for checked in self.checks:
+            files |= checked.files
+        return sorted(files)
 
 
 def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
@@ -42,19 +46,22 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
 
     Raises UserError for runs that are not of one study, BrokenEvidence, which names the file.
     """
-    study = {key: runs.the_same(key) for key in OF_ONE_STUDY}
-    compared = [tuple(comparisons(runs, claim)) for claim in claims.claims]
-    p_values = [_largest_p(members) for members in compared]
+    for key in OF_ONE_STUDY:
+        runs.the_same(key)
 
-    primary = [index for index, claim in enumerate(claims.claims) if claim.primary]
-    levels = dict(zip(primary, holm_levels([p_values[index] for index in primary]), strict=True))
+    compared = {claim.id: comparisons(runs, claim) for claim in claims.claims}
+    p_values = {name: _largest_p(members) for name, members in compared.items()}
+    primary = [claim.id for claim in claims.claims if claim.primary]
+    levels = dict(zip(primary, holm_levels(list(map(p_values.get, primary))), strict=True))
 
     verdicts = []
-    for index, claim in enumerate(claims.claims):
-        judgements = _judgements(compared[index], levels.get(index, LEVEL))
-        checks = _checks(runs, claims, claim, compared[index])
-        verdict, reason = _verdict(study["tier"], compared[index], judgements, checks)
-        verdicts.append(ClaimVerdict(claim, verdict, reason, compared[index], judgements, checks, p_values[index]))
+    for claim in claims.claims:
+        members = compared[claim.id]
+        judgements = _judgements(members, levels.get(claim.id, LEVEL))
+        checks = _checks(runs, claims, claim, members)
+        verdict, reason = _verdict(runs.the_same("tier"), members, judgements, checks)
+        evidence = (tuple(members), tuple(judgements), tuple(checks))
+        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id]))
     return verdicts
 
 
@@ -69,31 +76,37 @@ def _largest_p(compared: Sequence[Comparison]) -> float | None:
     return max(p_values, default=None)
 
 
-def _judgements(compared: Sequence[Comparison], level: float) -> tuple[Judgement | None, ...]:
-    return tuple(judge(comparison.sample, level) if comparison.sample else None for comparison in compared)
+def _judgements(compared: Sequence[Comparison], level: float) -> list[Judgement | None]:
+    return [judge(comparison.sample, level) if comparison.sample else None for comparison in compared]
 
 
-def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> tuple[Check, ...]:
+def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> list[Check]:
     """The claim's conditions, for the runs that its comparisons use; none where they use none."""
     used = set[tuple[str, int]]()
     for comparison in compared:
-        used.update((arm, seed) for arm in comparison.arms() for seed in comparison.seeds)
-    return tuple(check(name, claims.conditions[name], runs, used) for name in claim.conditions if used)
+        used.update(itertools.product(comparison.arms(), comparison.seeds))
+    return [check(name, claims.conditions[name], runs, used) for name in claim.conditions if used]
 
 
 def _verdict(
     tier: Any, compared: Sequence[Comparison], judgements: Sequence[Judgement | None], checks: Sequence[Check]
 ) -> tuple[Verdict, str]:
     """The claim's verdict, and the reason of one that says nothing on the claim itself."""
-    absent = [comparison.absent for comparison in compared if comparison.absent]
     judged = [judgement.verdict for judgement in judgements if judgement]
-    verdict = worst([*judged, *(Verdict(missing.status) for missing in absent)])
-    if verdict in UNJUDGED:
-        return verdict, next(missing.reason for missing in absent if missing.status == verdict)
+    reasons: dict[Verdict, str] = {}  # why there is no judgement, the first of each kind
+    for comparison in compared:
+        if comparison.absent:
+            reasons.setdefault(Verdict(comparison.absent.status), comparison.absent.reason)
+
+    verdict = worst([*judged, *reasons])
+    if verdict in reasons:
+        return verdict, reasons[verdict]
     if tier == "smoke":
         return Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"
 
-    failures = [f"{condition.name}: {failure}" for condition in checks for failure in condition.failures]
+    failures: list[str] = []
+    for condition in checks:
+        failures += [f"{condition.name}: {failure}" for failure in condition.failures]
     if failures:
         others = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
         return Verdict.NOT_COMPARABLE, failures[0] + others

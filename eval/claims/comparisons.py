@@ -39,7 +39,7 @@ class Comparison:
     absent: Missing | None = None  # why there is no sample
 
     def arms(self) -> set[str]:
-        return {term.arm for term in (self.term, self.other) if term}
+        return {self.term.arm, (self.other or self.term).arm}
 
 
 def comparisons(runs: Runs, claim: Claim) -> list[Comparison]:
@@ -92,8 +92,8 @@ def family_error(pairs: Pairs, paired: bool) -> float:
     that of the sum; between targets they are added in squares. Cells without values per item add nothing.
     """
     by_images: dict[str | None, float] = {}
-    for index, place in enumerate(pairs.places):
-        own, theirs = zip(*(row[index] for row in pairs.rows), strict=True)
+    for place, column in zip(pairs.places, zip(*pairs.rows, strict=True), strict=True):
+        own, theirs = zip(*column, strict=True)  # a reading a seed
         first, second = _stacked(own), _stacked(theirs)
         if first is None or second is None:
             continue

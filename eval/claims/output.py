@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from eval.claims.claim import Condition
+from eval.claims.claim import Condition, Untestable
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
@@ -56,7 +56,7 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         "runs": sorted(run.name for run in runs),
         "conditions": {name: _condition(condition) for name, condition in claims.conditions.items()},
         "claims": [_claim(claims, verdict, names) for verdict in verdicts],
-        "untestable": [claim.model_dump() for claim in claims.untestable],
+        "untestable": list(map(Untestable.model_dump, claims.untestable)),
         "files": files,
     }
 
@@ -156,8 +156,7 @@ def print_table(verdicts: Sequence[ClaimVerdict], console: Console) -> None:
     without_evidence: dict[Verdict, list[str]] = {}
     for group, variants in itertools.groupby(verdicts, lambda verdict: verdict.claim.group):
         members = list(variants)
-        judgements = itertools.chain.from_iterable(verdict.judgements for verdict in members)
-        if any(judgements):
+        if any(verdict.judged for verdict in members):
             table.add_row(*_row(group, members))
         else:
             without_evidence.setdefault(members[0].verdict, []).append(group)
@@ -174,8 +173,7 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     lines = ["positive: as claimed. n: seeds. 80%: the difference that n seeds would tell in 80% of studies"]
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
-    judgements = itertools.chain.from_iterable(verdict.judgements for verdict in verdicts)
-    if any(judgement and judgement.item_interval for judgement in judgements):
+    if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
 
     for verdict in verdicts:
@@ -183,6 +181,10 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
         if verdict.verdict == Verdict.NOT_COMPARABLE and reason not in lines:
             lines.append(reason)
     return lines
+
+
+def _is_over_items_alone(verdict: ClaimVerdict) -> bool:
+    return any(judgement.item_interval for _, judgement in verdict.judged)
 
 
 def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
@@ -206,6 +208,4 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
 
 def _deciding(verdict: ClaimVerdict) -> tuple[Comparison, Judgement]:
     """Of a claim's comparisons the one with the worst verdict, and of those the smallest difference."""
-    pairs = zip(verdict.comparisons, verdict.judgements, strict=True)
-    judged = [(comparison, judgement) for comparison, judgement in pairs if judgement]
-    return min(judged, key=lambda pair: (JUDGED.index(pair[1].verdict), pair[1].mean))
+    return min(verdict.judged, key=lambda pair: (JUDGED.index(pair[1].verdict), pair[1].mean))

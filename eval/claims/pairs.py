@@ -70,7 +70,8 @@ def _common_seeds(sides: Sequence[Side]) -> list[int] | Missing:
 
 def _not_comparable(sides: Sequence[Side], seed: int) -> Missing | None:
     """Last generations are compared only where they are the same one."""
-    (term, run), (other, other_run) = ((side.term, side.runs[seed]) for side in (sides[0], sides[-1]))
+    term, other = sides[0].term, sides[-1].term
+    run, other_run = sides[0].runs[seed], sides[-1].runs[seed]
     if len(sides) < 2 or BASE_ARM in (term.arm, other.arm):
         return None
 

@@ -13,7 +13,7 @@ from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
-from eval.claims.rule import LEVEL, Judgement, Verdict, holm_levels, judge, p_value, worst
+from eval.claims.rule import LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
 from seal.runs import Runs
 
 OF_ONE_STUDY = ("tier", "data_sha256", "model")  # what all runs have in common
@@ -30,6 +30,12 @@ class ClaimVerdict:
     judgements: tuple[Judgement | None, ...]  # one a comparison; None without evidence
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
+
+    @property
+    def judged(self) -> list[tuple[Comparison, Judgement]]:
+        """The comparisons that have evidence."""
+        pairs = zip(self.comparisons, self.judgements, strict=True)
+        return [(comparison, judgement) for comparison, judgement in pairs if judgement]
 
     @property
     def files(self) -> list[Path]:
@@ -49,8 +55,11 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
     for key in OF_ONE_STUDY:
         runs.the_same(key)
 
-    compared = {claim.id: comparisons(runs, claim) for claim in claims.claims}
-    p_values = {name: _largest_p(members) for name, members in compared.items()}
+    compared: dict[str, list[Comparison]] = {}
+    p_values: dict[str, float | None] = {}
+    for claim in claims.claims:
+        compared[claim.id] = comparisons(runs, claim)
+        p_values[claim.id] = _largest_p(compared[claim.id])
     primary = [claim.id for claim in claims.claims if claim.primary]
     levels = dict(zip(primary, holm_levels(list(map(p_values.get, primary))), strict=True))
 
@@ -92,14 +101,15 @@ def _verdict(
     tier: Any, compared: Sequence[Comparison], judgements: Sequence[Judgement | None], checks: Sequence[Check]
 ) -> tuple[Verdict, str]:
     """The claim's verdict, and the reason of one that says nothing on the claim itself."""
-    judged = [judgement.verdict for judgement in judgements if judgement]
-    reasons: dict[Verdict, str] = {}  # why there is no judgement, the first of each kind
-    for comparison in compared:
-        if comparison.absent:
+    reasons: dict[Verdict, str] = {}  # by a comparison's verdict; of several the first
+    for comparison, judgement in zip(compared, judgements, strict=True):
+        if judgement:
+            reasons.setdefault(judgement.verdict, "")
+        elif comparison.absent:
             reasons.setdefault(Verdict(comparison.absent.status), comparison.absent.reason)
 
-    verdict = worst([*judged, *reasons])
-    if verdict in reasons:
+    verdict = worst(list(reasons))
+    if verdict in UNJUDGED:
         return verdict, reasons[verdict]
     if tier == "smoke":
         return Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"

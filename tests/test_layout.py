@@ -50,7 +50,7 @@ ARROWS = {
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
-    "seal.tracking": set(),
+    "seal.tracking": {"seal.runs"},
     "seal.train": {
         "seal.checkpoint", "seal.data", "seal.device", "seal.progress", "seal.publish", "seal.resume", "seal.rows",
         "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",

@@ -64,7 +64,7 @@ class SignedSGD(SGD):
                 loss = closure()
 
         kernel = self._load()
-        groups = [self._gather(group) for group in self.param_groups]
+        groups = self._groups()
         for group in groups:  # all of them before anything changes
             self._check(group)
 
@@ -79,7 +79,7 @@ class SignedSGD(SGD):
 
         They keep their place in memory. Outside a graph `step` mirrors them itself.
         """
-        self._load().refresh([self._gather(group) for group in self.param_groups])
+        self._load().refresh(self._groups())
 
     @torch.no_grad()
     def reset_momentum(self) -> None:
@@ -134,19 +134,22 @@ class SignedSGD(SGD):
         self._kernel = load(self.backend, self._device)
         return self._kernel
 
+    def _groups(self) -> list[Group]:
+        return [self._gather(group) for group in self.param_groups]
+
     def _gather(self, group: dict[str, Any]) -> Group:
         """A group as the kernels take it: parameters without a gradient left out, buffers None where none is yet."""
-        params = [p for p in group["params"] if p.grad is not None]
-        lr = group["lr"]
-        return Group(
-            params=params,
-            grads=[p.grad for p in params],
-            buffers=[self.state[p].get("momentum_buffer") for p in params] if group["momentum"] else [],
-            lr=lr.detach() if isinstance(lr, Tensor) else lr,
-            momentum=float(group["momentum"]),
-            weight_decay=float(group["weight_decay"]),
-            maximize=group["maximize"],
-        )
+        params, grads, buffers = [], [], []
+        for p in group["params"]:
+            if p.grad is not None:
+                params.append(p)
+                grads.append(p.grad)
+                if group["momentum"]:
+                    buffers.append(self.state[p].get("momentum_buffer"))
+
+        lr = group["lr"].detach() if isinstance(group["lr"], Tensor) else group["lr"]
+        momentum, weight_decay = float(group["momentum"]), float(group["weight_decay"])
+        return Group(params, grads, buffers, lr, momentum, weight_decay, group["maximize"])
 
     def _check(self, group: Group) -> None:
         """Raises TypeError for what a kernel can't step. Kernels walk memory by the parameter's size and dtype, and

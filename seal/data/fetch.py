@@ -47,7 +47,7 @@ class Places:
     def of_source(self, source: Source) -> list[Path]:
         """Those in which the source's archives may lie: of data that ships with a package, that package's alone."""
         if source.package is None:
-            return [folder for folder in (self.mirror, self.downloads) if folder is not None]
+            return [self.downloads] if self.mirror is None else [self.mirror, self.downloads]
 
         package, _, inside = source.package.partition("/")
         spec = find_spec(package)  # finds it without importing it
@@ -89,36 +89,36 @@ def locate(source: Source, dataset: Dataset, places: Places) -> list[Path] | Non
 
     candidates = []
     for folder in places.of_source(source):
-        candidates.append([folder / archive.name for archive in source.archives])
+        candidates.append([folder / name for name in source.archive_names])
         if folder == places.mirror:
             candidates += [[folder / name] for name in source.mirror_names]
 
-    for paths in candidates:
-        if all(path.is_file() for path in paths):
-            return paths
-    return None
+    return next((paths for paths in candidates if all(map(Path.is_file, paths))), None)
 
 
 def relocate(record: SourceRecord, dataset: Dataset, places: Places) -> list[Path]:
     """The archives that a record describes, by name and SHA-256. Raises DataError where one is gone or changed."""
     folders = places.of_source(source_of(dataset))
     paths = []
-
     for archive in record["archives"]:
         candidates = [folder / archive["name"] for folder in folders]
         if dataset.path is not None:
             candidates = [Path(dataset.path)]
-
-        digests = {path: content_sha256(path) for path in candidates if path.exists()}
-        unchanged = [path for path, digest in digests.items() if digest == archive["sha256"]]
-        if not unchanged:
-            now = f"sha256 {', '.join(digests.values())}" if digests else f"no such file in {MIRROR} or {DOWNLOADS}"
-            expected = f"sha256 {archive['sha256']}, as it was fetched"
-            cure = f"bring it back, or `dvc repro -f fetch@{record['name']}`"
-            raise DataError(f"{archive['name']}: found {now}, expected {expected}; {cure}")
-        paths.append(unchanged[0])
-
+        paths.append(_unchanged(archive, candidates, cure=f"bring it back, or `dvc repro -f fetch@{record['name']}`"))
     return paths
+
+
+def _unchanged(archive: SourceRecord, candidates: Sequence[Path], *, cure: str) -> Path:
+    """The first of the candidates that has the archive's SHA-256."""
+    digests = []
+    for path in filter(Path.exists, candidates):
+        digests.append(content_sha256(path))
+        if digests[-1] == archive["sha256"]:
+            return path
+
+    now = f"sha256 {', '.join(digests)}" if digests else f"no such file in {MIRROR} or {DOWNLOADS}"
+    expected = f"sha256 {archive['sha256']}, as it was fetched"
+    raise DataError(f"{archive['name']}: found {now}, expected {expected}; {cure}")
 
 
 def content_sha256(path: Path) -> str:
@@ -170,7 +170,7 @@ def _what_to_do(name: str, dataset: Dataset, source: Source, places: Places, pro
         package = source.package.partition("/")[0]
         return f"the installed package {package} does not hold {source.archives[0].name}; install it, {again}"
 
-    official = " and ".join(archive.name for archive in source.archives)
+    official = " and ".join(source.archive_names)
     if places.mirror is not None:
         names = dict.fromkeys([official, *source.mirror_names])
         problem += f"{MIRROR} is set, but holds none of {', '.join(names)}; "
@@ -185,9 +185,13 @@ def _what_to_do(name: str, dataset: Dataset, source: Source, places: Places, pro
 
 
 def _lacking(source: Source, places: Places) -> list[str]:
-    folders = places.of_source(source)
-    names = [archive.name for archive in source.archives]
-    return [name for name in names if not any((folder / name).is_file() for folder in folders)]
+    """The archives that lie in no place."""
+    lacking = dict.fromkeys(source.archive_names)
+    for folder in places.of_source(source):
+        for name in source.archive_names:
+            if (folder / name).is_file():
+                lacking.pop(name, None)
+    return list(lacking)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -92,7 +92,10 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
 
 def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:
     """The files of the chosen images, in storage order. Raises DataError for an image whose file is not there."""
-    names = {item.file for items in selection.splits.values() for item in items}
+    names: set[str] = set()
+    for items in selection.splits.values():
+        names.update(item.file for item in items)
+
     lacking = sorted(names - members.keys())
     if lacking:
         raise DataError(f"{origin}: {len(lacking)} images are named but not there: {', '.join(lacking[:3])}")

@@ -7,6 +7,7 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,8 @@ def _choose_classes(names: Sequence[str], dataset: Dataset, official: int | None
     """The classes that are asked for, or the first so many by name, or all, which must be as many as is official."""
     if isinstance(dataset.classes, list):
         if lacking := sorted(set(dataset.classes) - set(names)):
-            there = f"{len(names)} classes from {names[0]} to {names[-1]}"
-            raise DataError(f"classes: found {there}, but no image of {', '.join(lacking[:3])}")
+            classes = f"{len(names)} classes from {names[0]} to {names[-1]}"
+            raise DataError(f"classes: found {classes}, but no image of {', '.join(lacking[:3])}")
         return sorted(set(dataset.classes))
 
     expected = official if dataset.classes is None else dataset.classes
@@ -172,7 +173,7 @@ def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
 
 def _by_split(groups: Iterable[Sequence[Item]], dataset: Dataset) -> dict[str, list[Item]]:
     """Each of SPLITS, sorted by class and file. Raises DataError for an image of none of them."""
-    items = [item for group in groups for item in group]
+    items = list(chain.from_iterable(groups))
     unknown = {item.split for item in items} - set(SPLITS)
     if unknown:
         expected = "fractions or a list" if unknown == {""} else f"one of {', '.join(SPLITS)}"

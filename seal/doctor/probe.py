@@ -41,8 +41,12 @@ def torch_facts() -> Facts:
         if not torch.cuda.is_available():
             devices = []
 
-    gpus = [f"{it.name}, {it.total_memory / 2**30:.0f} GiB, compute capability {it.major}.{it.minor}" for it in devices]
-    messages = (str(warning.message) for warning in caught)
+    gpus = []
+    for gpu in devices:
+        memory = f"{gpu.total_memory / 2**30:.0f} GiB"
+        gpus.append(f"{gpu.name}, {memory}, compute capability {gpu.major}.{gpu.minor}")
+
+    messages = [str(warning.message) for warning in caught]
     lines = [message.splitlines()[0] for message in messages if "CUDA" in message]
     return {"threads": torch.get_num_threads(), "cuda": torch.version.cuda, "gpus": gpus, "warnings": lines}
 

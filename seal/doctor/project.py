@@ -23,7 +23,7 @@ def check_mirror() -> Finding:
 
     held, wanted = [], set[str]()
     for name, source in SOURCES.items():
-        files = [*(archive.name for archive in source.archives), *source.mirror_names]
+        files = [*source.archive_names, *source.mirror_names]
         if any((Path(value) / file).is_file() for file in files):
             held.append(name)
         if source.package is None:
@@ -47,11 +47,13 @@ def check_datasets(params: Params | None) -> Finding:
         else:
             missing.append(f"{name} ({_how_to_get(source)})")
 
-    parts = {"here": here, "not yet": missing}
-    fact = "; ".join(f"{word}: {', '.join(names)}" for word, names in parts.items() if names)
-    by_hand = any("by hand" in name for name in missing)
-    advice = "`dvc repro fetch` gets them, or says how to" if missing else ""
-    return Finding("datasets", "warn" if by_hand else "ok", fact, advice)
+    if not missing:
+        return Finding("datasets", "ok", f"here: {', '.join(here)}")
+
+    fact = f"here: {', '.join(here)}; " if here else ""
+    fact += f"not yet: {', '.join(missing)}"
+    by_hand = any(name.endswith("(by hand)") for name in missing)
+    return Finding("datasets", "warn" if by_hand else "ok", fact, "`dvc repro fetch` gets them, or says how to")
 
 
 def _how_to_get(source: Source) -> str:

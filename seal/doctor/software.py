@@ -83,8 +83,11 @@ def cuda_majors(installed: Installed) -> set[str]:
     if "faiss-gpu" in installed:
         names += installed["faiss-gpu"].requires or []
 
-    matches = (re.match(r"nvidia-[a-z-]+-cu(\d+)", name) for name in names)
-    return {match[1] for match in matches if match}
+    majors = set()
+    for name in names:
+        if match := re.match(r"nvidia-[a-z-]+-cu(\d+)", name):
+            majors.add(match[1])
+    return majors
 
 
 def check_faiss(facts: Facts) -> Finding:

@@ -156,8 +156,7 @@ class Runs:
 
     @classmethod
     def read(cls, folders: Sequence[Path], names: Names = None, targets: Targets = None) -> "Runs":
-        """The runs of these names, or every run, in folders of runs; those that are there. `targets`: of each
-        evaluation those that count.
+        """Every run, or those of these names, that the folders hold; `targets`: of each evaluation those that count.
 
         Raises UserError where a folder is not there, or two hold one run with different records.
         """

@@ -50,7 +50,7 @@ ARROWS = {
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
-    "seal.tracking": set(),
+    "seal.tracking": {"seal.runs"},
     "seal.train": {
         "seal.checkpoint", "seal.data", "seal.device", "seal.progress", "seal.publish", "seal.resume", "seal.rows",
         "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
@@ -63,7 +63,7 @@ ARROWS = {
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
-    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs"},
+    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "eval.claims"},
 }  # fmt: skip
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")

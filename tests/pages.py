@@ -48,6 +48,7 @@ def serving(project: Path, host: str = "127.0.0.1") -> Iterator[Served]:
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "MLFLOW_TRACKING_URI": f"sqlite:///{project}/elsewhere.db",
     }
+
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=project, env=environment, stdout=subprocess.PIPE, text=True
     )

@@ -10,16 +10,41 @@ export DO_NOT_TRACK := true
 # A zip of the repository has no Git, which DVC would look for.
 READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
 
-.PHONY: help repro test lint lock ui release-check
+.PHONY: help repro tables test test-processors lint lock ui release-check
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(READY)  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
 	$(BIN)/dvc repro
+	@$(BIN)/python -m seal.study.machine
+
+# A process for each core, up to four, with one thread each: processes of two threads slow one another tenfold.
+SIDE_BY_SIDE := -n auto --maxprocesses 4
 
 test: $(READY)  ## Run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+# As other processors round: ATen without vectors, MKL (which ATen's flag does not reach) by one path for all, oneDNN
+# without AVX-512.
+PROCESSORS := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
+
+test-processors: $(READY)  ## Run the numerical tests as other processors round, with one thread and with two
+	@for processor in $(PROCESSORS); do for how in "1 $(SIDE_BY_SIDE)" "2 -n 0"; do \
+		set -- $$how; threads=$$1; shift; \
+		echo "== $$processor, threads: $$threads"; \
+		env $$processor OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest "$$@" -m "numerical and not slow" || exit 1; \
+	done; done
+
+# Studies that are judged: their verdicts and their report are made of the runs beside them.
+STUDIES := $(patsubst %/claims.json,%,$(wildcard expected/*/claims.json))
+
+tables: $(READY)  ## Regenerate what is generated: verdicts and reports of expected/, the tables of artifact.md
+	@for study in $(STUDIES); do \
+		$(BIN)/python -m eval.claims --record $$study --out $$study/claims.json >/dev/null || exit 1; \
+		$(BIN)/python -m eval.report --record $$study --claims $$study/claims.json --out $$study/report || exit 1; \
+	done
+	$(BIN)/python -m eval.report.artifact_tables
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .

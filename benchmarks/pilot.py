@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 
-from seal.batchnorm import running_statistics
 from seal.checkpoint import State
 from seal.clock import Clock, clocks, learning_rate
 from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, open_pack
+from seal.phases import phase_of
 from seal.record import write_json
-from seal.train import make_data
+from seal.rows import measure_clean, measure_validation
 from seal.trainer import Diverged, Trainer
+from seal.training_data import make_data
 
 SEED = 1000
 LENGTHS, RATES = (20, 40, 80), (0.01, 0.03, 0.1)
@@ -40,10 +41,11 @@ def changed(run: Run, epochs: int, rate: float, scale: float) -> Run:
 
 
 def measured(trainer: Trainer, clock: Clock) -> Row:
-    row = trainer.measure_clean(clock)
-    with running_statistics(trainer.model):
-        _, right = trainer.measure(trainer.model, trainer.data.val.clean())
-    return row | {"val_accuracy": float(right.double().mean())}
+    return measure_clean(trainer, clock) | {"val_accuracy": measure_validation(trainer)["val_accuracy"]}
+
+
+def ascends(trainer: Trainer, clock: Clock) -> bool:
+    return phase_of(trainer.method.rules(clock)) == "ascent"
 
 
 def trained(params: Params, arm: str, epochs: int, rate: float, scale: float = 0.0) -> Row:
@@ -55,25 +57,25 @@ def trained(params: Params, arm: str, epochs: int, rate: float, scale: float = 0
     state, kept = State(), SCRATCH / f"{epochs}-{rate:g}.safetensors"
     if arm != "normal":
         state = State.load(kept)
-        trainer.load(state)
+        state.put(trainer.model, trainer.optimizer, trainer.names)
     row: Row = {"epochs": epochs, "rate": rate}
     if arm != "normal":
         dose = sum(
-            scale * learning_rate(run, clock) for clock in clocks(run, after=state.clock) if trainer.ascends(clock)
+            scale * learning_rate(run, clock) for clock in clocks(run, after=state.clock) if ascends(trainer, clock)
         )
         row |= {"scale": scale, "dose": dose * len(trainer.data.train)}
     try:
         for clock in clocks(run, after=state.clock):
             trainer.begin_epoch(clock)
             losses = trainer.train_epoch(clock, lambda *_: None)
-            if trainer.last_of_phase(clock):
-                phase = "ascent" if trainer.ascends(clock) else "end"
+            if trainer.phases.ends(clock):
+                phase = "ascent" if ascends(trainer, clock) else "end"
                 row[phase] = losses | measured(trainer, clock)
             state.clock = clock
     except Diverged as error:
         return row | {"diverged": error.place}
     if arm == "normal":
-        trainer.store(state)
+        state.take(trainer.model, trainer.optimizer, trainer.names)
         state.save(kept)
     return row
 

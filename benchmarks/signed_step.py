@@ -59,7 +59,7 @@ def versions(depth: int, device: str) -> dict[str, Callable[[], object]]:
         "torch SGD, foreach": torch_sgd(foreach=True),
         "torch SGD, loop": torch_sgd(foreach=False),
     }
-    names = ("reference", "cpu", "compiled") if device == "cpu" else ("reference", "triton")
+    names = ("reference", "cpu") if device == "cpu" else ("reference", "triton")
     default = "cpu" if device == "cpu" else "triton"
     timed |= {f"ours, {name}{' (default)' if name == default else ''}": ours(name) for name in names}
     return timed | {"plain copy of as many bytes": lambda: target.copy_(source)}

@@ -26,8 +26,9 @@ from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, Pack, open_pack
 from seal.record import cpu_name
 from seal.rng import stream
-from seal.train import make_data, train
+from seal.train import train
 from seal.trainer import Trainer
+from seal.training_data import make_data
 
 ARMS = ("normal_long", "seal")
 # Chosen before anything was run: the first two are the outcome, the others are beside it.

@@ -1,27 +1,27 @@
-"""Weights and resume state as safetensors (no pickle), and the scratch folder in which an unfinished run lives."""
+"""Weights and resume state as safetensors (no pickle): tensors in a file, and all that an unfinished training needs.
 
-import ctypes
+Training writes and reads it, evaluations read weights by it.
+"""
+
 import errno
-import hashlib
 import json
 import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from seal.clock import Clock
 from seal.errors import UserError
 from seal.record import Row, atomic
 
 Tensors = dict[str, Tensor]
+RESUME = "state.safetensors"  # in a run's scratch folder: what an interrupted training goes on from
 HANDOVER = "handover.safetensors"  # of a base run's record: what its arms go on from
 
 
@@ -34,13 +34,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
     Raises OSError where the disk is full.
     """
+    packed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic(path) as temporary:
         try:
-            save_file(
-                {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-                temporary,
-                dict(metadata or {}),
-            )
+            save_file(packed, temporary, dict(metadata or {}))
         except SafetensorError as error:  # the system's message and no errno
             if f"os error {errno.ENOSPC}" not in str(error):
                 raise
@@ -72,10 +69,14 @@ class State:
     generations: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        # While the last epoch is the best, its weights are written once.
-        best = {} if self.best is self.model else self.best
-        groups = {"model": self.model, "momentum": self.momentum, "best": best}
-        tensors = {f"{group}/{name}": value for group, members in groups.items() for name, value in members.items()}
+        groups = {"model": self.model, "momentum": self.momentum}
+        if self.best is not self.model:  # while the last epoch is the best, its weights are written once
+            groups["best"] = self.best
+
+        tensors: Tensors = {}
+        for group, members in groups.items():
+            tensors |= {f"{group}/{name}": value for name, value in members.items()}
+
         clock = None if self.clock is None else asdict(self.clock)
         facts = {"clock": clock, "best_epoch": self.best_epoch, "rows": self.rows, "generations": self.generations}
         save_tensors(path, tensors, {"state": json.dumps(facts, sort_keys=True)})
@@ -83,57 +84,32 @@ class State:
     @classmethod
     def load(cls, path: Path) -> "State":
         tensors, metadata = load_tensors(path)
-        facts = json.loads(metadata["state"])
         groups: dict[str, Tensors] = {"model": {}, "momentum": {}, "best": {}}
         for name, value in tensors.items():
             group, _, member = name.partition("/")
             groups[group][member] = value
-        clock = None if facts["clock"] is None else Clock(**facts["clock"])
+
+        facts = json.loads(metadata["state"])
         if facts["best_epoch"] and not groups["best"]:
             groups["best"] = groups["model"]
+        clock = None if facts["clock"] is None else Clock(**facts["clock"])
         return cls(
             clock, **groups, best_epoch=facts["best_epoch"], rows=facts["rows"], generations=facts["generations"]
         )
 
+    def take(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
+        """Copy weights, statistics and momentum; `names` are the parameters' in the optimizer's order."""
+        self.model = {name: value.clone() for name, value in model.state_dict().items()}
+        self.momentum = {}
+        for index, values in optimizer.state_dict()["state"].items():
+            if values.get("momentum_buffer") is not None:
+                self.momentum[names[index]] = values["momentum_buffer"].clone()
 
-def scratch_folder(run_name: str, facts: Mapping[str, Any], code: Iterable[str]) -> Path:
-    """Where this very training keeps its resume state: named by a hash of the parameters, data and code that matter.
-
-    Outside DVC's outputs, which are deleted before a stage runs. SEAL_SCRATCH moves it.
-    """
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    root = Path(__file__).parents[1]
-    for name in sorted(code):
-        files = sorted((root / name).rglob("*.*")) if (root / name).is_dir() else [root / name]
-        for file in (file for file in files if "__pycache__" not in file.parts):
-            digest.update(file.read_bytes())
-    return Path(os.environ.get("SEAL_SCRATCH", "scratch")) / f"{run_name}-{digest.hexdigest()[:16]}"
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a scratch folder's lock; raises CheckpointError where another process trains there or none can be made."""
-    lock = FileLock(folder / "lock", blocking=False)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise CheckpointError(f"another process is training in {folder}; wait for it, or stop it") from None
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder}: {error.strerror}, expected a folder for resume state; make it one that can be written, or name "
-            "another by SEAL_SCRATCH"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends: a killed `dvc repro` would else leave it training on."""
-    parent = os.getppid()
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request was made
-        os.kill(os.getpid(), signal.SIGKILL)
+    def put(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
+        """Put what was taken into a network and its optimizer; numbers of groups stay the optimizer's own."""
+        model.load_state_dict(self.model)
+        layout = optimizer.state_dict()
+        layout["state"] = {
+            index: {"momentum_buffer": self.momentum[name]} for index, name in enumerate(names) if name in self.momentum
+        }
+        optimizer.load_state_dict(layout)

@@ -3,6 +3,7 @@
 Plain values, known to all: seal/evaluations.py describes each evaluation by them, seal/runs.py reads numbers by them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,29 @@ def keys_of(values: Mapping[str, Any], measure: Measure) -> list[str]:
     if measure.over == "shot":
         return list(lookup(values, measure.at.partition(".{shot}")[0]))
     return []
+
+
+def numbers_of(values: Mapping[str, Any], measure: Measure) -> dict[str, float]:
+    """The measure's finite numbers, each by its path with the cell's keys in it; none where these values lack it."""
+    numbers = {}
+    for cell in _cells_of(values, measure):
+        try:
+            number = lookup(values, measure.at, cell, values.get("blocks", ()))
+        except LookupError:
+            continue
+        if isinstance(number, int | float) and math.isfinite(number):
+            numbers[measure.at.format(shot=cell.shot, block=cell.block)] = float(number)
+    return numbers
+
+
+def _cells_of(values: Mapping[str, Any], measure: Measure) -> list[Cell]:
+    try:
+        keys = keys_of(values, measure)
+    except LookupError:
+        return []
+    if measure.over == "shot":
+        return [Cell(shot=int(key)) for key in keys]
+    return [Cell(block=key) for key in keys] if measure.over == "block" else [NOWHERE]
 
 
 def lookup(values: Any, path: str, cell: Cell = NOWHERE, blocks: Sequence[str] = ()) -> Any:

@@ -1,27 +1,28 @@
-"""The compared methods: what is drawn anew at a generation's start, and the rule that each side follows in an epoch.
+"""The compared methods: what an epoch forgets as it begins, and the rule that each part of the network follows in it.
 
-A new method is a class with `reinitialised` and `rules`, and a line in METHODS; params.yaml then names it in an arm.
-Sides are groups of the optimizer: early (before the layer threshold), late (from it on, without the linear layer) and
+A new method is a class with `forget` and `rules`, and a line in METHODS; params.yaml then names it in an arm.
+Parts are groups of the optimizer: early (before the layer threshold), late (from it on, without the linear layer) and
 fc, which follows late everywhere but in one variant of `seal_reverse`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from seal.clock import Clock, phase
 from seal.config import ConfigError, Run
-from seal.split import Split
+from seal.split import Sides
 
-Side = Literal["early", "late", "fc"]
-SIDES: tuple[Side, ...] = ("early", "late", "fc")
+Part = Literal["early", "late", "fc"]
+PARTS: tuple[Part, ...] = ("early", "late", "fc")
+Values = Mapping[str, Tensor]  # by the name of a parameter, or of a statistic of BatchNorm
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How one side moves in an epoch: at lr_scale times the clock's rate, up or down the loss, or not at all."""
+    """How one part moves in an epoch: at lr_scale times the clock's rate, up or down the loss, or not at all."""
 
     weight_decay: float
     lr_scale: float = 1.0
@@ -31,24 +32,32 @@ class Rule:
     untrained: tuple[str, ...] = ()
 
 
-Rules = dict[Side, Rule]
+Rules = dict[Part, Rule]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a method may look at as an epoch begins."""
+
+    sides: Sides  # as the last epoch left them
+    drawn: Callable[[Iterable[str]], Values]  # fresh values of the named parameters, by the run's initialiser
 
 
 class Method(Protocol):
     """What the training loop asks of a method."""
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
-        """Names of the parameters drawn anew before this epoch."""
+    def forget(self, clock: Clock, network: Network) -> Values:
+        """What is put in place of the network's values before this epoch; empty where nothing is forgotten."""
 
     def rules(self, clock: Clock) -> Rules:
-        """The rule of each side in this epoch."""
+        """The rule of each part in this epoch."""
 
 
-def sides(split: Split) -> dict[Side, dict[str, nn.Parameter]]:
-    """The split's parameters by side, the linear layer apart."""
-    fc = {name: value for name, value in split.late.items() if name.startswith("fc.")}
-    late = {name: value for name, value in split.late.items() if name not in fc}
-    return {"early": split.early, "late": late, "fc": fc}
+def parts(sides: Sides) -> dict[Part, dict[str, nn.Parameter]]:
+    """The two sides' parameters by part: the late side without the linear layer, and that apart."""
+    fc = {name: value for name, value in sides.late.items() if name.startswith("fc.")}
+    late = {name: value for name, value in sides.late.items() if name not in fc}
+    return {"early": sides.early, "late": late, "fc": fc}
 
 
 def descend(run: Run) -> Rule:
@@ -71,11 +80,11 @@ class NormalLong:
 
     run: Run
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
-        return []
+    def forget(self, clock: Clock, network: Network) -> Values:
+        return {}
 
     def rules(self, clock: Clock) -> Rules:
-        return dict.fromkeys(SIDES, descend(self.run))
+        return dict.fromkeys(PARTS, descend(self.run))
 
 
 @dataclass(frozen=True)
@@ -84,16 +93,18 @@ class LLF:
 
     run: Run
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
+    def forget(self, clock: Clock, network: Network) -> Values:
         if clock.generation == 1 or clock.epoch > 0:
-            return []
+            return {}
+
+        late = network.sides.late
         if self.run.generations.llf_reinitialises == "all":
-            return list(split.late)
+            return network.drawn(late)
         # Convolutions (downsample too) and fc weights; BatchNorm and fc bias are kept, as in the authors' code.
-        return [name for name, value in split.late.items() if value.ndim > 1]
+        return network.drawn(name for name, value in late.items() if value.ndim > 1)
 
     def rules(self, clock: Clock) -> Rules:
-        return dict.fromkeys(SIDES, descend(self.run))
+        return dict.fromkeys(PARTS, descend(self.run))
 
 
 @dataclass(frozen=True)
@@ -102,8 +113,8 @@ class SEAL:
 
     run: Run
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
-        return []
+    def forget(self, clock: Clock, network: Network) -> Values:
+        return {}
 
     def rules(self, clock: Clock) -> Rules:
         down = descend(self.run)
@@ -117,12 +128,12 @@ class SEALFreeze:
 
     run: Run
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
-        return []
+    def forget(self, clock: Clock, network: Network) -> Values:
+        return {}
 
     def rules(self, clock: Clock) -> Rules:
         if phase(self.run, clock) == "descent":
-            return dict.fromkeys(SIDES, descend(self.run))
+            return dict.fromkeys(PARTS, descend(self.run))
         frozen = Rule(weight_decay=0.0, frozen=True, hold_statistics=self.run.generations.frozen_statistics == "hold")
         return {"early": ascend(self.run), "late": frozen, "fc": frozen}
 
@@ -133,15 +144,15 @@ class SEALReinit:
 
     run: Run
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
+    def forget(self, clock: Clock, network: Network) -> Values:
         begins = clock.epoch == 0 and phase(self.run, clock) == "ascent"
-        return list(split.late) if begins else []
+        return network.drawn(network.sides.late) if begins else {}
 
     def rules(self, clock: Clock) -> Rules:
         # The authors' code leaves some late parameters untrained from then on; `reinit_untrained` names them.
         began = clock.generation >= self.run.generations.first_ascent_generation
         untrained = tuple(self.run.generations.reinit_untrained) if began else ()
-        return {side: replace(rule, untrained=untrained) for side, rule in SEAL(self.run).rules(clock).items()}
+        return {part: replace(rule, untrained=untrained) for part, rule in SEAL(self.run).rules(clock).items()}
 
 
 @dataclass(frozen=True)
@@ -150,13 +161,13 @@ class SEALReverse:
 
     run: Run
 
-    def reinitialised(self, clock: Clock, split: Split) -> list[str]:
-        return []
+    def forget(self, clock: Clock, network: Network) -> Values:
+        return {}
 
     def rules(self, clock: Clock) -> Rules:
         down = descend(self.run)
         if phase(self.run, clock) == "descent":
-            return dict.fromkeys(SIDES, down)
+            return dict.fromkeys(PARTS, down)
         up = ascend(self.run)
         return {"early": down, "late": up, "fc": up if self.run.generations.reverse_fc == "ascends" else down}
 

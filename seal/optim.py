@@ -1,7 +1,12 @@
-"""SignedSGD: SGD in which each group of parameters climbs or descends, with torch SGD's group keys and state layout."""
+"""SignedSGD: SGD in which each group of parameters climbs or descends, with torch SGD's group keys and state layout.
 
-from collections.abc import Callable
+The trainer's optimizer, and one for training loops elsewhere. It knows groups, state and what may be stepped; how a
+step is computed is `kernels`' to know.
+"""
+
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any, overload
 
 import torch
@@ -13,7 +18,6 @@ from seal.kernels.backends import BACKENDS, Kernel, load
 from seal.kernels.signed_sgd import Group
 
 DTYPES = (torch.float32, torch.float64)
-_NAMES = "float32 or float64"
 
 
 class SignedSGD(SGD):
@@ -26,9 +30,9 @@ class SignedSGD(SGD):
     A phase changes numbers in a group, and may set a negative weight decay there. `grad_scale` and `found_inf`, which
     `torch.amp.GradScaler` sets, are taken as torch's fused SGD takes them: gradients are unscaled in place.
 
-    `backend`: `reference`, `cpu` (torch's fused kernel), `compiled` (needs a C++ compiler), `triton` (needs a GPU), or
-    `auto`: `triton` on a GPU that has it, `cpu` on a CPU, `reference` elsewhere. From the first `step` or `refresh` on
-    the attribute `backend` names the one that runs.
+    `backend`: `reference`, `cpu` (torch's fused kernel), `triton` (needs a GPU), or `auto`: `triton` on a GPU that has
+    it, `cpu` on a CPU, `reference` elsewhere. From the first `step` or `refresh` on the attribute `backend` names the
+    one that runs.
 
     Raises ValueError or TypeError for parameters, gradients and groups that it can't step, before it changes anything;
     RuntimeError for a backend that can't run here.
@@ -58,14 +62,14 @@ class SignedSGD(SGD):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+
         kernel = self._load()
-        groups = [self._gather(group) for group in self.param_groups]
-        for group in groups:
+        groups = self._groups()
+        for group in groups:  # all of them before anything changes
             self._check(group)
+
         for group in groups:
-            for i, m in enumerate(group.buffers):
-                if m is None:
-                    group.buffers[i] = self._new_buffer(group.params[i])
+            self._fill_buffers(group)
         kernel.step(groups, self._scalar("grad_scale"), self._scalar("found_inf"))
         return loss
 
@@ -75,14 +79,15 @@ class SignedSGD(SGD):
 
         They keep their place in memory. Outside a graph `step` mirrors them itself.
         """
-        self._load().refresh([self._gather(group) for group in self.param_groups])
+        self._load().refresh(self._groups())
 
     @torch.no_grad()
     def reset_momentum(self) -> None:
         """Zero the momentum buffers in place, with -0.0: the next step is a first step, to the bit."""
-        for p in (p for group in self.param_groups for p in group["params"]):
-            if self.state[p].get("momentum_buffer") is not None:
-                self.state[p]["momentum_buffer"].fill_(-0.0)
+        for p in self._parameters():
+            m = self.state[p].get("momentum_buffer")
+            if m is not None:
+                m.fill_(-0.0)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
@@ -97,40 +102,58 @@ class SignedSGD(SGD):
     def load_state_dict(self, state_dict: StateDict) -> None:
         for group in state_dict["param_groups"]:
             _check_group(group)
-        params = (p for group in self.param_groups for p in group["params"])
-        keys = (key for group in state_dict["param_groups"] for key in group["params"])
-        for p, key in zip(params, keys, strict=False):  # torch says where the numbers of parameters differ
+
+        keys = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        for p, key in zip(self._parameters(), keys, strict=False):  # torch says where the numbers of parameters differ
             m = state_dict["state"].get(key, {}).get("momentum_buffer")
             if m is not None and m.shape != p.shape:
                 raise ValueError(f"a momentum buffer is {tuple(m.shape)}, expected its parameter's {tuple(p.shape)}")
+
         super().load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "backend": self.backend}
 
+    def _parameters(self) -> Iterator[Tensor]:
+        for group in self.param_groups:
+            yield from group["params"]
+
     def _load(self) -> Kernel:
-        if self._kernel is None:
-            devices = {p.device for group in self.param_groups for p in group["params"]}
-            if len(devices) > 1:
-                raise ValueError(f"parameters on {', '.join(sorted(map(str, devices)))}, expected one device")
-            self._device = devices.pop() if devices else torch.device("cpu")
-            if self.backend == "auto":
-                by_device = {"cpu": "cpu", "cuda": "triton" if find_spec("triton") else "reference"}
-                self.backend = by_device.get(self._device.type, "reference")
-            self._kernel = load(self.backend, self._device)
+        """The version that steps, chosen once: where the parameters are is known from the first step on."""
+        if self._kernel is not None:
+            return self._kernel
+
+        devices = {p.device for p in self._parameters()}
+        if len(devices) > 1:
+            raise ValueError(f"parameters on {', '.join(sorted(map(str, devices)))}, expected one device")
+        self._device = devices.pop() if devices else torch.device("cpu")
+
+        if self.backend == "auto":
+            by_device = {"cpu": "cpu", "cuda": "triton" if find_spec("triton") else "reference"}
+            self.backend = by_device.get(self._device.type, "reference")
+        self._kernel = load(self.backend, self._device)
         return self._kernel
 
+    def _groups(self) -> list[Group]:
+        return [self._gather(group) for group in self.param_groups]
+
     def _gather(self, group: dict[str, Any]) -> Group:
-        state = self.state
-        params = [p for p in group["params"] if p.grad is not None]
-        grads = [p.grad for p in params]
-        buffers = [state[p].get("momentum_buffer") for p in params] if group["momentum"] else []
+        """A group as the kernels take it: parameters without a gradient left out, buffers None where none is yet."""
+        params, grads, buffers = [], [], []
+        for p in group["params"]:
+            if p.grad is not None:
+                params.append(p)
+                grads.append(p.grad)
+                if group["momentum"]:
+                    buffers.append(self.state[p].get("momentum_buffer"))
+
         lr = group["lr"].detach() if isinstance(group["lr"], Tensor) else group["lr"]
         momentum, weight_decay = float(group["momentum"]), float(group["weight_decay"])
         return Group(params, grads, buffers, lr, momentum, weight_decay, group["maximize"])
 
     def _check(self, group: Group) -> None:
-        # The kernels walk memory by the parameter's size and dtype, and trust what this lets through.
+        """Raises TypeError for what a kernel can't step. Kernels walk memory by the parameter's size and dtype, and
+        trust what this lets through."""
         strided, device = torch.strided, self._device
         for p, g, m in group.triples():
             dtype, size = p.dtype, p.numel()
@@ -141,10 +164,11 @@ class SignedSGD(SGD):
             if dtype not in DTYPES:
                 _check_parameter(p)
 
-    def _new_buffer(self, p: Tensor) -> Tensor:
+    def _fill_buffers(self, group: Group) -> None:
         # -0.0 is what IEEE addition leaves alone: mu*(-0.0) + d is d to the bit, so a first step needs no flag.
-        m = self.state[p]["momentum_buffer"] = torch.full_like(p, -0.0)
-        return m
+        for i, (p, m) in enumerate(zip(group.params, group.buffers, strict=False)):
+            if m is None:
+                group.buffers[i] = self.state[p]["momentum_buffer"] = torch.full_like(p, -0.0)
 
     def _scalar(self, name: str) -> Tensor | None:
         value: Tensor | None = getattr(self, name, None)
@@ -164,8 +188,10 @@ def _check_group(group: dict[str, Any]) -> None:
 def _check_parameter(p: Tensor) -> None:
     if p.dtype not in DTYPES:
         hint = "; keep float32 parameters and use torch.autocast" if p.dtype.itemsize == 2 else ""
-        raise TypeError(f"a parameter is {p.dtype}, expected {_NAMES}{hint}")
+        raise TypeError(f"a parameter is {p.dtype}, expected float32 or float64{hint}")
+
     if p.layout is not torch.strided:
         raise TypeError(f"a parameter is {p.layout}, expected a dense one")
+
     if any(stride == 0 and size > 1 for stride, size in zip(p.stride(), p.shape, strict=True)):
         raise ValueError(f"a parameter of shape {tuple(p.shape)} is expanded, its elements share memory: clone it")

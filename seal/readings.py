@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, finite_items, read_arrays
-from seal.measure import Arrays, Cell, Measure, lookup
+from seal.measure import Arrays, Cell, Measure, keys_of, lookup
 
 Status = Literal["NOT-RUN", "SKIPPED-DATA", "NOT-COMPARABLE"]
 
@@ -43,9 +43,19 @@ class EvaluationFile:
     def arrays(self) -> Arrays:
         return read_arrays(self.path.with_suffix(".npz"))
 
+    def keys(self, measure: Measure) -> list[str]:
+        """The shots or the blocks of which it has the measure. Raises BrokenEvidence where it does not name them."""
+        try:
+            return keys_of(self.values, measure)
+        except LookupError as error:
+            raise _no_key(self.path, error) from None
 
-def reading(run: str, evaluation: str, file: EvaluationFile, measure: Measure, cell: Cell) -> Reading | Missing:
-    """A measure's number at a cell of an evaluation's file; `run` and `evaluation` name both where it is missing."""
+
+def reading(
+    run: str, evaluation: str, file: EvaluationFile, measure: Measure, cell: Cell, items: bool
+) -> Reading | Missing:
+    """A measure's number at a cell of an evaluation's file, with its parts where `items` asks for them; `run` and
+    `evaluation` name both where it is missing."""
     first_key = measure.at.partition(".")[0]
     if measure.instead in file.values and first_key not in file.values:
         return Missing("NOT-RUN", f"{run}: {evaluation}.solvers leaves {first_key} out")
@@ -58,14 +68,14 @@ def reading(run: str, evaluation: str, file: EvaluationFile, measure: Measure, c
     if measure.over == "block" and cell.block not in blocks:
         return Missing("NOT-RUN", f"{run}: no block {cell.block}")
     value = _number_at(file, measure.at, cell, blocks)
-    items = None if measure.items is None else _items(file, measure, cell, blocks)
-    files = (file.path,) if items is None else (file.path, file.path.with_suffix(".npz"))
+    parts = _items(file, measure, cell, blocks) if items and measure.items else None
+    files = (file.path,) if parts is None else (file.path, file.path.with_suffix(".npz"))
 
     limit = _optional(file.values, measure.limit, cell) if measure.limit else None
     interval = _optional(file.values, measure.interval, cell) if measure.interval else None
     return Reading(
         measure.scale * value,
-        items,
+        parts,
         files,
         limit=measure.scale * finite(limit or 0.0, file.path, str(measure.limit)),
         interval=None if interval is None else measure.scale * finite(interval, file.path, str(measure.interval)),
@@ -77,8 +87,12 @@ def _number_at(file: EvaluationFile, at: str, cell: Cell, blocks: Sequence[str])
     try:
         value = lookup(file.values, at, cell, blocks)
     except LookupError as error:
-        raise BrokenEvidence(f"{file.path}: no {str(error.args[0])!r}, which this version expects; {MEND}") from None
+        raise _no_key(file.path, error) from None
     return finite(value, file.path, shown)
+
+
+def _no_key(path: Path, error: LookupError) -> BrokenEvidence:
+    return BrokenEvidence(f"{path}: no {str(error.args[0])!r}, which this version expects; {MEND}")
 
 
 def _optional(values: Mapping[str, Any], path: str, cell: Cell) -> Any:

@@ -1,42 +1,70 @@
-"""Initialisation of the networks, and re-initialisation of some of their parameters by the same rule."""
+"""Fresh values of a network's parameters, and putting values in place.
 
-from collections.abc import Iterable
+Knows tensors and modules alone. Networks begin by it (`seal.models.build`), and methods that forget draw by it.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Initialiser = Literal["model", "kaiming_uniform"]
 
 
-def initialise(
-    model: nn.Module, generator: torch.Generator, names: Iterable[str] | None = None, initialiser: Initialiser = "model"
-) -> None:
-    """Draw the named parameters of a model anew, or all of them, in the model's order.
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw all parameters of a model, as each of its runs begins."""
+    names = [name for name, _ in model.named_parameters()]
+    put(model, drawn(model, generator, names))
+
+
+def drawn(
+    model: nn.Module, generator: torch.Generator, names: Iterable[str], initialiser: Initialiser = "model"
+) -> dict[str, Tensor]:
+    """Fresh values for the named parameters, drawn in the model's order whatever the order of the names.
 
     Weights of convolutions and linear layers: Kaiming-normal, fan-in (`model`, He et al. 2015), or
     Kaiming-uniform with a = sqrt(5) (`kaiming_uniform`, the authors' re-initialiser). BatchNorm: scale 1, shift 0,
-    and running statistics 0 and 1 where its scale is drawn anew. Biases 0.
+    and with its scale come running statistics of 0 and 1. Biases 0.
     Draws are made on the CPU, so every device starts from the same network. Raises ValueError for an unknown name.
     """
     modules = dict(model.named_modules())
-    parameters = dict(model.named_parameters())
-    wanted = parameters.keys() if names is None else set(names)
-    if unknown := sorted(set(wanted) - parameters.keys()):
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    wanted = set(names)
+    if unknown := sorted(wanted - shapes.keys()):
         raise ValueError(f"re-initialise {unknown[0]!r}: the model has no such parameter")
-    with torch.no_grad():
-        for name in (name for name in parameters if name in wanted):
-            owner, kind = name.rpartition(".")[::2]
-            module = modules[owner]
-            parameters[name].copy_(_draw(module, kind, parameters[name].shape, generator, initialiser))
-            if isinstance(module, _BatchNorm) and kind == "weight":
-                module.reset_running_stats()
+
+    values = {}
+    for name, shape in shapes.items():
+        if name not in wanted:
+            continue
+        owner, _, kind = name.rpartition(".")
+        values[name] = _draw(modules[owner], kind, shape, generator, initialiser)
+        if kind == "weight" and isinstance(modules[owner], _BatchNorm):
+            values |= _statistics(owner, shape)
+    return values
+
+
+@torch.no_grad()
+def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Write values over those of a model's state, in place: its tensors keep their device and strides."""
+    state = model.state_dict()
+    for name, value in values.items():
+        state[name].copy_(value)
+
+
+def _statistics(norm: str, shape: torch.Size) -> dict[str, Tensor]:
+    return {
+        f"{norm}.running_mean": torch.zeros(shape),
+        f"{norm}.running_var": torch.ones(shape),
+        f"{norm}.num_batches_tracked": torch.tensor(0),
+    }
 
 
 def _draw(
     module: nn.Module, kind: str, shape: torch.Size, generator: torch.Generator, initialiser: Initialiser
-) -> torch.Tensor:
+) -> Tensor:
     value = torch.zeros(shape)
     if kind == "bias":
         return value
@@ -46,6 +74,7 @@ def _draw(
         raise ValueError(
             f"no initialiser for {type(module).__name__}, expected a convolution, a linear layer or BatchNorm"
         )
+
     if initialiser == "model":
         return nn.init.kaiming_normal_(value, mode="fan_in", nonlinearity="relu", generator=generator)
     return nn.init.kaiming_uniform_(value, a=5**0.5, generator=generator)

@@ -18,11 +18,12 @@ settings.register_profile(
 settings.load_profile("seal")
 
 ROOT = Path(__file__).parents[1]
-MIRRORED = pytest.StashKey[set[str]]()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    config.stash[MIRRORED] = {item.nodeid for item in items if "mirror" in getattr(item, "fixturenames", ())}
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "mirror" in getattr(item, "fixturenames", ()):
+            item.add_marker("mirrored")  # a report, which a worker process sends, knows its test's marks alone
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,11 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
     return NewDatabase(folder / "mlflow.db", openers)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    passed = {report.nodeid for report in terminalreporter.stats.get("passed", [])}
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped if report.longrepr})
     for reason in reasons:
         count = sum(reason in str(report.longrepr) for report in skipped)
         terminalreporter.write_line(f"left out, {count} tests: {reason}")
-    used = len(passed & config.stash.get(MIRRORED, set()))
+    used = sum("mirrored" in report.keywords for report in terminalreporter.stats.get("passed", []))
     terminalreporter.write_line(f"tests that used the data mirror's real images: {used}")

@@ -1,9 +1,12 @@
-"""The target datasets in small: the official archives with few images, and what their loaders give."""
+"""The target datasets in small: the official archives with few images, and what their loaders give.
+
+A new target is an entry of SMALL; the tests of targets run over it.
+"""
 
 import io
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +42,14 @@ def pictures(*names: str, kind: str = "JPEG") -> Files:
     return {name: image_bytes(seed, kind=kind) for seed, name in enumerate(names)}
 
 
-# Each dataset in small: the files of each official archive (or a plain list's content), and what its loader gives.
+@dataclass(frozen=True)
+class Small:
+    """A dataset in small."""
+
+    archives: Mapping[str, Files | bytes]  # of each official archive its files, or a plain list's content
+    loaded: Mapping[str, tuple[str, str]]  # file to (class, split): what its loader gives
+
+
 FLOWERS = {
     "102flowers.tgz": pictures(*(f"jpg/image_{number:05d}.jpg" for number in range(1, 7))),
     "imagelabels.mat": mat(labels=np.array([[2, 1, 2, 1, 1, 2]], np.uint8)),
@@ -68,12 +78,7 @@ AIRCRAFT = {
         "fgvc-aircraft-2013b/data/images_variant_val.txt": b"1340192 737-200\n",
         "fgvc-aircraft-2013b/data/images_variant_trainval.txt": b"0034309 Falcon 900\n1340192 737-200\n",
         "fgvc-aircraft-2013b/data/images_variant_test.txt": b"0056978 F/A-18\n",
-        **pictures(
-            *(
-                f"fgvc-aircraft-2013b/data/images/{number}.jpg"
-                for number in ("0034309", "1025794", "1340192", "0056978")
-            )
-        ),
+        **pictures(*(f"fgvc-aircraft-2013b/data/images/{n}.jpg" for n in ("0034309", "1025794", "1340192", "0056978"))),
     }
 }
 INDOOR = {
@@ -114,7 +119,7 @@ CHEST = {
         "00000004_000.png,Mass,0,4,2500,2048",
     ),
     "images_001.tar.gz": pictures(*(f"images/00000001_00{number}.png" for number in (0, 1)), kind="PNG"),
-    "images_002.tar.gz": pictures(*(f"images/0000000{each}.png" for each in ("2_000", "3_000", "3_001")), kind="PNG"),
+    "images_002.tar.gz": pictures(*(f"images/0000000{end}.png" for end in ("2_000", "3_000", "3_001")), kind="PNG"),
     **{f"images_{number:03d}.tar.gz": {} for number in range(3, 12)},
     "images_012.tar.gz": pictures("images/00000004_000.png", kind="PNG"),
 }
@@ -124,37 +129,37 @@ CROPS = {
         "dataset/train/Apple___healthy/a 2.jpg", "dataset/test/Apple___healthy/a 3.JPG",
     )
 }  # fmt: skip
-SMALL: dict[str, tuple[Mapping[str, Files | bytes], dict[str, tuple[str, str]]]] = {
-    "flowers_102": (FLOWERS, {
+SMALL = {
+    "flowers_102": Small(FLOWERS, {
         "jpg/image_00006.jpg": ("002", "train"), "jpg/image_00002.jpg": ("001", "train"),
         "jpg/image_00003.jpg": ("002", "val"), "jpg/image_00001.jpg": ("002", "test"),
         "jpg/image_00004.jpg": ("001", "test"), "jpg/image_00005.jpg": ("001", "test"),
     }),
-    "cub_200_2011": (CUB, {
+    "cub_200_2011": Small(CUB, {
         "images/001.Albatross/A_1.jpg": ("001.Albatross", "test"), "images/002.Wren/W_7.jpg": ("002.Wren", "train"),
         "images/001.Albatross/A_2.jpg": ("001.Albatross", "train"),
     }),
-    "fgvc_aircraft": (AIRCRAFT, {
+    "fgvc_aircraft": Small(AIRCRAFT, {
         "images/0034309.jpg": ("Falcon 900", "train"), "images/1025794.jpg": ("F/A-18", "train"),
         "images/1340192.jpg": ("737-200", "val"), "images/0056978.jpg": ("F/A-18", "test"),
     }),
-    "mit_indoor_67": (INDOOR, {
+    "mit_indoor_67": Small(INDOOR, {
         "Images/mall/shopping mall.jpg": ("mall", "train"), "Images/bar/b2.jpg": ("bar", "train"),
         "Images/bar/b1.jpg": ("bar", "test"), "Images/mall/m2.jpg": ("mall", "test"),
     }),
-    "stanford_dogs": (DOGS, {
+    "stanford_dogs": Small(DOGS, {
         f"Images/{DOG_FILES[0]}": ("n01-Pug", "test"), f"Images/{DOG_FILES[1]}": ("n01-Pug", "train"),
         f"Images/{DOG_FILES[2]}": ("n02-Old_English", "train"), f"Images/{DOG_FILES[3]}": ("n02-Old_English", "test"),
     }),
-    "isic_2018": (SKIN, {
+    "isic_2018": Small(SKIN, {
         "ISIC2018_Task3_Training_Input/ISIC_1.jpg": ("NV", "train"),
         "ISIC2018_Task3_Training_Input/ISIC_2.jpg": ("MEL", "train"),
         "ISIC2018_Task3_Training_Input/ISIC_3.jpg": ("NV", "train"),
     }),
-    "chestx_ray8": (CHEST, {
+    "chestx_ray8": Small(CHEST, {
         "images/00000001_000.png": ("Cardiomegaly", "train"), "images/00000004_000.png": ("Mass", "train"),
     }),
-    "crop_disease": (CROPS, {
+    "crop_disease": Small(CROPS, {
         "Apple___healthy/a 1.JPG": ("Apple___healthy", "train"),
         "Apple___healthy/a 2.jpg": ("Apple___healthy", "train"),
         "Pepper,_bell___healthy/Screen Shot 4.01.13 PM.png": ("Pepper,_bell___healthy", "train"),
@@ -181,10 +186,11 @@ def dataset(name: str, **changes) -> Dataset:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every target with the counts of its small archive. Nothing is downloaded, and no checksum is known."""
-    for name, (_, loaded) in SMALL.items():
+    for name, small in SMALL.items():
         archives = tuple(Archive(archive.name, None) for archive in TARGETS[name].archives)
-        classes = Counter(label for label, _ in loaded.values())
-        splits = Counter(split for _, split in loaded.values())
+        classes = Counter(label for label, _ in small.loaded.values())
+        splits = Counter(split for _, split in small.loaded.values())
+
         counts = {"images": dict(splits)} if TARGETS[name].images else {"per_class": {"": dict(classes)}}
         changes = {"archives": archives, "classes": len(classes), "per_class": {}, "images": {}} | counts
         monkeypatch.setitem(SOURCES, name, replace(TARGETS[name], **changes))

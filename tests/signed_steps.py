@@ -1,12 +1,10 @@
 """Signed steps to test: layouts, drawn numbers, and one step of any backend on them."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,10 +13,9 @@ from torch import Tensor
 from seal.optim import SignedSGD
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-NO_COMPILER = pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler")
 
 # test_triton_interpreter.py runs the tests of this matrix once more for Triton, in a process of its own.
-FUSED = ["triton"] if INTERPRETED else ["cpu", pytest.param("compiled", marks=NO_COMPILER)]
+FUSED = ["triton"] if INTERPRETED else ["cpu"]
 ALL = FUSED if INTERPRETED else ["reference", *FUSED]
 FEW = settings(max_examples=15 if INTERPRETED else 40)
 
@@ -76,12 +73,14 @@ def steps(backend: str, groups: Sequence[Any]) -> list[tuple[list[Tensor], list[
     """One step of several groups (params, grads, buffers, numbers)."""
     kept = [[copy(p).requires_grad_() for p in params] for params, _, _, _ in groups]
     optimizer = SignedSGD([{"params": params} for params in kept], lr=0.0, backend=backend)
+
     for group, params, (_, grads, buffers, numbers) in zip(optimizer.param_groups, kept, groups, strict=True):
         group.update(vars(numbers))
         for p, g, m in zip(params, grads, buffers, strict=True):
             p.grad = copy(g)
             if m is not None:
                 optimizer.state[p]["momentum_buffer"] = copy(m)
+
     optimizer.step()
     state = optimizer.state
     return [([p.detach() for p in params], [state[p].get("momentum_buffer") for p in params]) for params in kept]
@@ -108,8 +107,8 @@ def values(dtype: torch.dtype, largest: float = 2.0**90) -> st.SearchStrategy[fl
 
 def triples(dtype: torch.dtype) -> st.SearchStrategy[list[tuple[float, float, float]]]:
     """Parameter, gradient, momentum."""
-    one = values(dtype)
-    return st.lists(st.tuples(one, one, one), min_size=1, max_size=9)
+    number = values(dtype)
+    return st.lists(st.tuples(number, number, number), min_size=1, max_size=9)
 
 
 def rates(largest: float) -> st.SearchStrategy[float]:

@@ -18,6 +18,8 @@ from seal.rng import stream
 from seal.sections import Model
 from tests.strategies import SMOKE
 
+pytestmark = pytest.mark.numerical
+
 PROTOCOL = FewShotAffines(**SMOKE["fewshot_affines"]).model_copy(update={"epochs": 2})
 N_WAY, K_SHOT = 2, 3
 # Where a channel hardly varies, BatchNorm divides its rounding by up to sqrt(eps) = 0.003, in layer after layer.

@@ -13,6 +13,7 @@ from eval.report.artifact_tables import AREAS, area, filled
 from seal.cli import app
 from seal.clock import Clock
 from seal.data.sources import SOURCES
+from seal.data.table import with_table
 from seal.models import build
 from seal.planning.stages import parts, stages_of_tier
 from seal.rng import stream
@@ -25,24 +26,32 @@ TEXT = (Path(__file__).parents[1] / "artifact.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name != "folder"])
 def test_the_data_table_has_every_source_with_its_counts(name: str) -> None:
-    (line,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{name}` | ") and line.count("|") == 7)
-    classes, paper, ours, _, how = (cell.strip() for cell in line.split("|")[2:-1])
+    (line,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{name}` | ") and line.count("|") == 6)
+    classes, images, licence, how = (cell.strip() for cell in line.split("|")[2:-1])
     source = SOURCES[name]
     assert int(classes) == source.classes
+    assert licence == source.licence
     if {"train", "test"} <= set(source.images):
         counts = [f"{source.images[split]:,}" if split in source.images else "-" for split in ("train", "val", "test")]
-        assert ours == " / ".join(counts)
-        assert ours == paper
+        assert images == " / ".join(counts)
     elif all_images := source.images.get(""):
-        assert ours == f"{all_images:,}"
+        assert images == f"{all_images:,}"
+
     downloaded = [archive for archive in source.archives if archive.url is not None]
     assert how.startswith("downloaded" if downloaded else "ships" if source.package else "by hand")
     if downloaded:
         assert f"{sum(archive.bytes or 0 for archive in downloaded) / 1e9:.1f} GB" in how
 
 
+def test_the_data_table_is_not_stale() -> None:
+    assert with_table(TEXT) == TEXT, "artifact.md is stale: run `python -m seal.data.table`"
+    assert with_table(TEXT.replace("| 10,015 |", "| 10,016 |")) == TEXT
+    with pytest.raises(ValueError, match="found 0, expected one <!-- table: data -->"):
+        with_table("")
+
+
 def test_the_tables_of_claims_are_not_stale() -> None:
-    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `python -m eval.report.artifact_tables`"
+    assert filled(TEXT, load_claims()) == TEXT, "artifact.md is stale: run `make tables`"
 
 
 def test_a_stale_table_is_found_and_a_lost_one_named() -> None:
@@ -82,7 +91,7 @@ def test_another_threshold() -> None:
     params = params_with(arms=arms, model={"depth": 18, "width": 2, "stem": "small"})
     run = params.run("seal_layer2", 0)
     trainer = Trainer(run, small_data(run), CPU)
-    assert {name.partition(".")[0] for name in trainer.split.early} == {"conv1", "bn1", "layer1"}
+    assert {name.partition(".")[0] for name in trainer.sides.early} == {"conv1", "bn1", "layer1"}
     rules = trainer.begin_epoch(Clock(2, 0))
     assert rules["early"].maximize
     assert not rules["late"].maximize

@@ -10,6 +10,8 @@ from torch import nn
 from seal import SignedSGD
 from seal.rng import stream
 
+pytestmark = pytest.mark.numerical
+
 
 class Smooth(nn.Module):
     """A small convolutional network without kinks, BatchNorm included."""

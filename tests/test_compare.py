@@ -1,6 +1,7 @@
 """`seal compare`: whether a reader's runs agree with committed ones."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,24 @@ import numpy as np
 import pytest
 
 from seal.errors import UserError
+from seal.evaluations import EVALUATIONS
+from seal.measure import Measure
 from seal.record import read_json, write_json
-from seal.study.compare import LEVEL, compare, half_width, pooled_deviation
+from seal.runs import RunFolder
+from seal.study.compare import compare
+from seal.study.spread import LEVEL, half_width, judged_values, pooled_deviation
+
+MINI = Path(__file__).parents[1] / "expected/mini"
 
 SUMMARY = {
     "tier": "mini",
+    "method": "seal",
+    "data": "tiny_imagenet",
     "data_sha256": "aa",
-    "model": {"width": 16},
-    "training": {},
-    "generations": {},
+    "provenance": {},
+    "training": {"batch_size": 32},
+    "generations": {"num_generations": 1, "schedule": "per_generation", "layer_threshold": "layer3"},
+    "outcomes": [],
     "diverged": None,
 }
 
@@ -26,8 +36,10 @@ def write_run(folder: Path, test: float, depth: float | None = None, width: int 
     (folder / "predictions/gen-01.npz").write_bytes(b"right")
     (folder / "history.csv").write_text(f"generation,test\n1,{test}\n")
     write_json(folder / "metrics.json", {"test_accuracy": test})
+    arm, _, seed = folder.name.rpartition("-")
     final = {"test_accuracy": test, "best": {"test_accuracy": 0.9}}
-    write_json(folder / "summary.json", SUMMARY | {"model": {"width": width}, "final": final})
+    facts = {"arm": arm, "seed": int(seed), "model": {"width": width}, "final": final}
+    write_json(folder / "summary.json", SUMMARY | facts)
     if depth is not None:
         found = {"values": {"mean_depth": depth}, "params": {"k": 5, "memory_mb": 64}}
         write_json(folder / "eval/prediction_depth/gen-01.json", found)
@@ -125,12 +137,78 @@ def test_evaluations_under_other_parameters_are_not_compared(expected: Path, tmp
         compare(expected, tmp_path / "results")
 
 
+def test_settings_are_held_against_each_other_by_the_keys_that_both_records_have(
+    expected: Path, tmp_path: Path
+) -> None:
+    """A record from before a key, or from before a method's numbers had a section of their own, is no other setting."""
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    kept, own = expected / "seal-0/summary.json", tmp_path / "results/seal-0/summary.json"
+    generations = SUMMARY["generations"]
+    change(kept, generations=generations | {"ascent_lr_scale": 0.3, "reverse_fc": "ascends"})
+    change(
+        own,
+        generations=generations | {"new": 1},
+        options={"ascent_lr_scale": 0.3},
+        training={"batch_size": 32, "new": 1},
+    )
+    assert compare(expected, tmp_path / "results")
+
+    change(own, options={"ascent_lr_scale": 0.1})
+    with pytest.raises(UserError, match="seal-0: found another generations than in the expected run"):
+        compare(expected, tmp_path / "results")
+    change(own, options={}, training={"batch_size": 64})
+    with pytest.raises(UserError, match="seal-0: found another training than in the expected run"):
+        compare(expected, tmp_path / "results")
+
+
 @pytest.mark.parametrize("name", ["summary.json", "eval/prediction_depth/gen-01.json"])
 def test_a_file_that_is_cut_off_is_one_line(expected: Path, tmp_path: Path, name: str) -> None:
     write_run(tmp_path / "results/seal-0", 0.61, 5.2)
     path = tmp_path / "results/seal-0" / name
     path.write_text(path.read_text()[:20])
-    with pytest.raises(UserError, match="seal-0: found files that are cut off or no record"):
+    with pytest.raises(UserError, match=rf"results/seal-0/{name}: not JSON .*; `dvc checkout`"):
+        compare(expected, tmp_path / "results")
+
+
+def test_the_values_that_are_judged_are_those_of_which_their_evaluations_say_so(tmp_path: Path) -> None:
+    """Of the committed study: its only numbers by which runs were judged when it was made."""
+    run = RunFolder.read(MINI / "seal-0")
+    shots = {f"fewshot-{target}": (1, 5, 20, 50) for target in ("digits", "eurosat", "isic_2018")}
+    shots["fewshot_affines-eurosat"] = (5,)
+    expected = {"test_accuracy", "hessian-gen-03/lanczos/max_eigenvalue"}
+    for name, numbers in shots.items():
+        expected |= {f"{name}-gen-03/shots/{shot}/accuracy" for shot in numbers}
+    for target in ("digits", "eurosat"):
+        expected |= {f"transfer-{target}-gen-03/{rule}/accuracy" for rule in ("paper", "validation")}
+    for generation in (1, 2, 3):
+        expected |= {f"prediction_depth-gen-0{generation}/{name}" for name in ("mean_depth", "model_accuracy")}
+    assert judged_values(run).keys() == expected
+
+
+def test_a_new_evaluation_is_judged_by_what_it_says_of_itself(
+    expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measures = {
+        "lost": Measure("by_corruption.{shot}.loss", "", compared=True),
+        "told": Measure("seconds", "", compared=False),
+    }
+    new = replace(EVALUATIONS["hessian"], measures=measures, free=("speed",))
+    monkeypatch.setitem(EVALUATIONS, "corruption", new)
+    for place, folder in enumerate([*expected.glob("seal-*")]):
+        values = {"by_corruption": {"1": {"loss": 0.1 + place / 100}}, "seconds": 1.0}
+        write_json(folder / "eval/corruption/gen-01.json", {"values": values, "params": {"speed": 1, "kinds": 2}})
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    path = tmp_path / "results/seal-0/eval/corruption/gen-01.json"
+    write_json(
+        path, {"values": {"by_corruption": {"1": {"loss": 0.9}}, "seconds": 99.0}, "params": {"speed": 9, "kinds": 2}}
+    )
+    assert not compare(expected, tmp_path / "results")
+    output = capsys.readouterr().out
+    assert "1 of 3 values outside" in output
+    assert "corruption-gen-01/by_corruption/1/loss: 0.9, expected 0.11 +-" in output
+
+    change(path, params={"speed": 9, "kinds": 3})
+    with pytest.raises(UserError, match="found kinds 3 in corruption, but 2 in the expected run"):
         compare(expected, tmp_path / "results")
 
 

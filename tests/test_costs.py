@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from seal.config import Params, load_params
 from seal.data.pack import METADATA, SPLITS
-from seal.data.packing import _describe
+from seal.data.selection import parameters_of
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS, FORWARD
 from seal.measure import Images, NetworkSize, Work
@@ -84,7 +84,7 @@ def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> N
 
 
 def test_a_pack_counts_only_where_it_holds_what_the_parameters_select(params: Params, tmp_path: Path) -> None:
-    selection = _describe(params.datasets["mnist_5k"])
+    selection = parameters_of(params.datasets["mnist_5k"])
     pack(tmp_path, "mnist_5k", selection, train=7, val=2, test=1)
     assert images_of("mnist_5k", params) == Images(7, 2, 1, 10)
     pack(tmp_path, "mnist_5k", selection | {"images_per_class": 3}, train=7)

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from seal import config
 from seal.data import download as downloads
 from seal.data import fetch as fetching
-from seal.data import stage
 from seal.data.archives import DataError
 from seal.data.fetch import Places, fetch, relocate
 from seal.data.sources import SOURCES, Archive
@@ -264,7 +264,7 @@ def test_a_disk_that_fills_up_is_an_error(tmp_path: Path) -> None:
 def test_the_stage_writes_the_record(places: Places, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEAL_DATA_MIRROR", "mirror")
-    monkeypatch.setattr(stage, "load_params", lambda: SimpleNamespace(datasets={"tiny": TINY}))
+    monkeypatch.setattr(config, "load_params", lambda: SimpleNamespace(datasets={"tiny": TINY}))
     fetching.main(["tiny"])
     assert json.loads(Path("data/sources/tiny.json").read_text())["status"] == "missing"
     (places.mirror / "tiny-imagenet-200.tar").write_bytes(b"fewer")

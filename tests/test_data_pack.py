@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from seal.data import packing, stage
+from seal import config
+from seal.data import packing
 from seal.data.archives import DataError
-from seal.data.fetch import Places, Record, fetch
+from seal.data.fetch import Places, SourceRecord, fetch
 from seal.data.pack import SPLITS, DatasetMissing, open_pack
 from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import (
@@ -133,7 +134,7 @@ def test_counts_are_held_against_the_mirror_and_not_against_the_official_archive
     path = write_tar(places.mirror / TAR, tiny_imagenet_files(train=7))
     with pytest.raises(DataError, match="found 7 train images, expected 10; this archive is not the official one"):
         make(places)
-    record: Record = fetch("tiny", OFFICIAL, places, silent)
+    record: SourceRecord = fetch("tiny", OFFICIAL, places, silent)
     record["archives"][0]["official"] = True
     target = places.downloads.parent / "packs/tiny.safetensors"
     scratch = places.downloads.parent / "scratch"
@@ -149,6 +150,12 @@ def test_a_list_is_followed_and_recorded_by_its_hash(places: Places, tmp_path: P
     assert [made[split].files for split in SPLITS] == [[names["train"]], [], [names["test"]]]
     assert made.classes == ["n00000000", "n00000002"]
     assert made.provenance["selection"]["split"]["list"] == "two.csv"
+
+
+def test_a_list_that_is_not_there_is_an_error_before_an_archive_is_opened(places: Places, tmp_path: Path) -> None:
+    gone = OFFICIAL.model_copy(update={"split": str(tmp_path / "gone.csv")})
+    with pytest.raises(DataError, match=r"gone\.csv: no such file"):
+        make_tiny(places, {}, dataset=gone)
 
 
 def test_a_missing_dataset_is_a_pack_that_says_so(tmp_path: Path) -> None:
@@ -198,7 +205,7 @@ def test_the_stage_packs_or_says_what_is_missing(places: Places, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEAL_DATA_MIRROR", "mirror")
     monkeypatch.delenv("SEAL_SCRATCH", raising=False)
-    monkeypatch.setattr(stage, "load_params", lambda: SimpleNamespace(datasets={"tiny": OFFICIAL}))
+    monkeypatch.setattr(config, "load_params", lambda: SimpleNamespace(datasets={"tiny": OFFICIAL}))
     with pytest.raises(SystemExit, match=r"pack@tiny: data/sources/tiny\.json: no such file; run `dvc repro fetch"):
         packing.main(["tiny"])
     for present in (False, True):

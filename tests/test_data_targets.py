@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from posixpath import basename
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from seal.data.archives import DataError, Member, Members, open_archives
 from seal.data.download import download, mismatch
 from seal.data.fetch import Places, fetch
 from seal.data.images import decode_images
-from seal.data.layouts import below
+from seal.data.layouts import below, class_folders
 from seal.data.pack import SPLITS, Pack
 from seal.data.sources import SOURCES, Archive
 from seal.data.targets import TARGETS
@@ -30,13 +31,14 @@ from tests.fixtures_targets import CHEST_HEADER, SMALL, TRUTH, Files, cells, dat
 
 __all__ = ["mirror", "places", "small"]
 
-# The paper's Table 3: classes, train, valid, test.
+# The paper's Table 3, and what section 4.1 says of Tiny-ImageNet: classes, train, valid, test.
 TABLE_3 = {
     "flowers_102": (102, 1020, 1020, 6149),
     "cub_200_2011": (200, 5994, 0, 5794),
     "fgvc_aircraft": (100, 3334, 3333, 3333),
     "mit_indoor_67": (67, 5360, 0, 1340),
     "stanford_dogs": (120, 12_000, 0, 8580),
+    "tiny_imagenet": (200, 100_000, 0, 10_000),
 }
 # The CD-FSL benchmark's classes and images, EuroSAT apart.
 BENCHMARK = {"isic_2018": (7, 10_015), "chestx_ray8": (7, 25_848), "crop_disease": (38, 43_456)}
@@ -48,51 +50,57 @@ def in_memory(files: Mapping[str, bytes]) -> Members:
 
 def contents(pack: Pack) -> dict[str, tuple[str, str]]:
     """File to (class, split), for everything in a pack."""
-    found = {}
+    packed = {}
     for split in SPLITS:
-        labels = [pack.classes[label] for label in pack[split].labels.tolist()]
-        found |= {file: (label, split) for file, label in zip(pack[split].files, labels, strict=True)}
-    return found
+        for file, label in zip(pack[split].files, pack[split].labels.tolist(), strict=True):
+            packed[file] = (pack.classes[label], split)
+    return packed
 
 
 def all_files(name: str) -> Files:
     """All files of a small dataset, relative to its root; plain lists at their top."""
     files: Files = {}
-    for archive, content in SMALL[name][0].items():
+    for archive, content in SMALL[name].archives.items():
         files |= {archive: content} if isinstance(content, bytes) else content
+
     root = TARGETS[name].root
     return {file.removeprefix(f"{root}/"): content for file, content in files.items() if file.startswith(root)}
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_small_archive_in_the_official_layout_is_loaded(places: Places, name: str) -> None:
-    archives, loaded = SMALL[name]
-    assert set(archives) == {archive.name for archive in TARGETS[name].archives}
-    write(places.mirror, archives)
+    small = SMALL[name]
+    assert set(small.archives) == {archive.name for archive in TARGETS[name].archives}
+    write(places.mirror, small.archives)
     pack = make(places, dataset(name), name)
-    assert contents(pack) == loaded
-    assert pack.classes == sorted({label for label, _ in loaded.values()})
+
+    assert contents(pack) == small.loaded
+    assert pack.classes == sorted({label for label, _ in small.loaded.values()})
     for split in SPLITS:
         for file, image in zip(pack[split].files, pack[split].images, strict=True):
             assert image.numpy().tobytes() == decode_images([(file, all_files(name)[file])], 8)
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_listed_image_that_is_not_there_is_named(places: Places, name: str) -> None:
-    file = min(SMALL[name][1])
-    archives = {
-        archive: content
-        if isinstance(content, bytes)
-        else {each: image for each, image in content.items() if not each.endswith(f"/{file.split('/')[-1]}")}
-        for archive, content in SMALL[name][0].items()
-    }
-    write(places.mirror, archives)
-    # CropDisease has no list: there the counts tell.
-    expected = "expected 2" if name == "crop_disease" else f"1 images are named but not there: .*{file.split('/')[-1]}"
+    small = SMALL[name]
+    image = basename(min(small.loaded))
+    write(places.mirror, {archive: without(image, content) for archive, content in small.archives.items()})
+
+    # Of class folders there is no list: there the counts tell.
+    by_counts = TARGETS[name].layout is class_folders
+    expected = "expected 2" if by_counts else f"1 images are named but not there: .*{image}"
     with pytest.raises(DataError, match=expected):
         make(places, dataset(name), name)
+
+
+def without(image: str, content: Files | bytes) -> Files | bytes:
+    """An archive without the file of that name; a plain list as it is."""
+    if isinstance(content, bytes):
+        return content
+    return {file: data for file, data in content.items() if basename(file) != image}
 
 
 FAULTS: list[tuple[str, dict[str, bytes | None], str]] = [
@@ -127,11 +135,16 @@ def test_a_list_that_cannot_be_right_is_an_error(name: str, changed: Files, mess
 @given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(SPLITS)), min_size=3, max_size=20).filter(
     lambda drawn: {split for _, split in drawn} == set(SPLITS)))  # fmt: skip
 def test_every_flower_keeps_its_class_and_split(drawn: list[tuple[int, str]]) -> None:
-    numbers = {split: [n for n, (_, each) in enumerate(drawn, start=1) if each == split][::-1] for split in SPLITS}
+    numbers: dict[str, list[int]] = {split: [] for split in SPLITS}
+    expected = {}
+    for number, (label, split) in enumerate(drawn, start=1):
+        numbers[split].insert(0, number)
+        expected[f"jpg/image_{number:05d}.jpg"] = (f"{label:03d}", split)
+
     setid = mat(trnid=numbers["train"], valid=numbers["val"], tstid=numbers["test"])
-    items = lists.flowers_102(in_memory({"setid.mat": setid, "imagelabels.mat": mat(labels=[c for c, _ in drawn])}))
-    found = {item.file: (item.label, item.split) for item in items}
-    assert found == {f"jpg/image_{n:05d}.jpg": (f"{c:03d}", split) for n, (c, split) in enumerate(drawn, start=1)}
+    labels = mat(labels=[label for label, _ in drawn])
+    items = lists.flowers_102(in_memory({"setid.mat": setid, "imagelabels.mat": labels}))
+    assert {item.file: (item.label, item.split) for item in items} == expected
 
 
 FINDINGS = [*sorted(lists.CHESTX_FINDINGS), "Pneumonia", "Hernia", "No Finding", "Edema"]
@@ -148,14 +161,28 @@ def test_a_chest_image_is_taken_for_one_finding_alone_of_the_seven(drawn: list[l
 
 def test_counts_are_the_papers_and_the_benchmarks() -> None:
     for name, (classes, *images) in TABLE_3.items():
-        source = TARGETS[name]
-        assert (source.classes, [source.images.get(split, 0) for split in SPLITS]) == (classes, images)
-        for split, count in source.per_class.items():
-            assert count * classes == source.images[split]
+        source = SOURCES[name]
+        assert source.classes == classes
+        assert [source.official_images.get(split, 0) for split in SPLITS] == images
+
     for name, (classes, total) in BENCHMARK.items():
         counts = TARGETS[name].per_class[""]
         assert (TARGETS[name].classes, len(counts), sum(counts.values())) == (classes, classes, total)
-    assert TABLE_3.keys() | BENCHMARK.keys() == TARGETS.keys() == SMALL.keys()
+
+
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.archives])
+def test_official_counts_agree_with_one_another(name: str) -> None:
+    """Those of all classes are those of each class, where a publisher gives both."""
+    source = SOURCES[name]
+    assert source.official_images, "an archive without a published checksum is held against them"
+    for split, count in source.per_class.items():
+        of_classes = [count] * source.classes if isinstance(count, int) else list(count.values())
+        assert len(of_classes) == source.classes
+        assert sum(of_classes) == source.images.get(split, source.official_images[split])
+
+
+def test_every_target_has_a_small_archive() -> None:
+    assert SMALL.keys() == TARGETS.keys()
 
 
 def test_checksums_are_torchvisions_where_it_has_the_dataset() -> None:
@@ -189,7 +216,7 @@ def test_a_target_says_how_to_get_it(name: str, places: Places) -> None:
 @pytest.mark.usefixtures("small")
 def test_some_of_the_archives_are_not_enough_and_the_others_are_named(places: Places) -> None:
     places.downloads.mkdir()
-    write(places.downloads, {name: content for name, content in SMALL["mit_indoor_67"][0].items() if name[0] != "T"})
+    write(places.downloads, {"indoorCVPR_09.tar": SMALL["mit_indoor_67"].archives["indoorCVPR_09.tar"]})
     record = fetch("indoor", dataset("mit_indoor_67"), places, silent)
     assert "found 1 of 3 archives, but not TrainImages.txt, TestImages.txt; " in record["reason"]
 
@@ -197,7 +224,7 @@ def test_some_of_the_archives_are_not_enough_and_the_others_are_named(places: Pl
 @pytest.mark.usefixtures("small")
 def test_an_archive_without_an_official_checksum_is_held_against_the_counts(places, monkeypatch) -> None:
     places.downloads.mkdir()
-    write(places.downloads, SMALL["crop_disease"][0])
+    write(places.downloads, SMALL["crop_disease"].archives)
     pack = make(places, dataset("crop_disease"), "crops")
     (archive,) = pack.provenance["archives"]
     assert (archive["official"], archive["checksum"]) == (False, "no official checksum is published")
@@ -210,7 +237,7 @@ def test_an_archive_without_an_official_checksum_is_held_against_the_counts(plac
 
 @pytest.mark.usefixtures("small")
 def test_lists_that_were_cut_short_are_told_by_the_counts(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(places.mirror, SMALL["mit_indoor_67"][0])
+    write(places.mirror, SMALL["mit_indoor_67"].archives)
     monkeypatch.setitem(SOURCES, "mit_indoor_67", replace(SOURCES["mit_indoor_67"], images={"train": 3, "test": 2}))
     with pytest.raises(DataError, match="all classes: found 2 train images, expected 3"):
         make(places, dataset("mit_indoor_67"), "indoor")

@@ -35,7 +35,7 @@ def no_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     folder = tmp_path / "commands"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("CC", raising=False)
     return folder
 
 
@@ -51,8 +51,8 @@ def test_this_environment_passes_its_self_tests(monkeypatch: pytest.MonkeyPatch)
     findings = {finding.name: finding for finding in doctor.check()}
     for name in ("Python", "packages", "CUDA stack", "FAISS"):
         assert findings[name].status == "ok", findings[name]
-    assert "neighbours equal brute force on the CPU" in findings["FAISS"].found
-    assert findings["threads"].found.endswith(f"on {machine.usable_cores()} cores")
+    assert "neighbours equal brute force on the CPU" in findings["FAISS"].fact
+    assert findings["threads"].fact.endswith(f"on {machine.usable_cores()} cores")
 
 
 def test_an_empty_folder_is_findings_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_an_empty_folder_is_findings_and_not_a_traceback(monkeypatch: pytest.Mon
     assert {name for name, finding in findings.items() if finding.status == "fail"} == {
         "params.yaml", "packages", "DVC", "data mirror",
     }  # fmt: skip
-    assert findings["data mirror"].found == "the check itself broke: OSError('no such thing')"
+    assert findings["data mirror"].fact == "the check itself broke: OSError('no such thing')"
     assert findings["datasets"].status == "warn"
     assert all(
         finding.advice for finding in findings.values() if finding.status == "fail" and finding.name != "data mirror"
@@ -80,7 +80,7 @@ def test_a_process_that_crashes_leaves_what_it_had_said(monkeypatch: pytest.Monk
     facts = probed()
     assert facts == {"threads": 2, "cuda": "12.8", "gpus": [], "error": "status -11"}
     finding = software.check_faiss(facts)
-    assert (finding.status, finding.found) == ("fail", "the self-test ended: status -11")
+    assert (finding.status, finding.fact) == ("fail", "the self-test ended: status -11")
     command(tmp_path, "python", "echo Traceback >&2; echo ModuleNotFoundError: torch >&2; exit 1")
     facts = probed()
     assert facts["error"] == "ModuleNotFoundError: torch"
@@ -97,7 +97,7 @@ def test_packages_are_compared_with_the_lock(monkeypatch: pytest.MonkeyPatch, tm
     right = {"torch": package("2.10.0+cu128"), "faiss-gpu": package("1.15.1"), "other": package("9")}
     assert software.check_packages(right) == Finding("packages", "ok", "2 as locked, torch 2.10.0+cu128")
     wrong = software.check_packages({"torch": package("2.11.0")})
-    assert (wrong.status, wrong.found) == ("fail", "torch 2.11.0, locked 2.10.0; faiss-gpu missing, locked 1.15.1")
+    assert (wrong.status, wrong.fact) == ("fail", "torch 2.11.0, locked 2.10.0; faiss-gpu missing, locked 1.15.1")
 
 
 def test_the_projects_lock_asks_for_one_faiss() -> None:
@@ -124,7 +124,7 @@ def test_the_projects_lock_asks_for_one_faiss() -> None:
 def test_one_cuda_stack(cuda: str | None, installed: dict[str, Any], status: str, words: str) -> None:
     finding = software.check_cuda_stack(TORCH | {"cuda": cuda}, installed)
     assert finding.status == status
-    assert words in finding.found
+    assert words in finding.fact
 
 
 def test_threads_share_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,24 +151,34 @@ def test_gpu(no_commands: Path, facts: dict[str, Any], params: Params, smi: bool
         command(no_commands, "nvidia-smi")
     finding = machine.check_gpu(TORCH | facts, params)
     assert finding.status == status
-    assert finding.found == GPU or finding.found.startswith("none that torch can use")
-    assert all(warning in finding.found for warning in facts.get("warnings", []))
+    assert finding.fact == GPU or finding.fact.startswith("none that torch can use")
+    assert all(warning in finding.fact for warning in facts.get("warnings", []))
 
 
 def test_faiss_must_find_the_neighbours_and_the_gpus() -> None:
     assert software.check_faiss(TORCH | FAISS).status == "ok"
     wrong = TORCH | FAISS | {"gpus": [GPU], "faiss_gpus": 1, "neighbours": {"CPU": True, "GPU": False}}
-    assert software.check_faiss(wrong).found.endswith("wrong neighbours on the GPU")
+    assert software.check_faiss(wrong).fact.endswith("wrong neighbours on the GPU")
     assert software.check_faiss(wrong).status == "fail"
     assert software.check_faiss(TORCH | FAISS | {"gpus": [GPU]}).status == "warn"
 
 
-def test_compiler_and_browser_are_looked_up_on_the_path(no_commands: Path) -> None:
-    assert machine.check_compiler(params_with()).status == "warn"
-    assert machine.check_compiler(params_with(optimizer_backend="compiled")).status == "fail"
+def test_a_compiler_is_needed_by_triton_on_a_gpu_alone(no_commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu = TORCH | {"gpus": [GPU]}
+    assert machine.check_compiler(TORCH, params_with()).status == "ok"
+    assert machine.check_compiler(on_gpu, None).status == "fail"
+    assert machine.check_compiler(on_gpu, params_with()).status == "fail"
+    assert machine.check_compiler(on_gpu, params_with(optimizer_backend="reference")).status == "ok"
+
+    compiler = command(no_commands, "gcc")
+    assert machine.check_compiler(on_gpu, None) == Finding("C compiler", "ok", str(compiler))
+    monkeypatch.setenv("CC", "another")
+    assert machine.check_compiler(on_gpu, None).fact == "no another"
+
+
+def test_a_browser_is_looked_up_on_the_path(no_commands: Path) -> None:
     assert machine.check_chromium().status == "warn"
-    compiler, browser = command(no_commands, "c++"), command(no_commands, "chromium")
-    assert machine.check_compiler(None) == Finding("C++ compiler", "ok", str(compiler))
+    browser = command(no_commands, "chromium")
     assert machine.check_chromium() == Finding("Chromium", "ok", str(browser))
 
 
@@ -187,20 +197,20 @@ def test_mirror_says_which_sources_it_holds(monkeypatch: pytest.MonkeyPatch, tmp
     assert project.check_mirror().status == "warn"
     assert "tiny-imagenet-200.tar" in project.check_mirror().advice
     (tmp_path / "EuroSAT.tar").touch()
-    assert project.check_mirror().found == f"{tmp_path} holds eurosat"
+    assert project.check_mirror().fact == f"{tmp_path} holds eurosat"
 
 
 def test_datasets_say_what_is_still_to_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEAL_DATA_MIRROR", raising=False)
     params = params_with()
-    assert project.check_datasets(params).found == f"here: {', '.join(params.datasets)}"
+    assert project.check_datasets(params).fact == f"here: {', '.join(params.datasets)}"
     tiny = params.datasets["mnist_5k"].model_copy(update={"source": "tiny_imagenet"})
     folder = tiny.model_copy(update={"source": "folder", "path": "mine"})
     finding = project.check_datasets(params.model_copy(update={"datasets": {"tiny": tiny}}))
-    assert (finding.status, finding.found) == ("ok", "not yet: tiny (downloads about 248 MB)")
+    assert (finding.status, finding.fact) == ("ok", "not yet: tiny (downloads about 248 MB)")
     finding = project.check_datasets(params.model_copy(update={"datasets": {"mine": folder}}))
-    assert (finding.status, finding.found) == ("warn", "not yet: mine (by hand)")
+    assert (finding.status, finding.fact) == ("warn", "not yet: mine (by hand)")
 
 
 def test_dvc_needs_its_folder_git_and_this_python(
@@ -209,11 +219,11 @@ def test_dvc_needs_its_folder_git_and_this_python(
     monkeypatch.chdir(tmp_path)
     command(no_commands, "dvc")
     monkeypatch.setattr(sys, "executable", str(no_commands / "python"))
-    assert project.check_dvc().found == "no .dvc here"
+    assert project.check_dvc().fact == "no .dvc here"
     Path(".dvc").mkdir()
     assert project.check_dvc().advice == "`dvc config --local core.no_scm true`"
     Path(".dvc/config.local").write_text("[core]\n    no_scm = true\n")
-    assert project.check_dvc().found.startswith("`python` on the PATH is missing")
+    assert project.check_dvc().fact.startswith("`python` on the PATH is missing")
     command(no_commands, "python")
     assert project.check_dvc() == Finding("DVC", "ok", str(no_commands / "dvc"))
 
@@ -223,7 +233,7 @@ def test_mlflows_database_must_be_writable(monkeypatch: pytest.MonkeyPatch, tmp_
     assert project.check_mlflow().status == "ok"
     assert not Path("mlflow.db").exists()
     Path("mlflow.db").write_bytes(b"no database " * 1000)
-    assert project.check_mlflow().found == "mlflow.db: file is not a database"
+    assert project.check_mlflow().fact == "mlflow.db: file is not a database"
     Path("mlflow.db").unlink()
     sqlite3.connect("mlflow.db").close()
     assert project.check_mlflow().status == "ok"

@@ -13,6 +13,8 @@ from seal.rng import stream
 from seal.sections import Model
 from tests.small import CPU, small_data, small_images, small_run
 
+pytestmark = pytest.mark.numerical
+
 SMALL = Model(depth=18, width=2, stem="small")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

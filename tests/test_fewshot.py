@@ -26,6 +26,8 @@ from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
+pytestmark = pytest.mark.numerical
+
 SMALL = {"targets": ["mine"], "n_way": 2, "n_query": 2, "shots": [1, 2], "episodes": 5, "epochs": 3, "batch_size": 4}
 ARGUMENTS = ["--run", "normal-0", "--target", "mine"]
 

@@ -13,6 +13,8 @@ from seal.rng import stream
 from tests.strategies import SMOKE
 from tests.tolerances import FORMATS
 
+pytestmark = pytest.mark.numerical
+
 BENCHMARK = FewShot(**SMOKE["fewshot"])
 
 

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from eval import hessian
-from eval.hessian import augmented, batch_hessian, batch_norm, main, mean_hessian
-from eval.spectrum import Eigenvalues, Krylov, NotConverged, lanczos, power_iteration, summary
+from eval import curvature
+from eval.curvature import batch_hessian, batch_norm, mean_hessian
+from eval.hessian import augmented, main
+from eval.lanczos import Krylov, lanczos
+from eval.power_iteration import power_iteration
+from eval.spectrum import Eigenvalues, NotConverged, summary
 from seal.config import load_params
 from seal.data.batches import Batch
 from seal.errors import UserError
@@ -27,6 +30,8 @@ from tests.small import small_data, small_images, small_run
 from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
+
+pytestmark = pytest.mark.numerical
 
 STRICT = {"tolerance": 1e-12, "first_steps": 8, "max_steps": 400}
 LOSS = {"label_smoothing": 0.1, "weight_decay": 0.3}
@@ -336,8 +341,8 @@ def test_the_stage_writes_its_values_and_twice_the_same(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hessian, "DENSITY_RUNS", 2)
-    monkeypatch.setattr(hessian, "DENSITY_STEPS", 6)
+    monkeypatch.setattr(curvature, "DENSITY_RUNS", 2)
+    monkeypatch.setattr(curvature, "DENSITY_STEPS", 6)
     write_hessian_params(spectral_density=True)
     folder = project / "results/normal-0/eval/hessian"
     written = []

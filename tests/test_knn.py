@@ -15,6 +15,8 @@ from eval.distances import chain_length, relative_error, row_squares, sliced_pro
 from eval.knn import Search, exact_knn
 from eval.knn_backends import BackendError, torch_candidates
 
+pytestmark = pytest.mark.numerical
+
 BACKENDS = ["torch", "faiss"]
 Array = npt.NDArray[np.float64]
 

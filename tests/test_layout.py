@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # of. Arrows point one way: a test below looks for circles.
 BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock")
 ARROWS = {
-    "seal": {"seal.optim", "seal.split"},
+    "seal": {"seal.optim", "seal.split", "seal.stage"},
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.record": set(),
@@ -24,6 +24,7 @@ ARROWS = {
     "seal.evaluations": {"seal.measure", "seal.sections"},
     "seal.config": {"seal.errors", "seal.sections", "seal.evaluations"},
     "seal.clock": {"seal.config"},
+    "seal.stage": set(),
     "seal.evidence": set(),
     "seal.readings": {"seal.evidence"},
     "seal.runs": {"seal.evidence", "seal.readings"},
@@ -35,32 +36,46 @@ ARROWS = {
     "seal.optim": {"seal.kernels"},
     "seal.models": {"seal.reinit"},
     "seal.methods": {"seal.split"},
-    "seal.data": set(),
+    "seal.data": {"seal.stage"},
     "seal.checkpoint": set(),
     "seal.progress": set(),
     "seal.publish": {"seal.checkpoint"},
+    "seal.objective": {"seal.data"},
+    "seal.phases": {"seal.methods"},
     "seal.trainer": {
-        "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.optim", "seal.reinit",
+        "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases", "seal.reinit",
         "seal.split",
     },
+    "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.methods", "seal.phases", "seal.trainer"},
+    "seal.resume": {"seal.checkpoint", "seal.trainer"},
+    "seal.scratch": {"seal.checkpoint"},
+    "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.runs"},
     "seal.train": {
-        "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.device", "seal.methods", "seal.progress",
-        "seal.publish", "seal.tracking", "seal.trainer",
+        "seal.checkpoint", "seal.data", "seal.device", "seal.progress", "seal.publish", "seal.resume", "seal.rows",
+        "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
-    "seal.curves": set(),
-    "seal.study": {"seal.runs", "seal.tracking"},
+    "seal.curves": {"seal.stage"},
+    "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {
         "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.runs", "seal.study", "seal.trainer",
     },
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},
-    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models"},
-    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs"},
+    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
+    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "eval.claims"},
 }  # fmt: skip
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
-WITHOUT_TORCH = ("seal.runs", "seal.evaluations", "seal.record", "eval.claims", "eval.report", "seal.planning.costs")
+WITHOUT_TORCH = (
+    "seal.stage",
+    "seal.runs",
+    "seal.evaluations",
+    "seal.record",
+    "eval.claims",
+    "eval.report",
+    "seal.planning.costs",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from seal.clock import Clock, clocks, phase
 from seal.config import ConfigError, Run
-from seal.methods import METHODS, SIDES, Rule, descend, method_of, sides
+from seal.methods import METHODS, PARTS, Network, Rule, descend, method_of, parts
 from seal.models import ResNet
 from seal.sections import Model
 from seal.split import split_parameters
@@ -14,14 +14,19 @@ from tests.strategies import run_with, runs
 
 with torch.device("meta"):
     NETWORK = ResNet(Model(depth=18, width=8, stem="small"), 10)
-SPLIT = split_parameters(NETWORK, "layer3")
+SIDES = split_parameters(NETWORK, "layer3")
 UP = {"seal": {"early"}, "seal_freeze": {"early"}, "seal_reinit": {"early"}, "seal_reverse": {"late", "fc"}}
 
 
+def forgotten(run: Run, clock: Clock) -> list[str]:
+    """Names of the values that the method would put in place."""
+    return list(method_of(run).forget(clock, Network(SIDES, lambda names: dict.fromkeys(names, torch.zeros(())))))
+
+
 def test_the_sides_are_the_split_with_the_linear_layer_apart() -> None:
-    named = sides(SPLIT)
-    assert tuple(named) == SIDES
-    assert [name for side in named.values() for name in side] == [*SPLIT.early, *SPLIT.late]
+    named = parts(SIDES)
+    assert tuple(named) == PARTS
+    assert [name for side in named.values() for name in side] == [*SIDES.early, *SIDES.late]
     assert list(named["fc"]) == ["fc.weight", "fc.bias"]
 
 
@@ -36,7 +41,7 @@ def test_only_the_forgetting_side_ascends_and_only_in_an_ascent_phase(run: Run) 
         assert ascending == (forgetting if phase(run, clock) == "ascent" else set())
         for side in ascending:
             assert rules[side].lr_scale == run.generations.ascent_lr_scale
-        for side in set(SIDES) - ascending:
+        for side in set(PARTS) - ascending:
             assert rules[side].frozen or rules[side].weight_decay == run.training.weight_decay
 
 
@@ -52,10 +57,10 @@ def test_generation_1_is_plain_unless_ascent_is_asked_for_there(run: Run) -> Non
         return
     method = method_of(run)
     for clock in (clock for clock in clocks(run) if clock.generation == 1):
-        assert method.rules(clock) == dict.fromkeys(SIDES, descend(run)) or run.method == "seal_reinit"
+        assert method.rules(clock) == dict.fromkeys(PARTS, descend(run)) or run.method == "seal_reinit"
         assert {rule.maximize for rule in method.rules(clock).values()} == {False}
         if run.method != "seal_reinit" or run.generations.first_ascent_generation > 1:
-            assert method.reinitialised(clock, SPLIT) == []
+            assert forgotten(run, clock) == []
 
 
 @pytest.mark.parametrize(("mode", "decay"), [("adjusted", 5e-4), ("off", 0.0), ("grow", -5e-4)])
@@ -66,21 +71,21 @@ def test_the_decay_of_an_ascending_side(mode: str, decay: float) -> None:
 
 def test_llf_draws_late_weights_anew_once_a_generation_and_keeps_batchnorm_and_bias() -> None:
     run = run_with("llf", num_generations=3)
-    drawn = {clock: method_of(run).reinitialised(clock, SPLIT) for clock in clocks(run)}
+    drawn = {clock: forgotten(run, clock) for clock in clocks(run)}
     assert [clock for clock, names in drawn.items() if names] == [Clock(2, 0), Clock(3, 0)]
     names = drawn[Clock(2, 0)]
     assert "fc.weight" in names
     assert "layer3.0.downsample.0.weight" in names
-    assert not [name for name in names if "bn" in name or name.endswith("bias") or name in SPLIT.early]
+    assert not [name for name in names if "bn" in name or name.endswith("bias") or name in SIDES.early]
     everything = run_with("llf", llf_reinitialises="all")
-    assert method_of(everything).reinitialised(Clock(2, 0), SPLIT) == list(SPLIT.late)
+    assert forgotten(everything, Clock(2, 0)) == list(SIDES.late)
 
 
 def test_seal_reinit_draws_the_whole_late_side_anew_as_the_ascent_begins() -> None:
     run = run_with("seal_reinit", reinit_untrained=["fc.bias"])
     method = method_of(run)
-    assert method.reinitialised(Clock(2, 0), SPLIT) == list(SPLIT.late)
-    assert method.reinitialised(Clock(2, 1), SPLIT) == method.reinitialised(Clock(1, 0), SPLIT) == []
+    assert forgotten(run, Clock(2, 0)) == list(SIDES.late)
+    assert forgotten(run, Clock(2, 1)) == forgotten(run, Clock(1, 0)) == []
     assert method.rules(Clock(2, 2))["fc"].untrained == ("fc.bias",)
     assert method.rules(Clock(1, 0))["fc"].untrained == ()
 

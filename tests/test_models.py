@@ -6,9 +6,11 @@ from torch import nn
 from torch.nn.functional import conv2d, linear
 
 from seal.models import Conv2d, ResNet, block_names, build
-from seal.reinit import initialise
+from seal.reinit import drawn, put
 from seal.rng import stream
 from seal.sections import Model
+
+pytestmark = pytest.mark.numerical
 
 SMALL = Model(depth=18, width=8, stem="small")
 
@@ -93,7 +95,8 @@ def test_initialisation_is_a_function_of_the_stream_alone() -> None:
 @pytest.mark.parametrize("initialiser", ["model", "kaiming_uniform"])
 def test_convolutions_and_linear_weights_have_the_deviation_of_their_initialiser(initialiser: str) -> None:
     network = ResNet(Model(depth=18, width=32, stem="small"), 200)
-    initialise(network, stream(0, "test"), None, initialiser)  # type: ignore[arg-type]
+    names = [name for name, _ in network.named_parameters()]
+    put(network, drawn(network, stream(0, "test"), names, initialiser))  # type: ignore[arg-type]
     for name, value in network.named_parameters():
         if value.ndim == 1:
             assert torch.equal(value, torch.full_like(value, 0.0 if name.endswith("bias") else 1.0))
@@ -108,16 +111,16 @@ def test_only_the_named_parameters_are_drawn_anew_and_no_draw_repeats() -> None:
     network = build(SMALL, 10, stream(0, "initialisation"))
     network(torch.randn(4, 3, 16, 16))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    initialise(network, stream(0, "reinitialisation", 2), ["fc.weight", "layer4.1.bn2.weight"])
+    put(network, drawn(network, stream(0, "reinitialisation", 2), ["layer4.1.bn2.weight", "fc.weight"]))
     after = network.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     statistics = {f"layer4.1.bn2.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
     assert changed == {"fc.weight"} | statistics, "scale was 1 already; its statistics start anew"
     second = after["fc.weight"].clone()
-    initialise(network, stream(0, "reinitialisation", 3), ["fc.weight"])
+    put(network, drawn(network, stream(0, "reinitialisation", 3), ["fc.weight"]))
     assert not torch.equal(second, network.fc.weight)
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match="no such parameter"):
-        initialise(ResNet(SMALL, 10), stream(0, "test"), ["fc.wait"])
+        drawn(ResNet(SMALL, 10), stream(0, "test"), ["fc.wait"])

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from seal.optim import SignedSGD
 
+pytestmark = pytest.mark.numerical
+
 SHAPES = [(16, 4, 3, 3), (16,), (7, 16), (7,)]
 each_backend = pytest.mark.parametrize("backend", ALL)
 

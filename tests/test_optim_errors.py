@@ -1,6 +1,5 @@
 """What SignedSGD refuses: with one line that says so, and before anything has changed."""
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from seal.kernels import signed_sgd_compiled
 from seal.optim import SignedSGD
 from tests.strategies import params_with
 
@@ -24,7 +22,7 @@ def parameter(value: Any = (1.0, 2.0, 3.0, 4.0), dtype: torch.dtype = torch.floa
         ({"lr": 0.1, "momentum": -1.0}, "Invalid momentum"),
         ({"lr": 0.1, "weight_decay": -1.0}, "Invalid weight_decay"),
         ({"lr": torch.ones(2)}, "1-element"),
-        ({"lr": 0.1, "backend": "cuda"}, "backend 'cuda', expected auto, reference, cpu, compiled, triton"),
+        ({"lr": 0.1, "backend": "cuda"}, "backend 'cuda', expected auto, reference, cpu, triton"),
     ],
 )
 def test_impossible_numbers(numbers: dict[str, Any], words: str) -> None:
@@ -87,7 +85,7 @@ def test_parameters_on_two_devices() -> None:
         optimizer.step()
 
 
-@pytest.mark.parametrize("backend", ["cpu", "compiled", "triton"])
+@pytest.mark.parametrize("backend", ["cpu", "triton"])
 def test_a_backend_that_cannot_run_there_is_an_error_and_no_other_runs(backend: str) -> None:
     device = "cpu" if backend == "triton" else "meta"
     if backend == "triton" and torch.cuda.is_available():
@@ -96,19 +94,6 @@ def test_a_backend_that_cannot_run_there_is_an_error_and_no_other_runs(backend: 
     with pytest.raises(RuntimeError, match=backend):
         optimizer.step()
     assert optimizer.backend == backend
-
-
-def test_the_compiled_version_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    signed_sgd_compiled.library.cache_clear()
-    p = parameter()
-    p.grad = torch.ones(4)
-    try:
-        assert shutil.which("no-such-compiler") is None
-        with pytest.raises(RuntimeError, match="found no C\\+\\+ compiler 'no-such-compiler': set CXX, or use backend"):
-            SignedSGD([p], lr=0.1, backend="compiled").step()
-    finally:
-        signed_sgd_compiled.library.cache_clear()
 
 
 def test_a_momentum_buffer_of_another_shape_or_dtype() -> None:

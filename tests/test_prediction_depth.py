@@ -27,6 +27,8 @@ from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
+pytestmark = pytest.mark.numerical
+
 SMALL = Model(depth=18, width=2, stem="small")
 BLOCKS = list(block_names(SMALL).values())
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)

@@ -53,7 +53,7 @@ def test_a_method_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
     trainer.train_epoch(Clock(2, 0), lambda *batch: None)
     for name, value in trainer.model.named_parameters():
-        assert torch.equal(value, before[name]) == (name in trainer.split.late), name
+        assert torch.equal(value, before[name]) == (name in trainer.sides.late), name
     assert rules["late"].frozen
     assert not any(rule.maximize for rule in rules.values())
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,22 @@ from invented_records import invented_run, write_record
 from playwright.sync_api import sync_playwright
 from test_browser import CHROMIUM, FLAGS
 
+from eval.claims.__main__ import main as judge
 from eval.report.__main__ import main
+from eval.report.accuracy import table_2
+from eval.report.cells import below_limit, limit_of_all
 from eval.report.document import Section, Table, write_document
-from eval.report.tables import Record, table_2
-from eval.report.verdicts import cells, failed, shortened
-from seal.record import read_json, write_json
+from eval.report.evidence import shortened
+from eval.report.numbers import SeedNumbers
+from eval.report.verdicts import cells, failed
+from seal.evaluations import EVALUATIONS
+from seal.measure import Measure
+from seal.readings import Reading
+from seal.record import RESULTS, read_json, write_json
+from seal.runs import Runs
 
 ROOT = Path(__file__).parents[1]
+MINI = ROOT / "expected/mini"
 BLOCKS = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
 ARMS = ("normal", "normal_long", "llf", "seal")
 
@@ -115,8 +125,8 @@ def test_stages_are_named_in_braces_without_one_too_many() -> None:
 
 def test_swapped_records_swap_the_tables(project: Path) -> None:
     def column(first: str) -> list[str]:
-        record = Record.of([project / "results"], [f"{arm}-0" for arm in ARMS])
-        return [row[1] for row in table_2(record, [first], lambda arm, generation: None).rows]
+        runs = Runs.read([RESULTS], [f"{arm}-0" for arm in ARMS])
+        return [row[1] for row in table_2(runs, [first], lambda arm, generation: None).rows]
 
     before = column("seal"), column("llf")
     for old, new in (("seal", "was"), ("llf", "seal"), ("was", "llf")):
@@ -161,6 +171,66 @@ def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out
     assert "| LLF |" not in text
 
 
+def test_a_record_older_and_newer_than_its_keys_is_judged_and_reported_as_before(project: Path, tmp_path: Path) -> None:
+    """Each section of every summary gets a key that no version knows, and loses one that this version has."""
+    record = tmp_path / "mini"
+    shutil.copytree(MINI, record, ignore=shutil.ignore_patterns("report", "claims.json"))
+    for path in record.glob("*/summary.json"):
+        summary = read_json(path)
+        for section, lost in {"model": "stem", "training": "warmup_epochs", "generations": "reset_momentum"}.items():
+            summary[section]["of_another_version"] = [1]
+            summary[section].pop(lost, None)
+        write_json(path, summary | {"of_another_version": {}})
+
+    judge(["--record", "mini", "--out", "claims.json"])
+    main(["--record", "mini", "--claims", "claims.json", "--out", "report"])
+
+    before, after = read_json(MINI / "claims.json")["claims"], read_json(Path("claims.json"))["claims"]
+    assert after == before
+    lines = {
+        "before": (MINI / "report/report.md").read_text("utf-8"),
+        "after": Path("report/report.md").read_text("utf-8"),
+    }
+    told = {name: set(text.partition("## Data")[0].splitlines()) for name, text in lines.items()}
+    assert told["after"] - told["before"] == {
+        "| training.warmup_epochs | 0 | 20 | not recorded |",
+        "| generations.reset_momentum | True | True | not recorded |",
+    }
+
+
+def test_a_new_evaluation_is_shown_without_an_edit_of_the_report(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measures = {
+        "robust": Measure("kinds.accuracy", "under corruption, {target}, %", "points", 100, 1, shown=True),
+        "by_block": Measure("at.{block}", "at {block}", digits=3, shown=True),
+        "hidden": Measure("kinds.accuracy", "nobody sees this"),
+    }
+    new = replace(EVALUATIONS["transfer"], measures=measures)
+    monkeypatch.setitem(EVALUATIONS, "corruption", new)
+    for place, arm in enumerate(ARMS):
+        values = {"kinds": {"accuracy": 0.2 + place / 10}, "blocks": ["a", "b", "c"], "at": [1, 2 + place, 3]}
+        evaluation(project / f"results/{arm}-0", "corruption-digits", 2 if place else 1, values)
+    main([])
+    text = (project / "report/report.md").read_text(encoding="utf-8")
+    assert "| under corruption, digits, % | 20.0 | 30.0 | 40.0 | 50.0 |" in text
+    assert "| at the second block | 2.000 | 3.000 | 4.000 | 5.000 |" in text
+    assert "| at the last block | 3.000 | 3.000 | 3.000 | 3.000 |" in text
+    assert "nobody sees this" not in text
+
+
+def test_shares_of_which_none_was_seen_have_the_limit_of_all_seeds_together() -> None:
+    def limit(batches: int) -> float:
+        return 1 - 0.05 ** (1 / batches)
+
+    assert limit_of_all([limit(40), limit(40), limit(7)]) == pytest.approx(limit(87), rel=1e-12)
+    seeds = [Reading(value, None, (), limit=limit(40)) for value in (0.0, 0.0)]
+    assert below_limit(SeedNumbers(seeds, [], scale=100)) == f"0, below {100 * limit(80):.1f}"
+    seen = [*seeds, Reading(0.1, None, (), limit=limit(40))]
+    assert below_limit(SeedNumbers(seen, [], scale=100)) is None
+    assert below_limit(SeedNumbers([Reading(0.0, None, ())], [], scale=100)) is None
+
+
 def test_without_any_record_it_says_what_to_do(project: Path) -> None:
     Path("empty").mkdir()
     with pytest.raises(SystemExit, match=r"empty: no run of the smoke tier's parameters; `make repro` trains them"):
@@ -198,7 +268,7 @@ def test_a_browser_shows_it_without_errors_or_requests(project: Path, width: int
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert len(sizes) == 4
     assert all(natural > 0 and 300 < shown <= width and height > 100 for natural, shown, height in sizes)
-    assert rows[4:8] == [2, 4, 8, 16], "generations; arms; arms by rule; arms by shots and what is updated"
+    assert rows[4:9] == [2, 4, 8, 8, 16], "generations; arms; evaluations; arms by rule; by shots and what is updated"
     assert badge is not None
     assert badge["x"] + badge["width"] <= width, "a verdict is seen without scrolling"
     assert overflow <= 0, "wide tables scroll by themselves"

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from seal.checkpoint import CheckpointError, State, held
+from seal.checkpoint import CheckpointError, State
 from seal.methods import METHODS
+from seal.scratch import held
 from tests.small import contents, small_run, train_small
 
 BATCHES = 2 * 3 * 4  # generations, epochs, batches of an epoch

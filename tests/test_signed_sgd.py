@@ -10,6 +10,8 @@ from signed_steps import ALL, FEW, FUSED, INTERPRETED, LAYOUTS, Numbers, lay_out
 from tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 from torch import Tensor
 
+pytestmark = pytest.mark.numerical
+
 Triples = list[tuple[float, float, float]]
 DTYPES = [torch.float32, torch.float64]
 

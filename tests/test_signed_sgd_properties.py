@@ -11,7 +11,11 @@ from tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 
 DTYPES = [torch.float32, torch.float64]
 NAMES = ["below a block", "tiny", "not a power of two", "channels last", "gaps"]
-pytestmark = [pytest.mark.parametrize("backend", ALL), pytest.mark.parametrize("dtype", DTYPES, ids=str)]
+pytestmark = [
+    pytest.mark.numerical,
+    pytest.mark.parametrize("backend", ALL),
+    pytest.mark.parametrize("dtype", DTYPES, ids=str),
+]
 
 
 def tensors(drawn: list[tuple[float, float, float]], dtype: torch.dtype) -> tuple[list[torch.Tensor], ...]:

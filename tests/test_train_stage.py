@@ -18,10 +18,13 @@ from seal.checkpoint import State
 from seal.config import BASE_KEYS, load_params
 from seal.data.pack import PACKS, open_pack
 from seal.errors import UserError
+from seal.objective import Objective
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
+from seal.resume import starting_state
 from seal.rng import stream
-from seal.train import CODE, make_data, run_stage, starting_state
+from seal.train import CODE, run_stage
 from seal.trainer import Trainer
+from seal.training_data import make_data
 from tests.small import CPU, GENERATIONS, TRAINING
 from tests.strategies import SMOKE
 
@@ -57,7 +60,7 @@ def write_params(**sections: Any) -> None:
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder in which a user's image folder is packed and generation 1 trained."""
-    from seal.data import fetch, pack
+    from seal.data import fetch, packing
 
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
@@ -69,7 +72,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
         write_params()
         fetch.main(["mine"])
-        pack.main(["mine"])
+        packing.main(["mine"])
         run_stage("normal-0", load_params())
     return root
 
@@ -134,9 +137,9 @@ def test_a_run_starts_from_the_weights_of_the_base_and_its_momentum(project: Pat
     trainer = Trainer(run, make_data(run, open_pack(PACKS / "mine.safetensors"), CPU), CPU, "reference")
     folder = project / "scratch/of-a-test"
     folder.mkdir(parents=True)
-    trainer.load(starting_state(run, base, trainer, folder))
+    starting_state(run, base, trainer, folder).put(trainer.model, trainer.optimizer, trainer.names)
     now = State()
-    trainer.store(now)
+    now.take(trainer.model, trainer.optimizer, trainer.names)
     for group, found in (("model", now.model), ("momentum", now.momentum)):
         expected = {name: value for name, value in handover.items() if name.startswith(f"{group}/")}
         assert {f"{group}/{name}" for name in found} == set(expected)
@@ -193,14 +196,14 @@ def test_a_loss_measured_at_a_generations_end_that_is_not_finite_is_a_divergence
     project: Path, monkeypatch: pytest.MonkeyPatch, arm: str
 ) -> None:
     write_params(arms=ARMS | {"keeps": {"method": "seal", "on_divergence": "record"}}, main_arms=[arm])
-    measure, calls = Trainer.measure, []
+    measure, calls = Objective.measure, []
 
     def overflowing(*arguments: Any) -> Any:
         loss, right = measure(*arguments)
         calls.append(loss)
         return math.inf, right
 
-    monkeypatch.setattr(Trainer, "measure", overflowing)
+    monkeypatch.setattr(Objective, "measure", overflowing)
     if arm == "seal":
         with pytest.raises(UserError, match=r"seal-0: a loss measured at the end of generation 2 is not finite\. Try"):
             run_stage("seal-0", load_params())

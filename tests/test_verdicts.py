@@ -22,6 +22,8 @@ from eval.claims.rule import (
     worst,
 )
 
+pytestmark = pytest.mark.numerical
+
 DIFFERENCES = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=1, max_size=8).map(tuple)
 ERRORS = st.floats(0, 5)
 MIRRORED = {Verdict.SUPPORTED: Verdict.REFUTED, Verdict.REFUTED: Verdict.SUPPORTED, Verdict.WEAK: Verdict.INCONCLUSIVE}

@@ -1,15 +1,21 @@
-"""Every claim judged on the record: its comparisons, its conditions, and Holm's levels for the primary ones."""
+"""Every claim judged on the record: its comparisons, its conditions, and Holm's levels for the primary ones.
+
+The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
-from eval.claims.evidence import Record
 from eval.claims.rule import LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
+from seal.runs import Runs
+
+OF_ONE_STUDY = ("tier", "data_sha256", "model")  # what all runs have in common
 
 
 @dataclass(frozen=True)
@@ -26,41 +32,69 @@ class ClaimVerdict:
 
     @property
     def files(self) -> list[Path]:
-        read = [each.files for each in self.comparisons] + [each.files for each in self.checks]
-        return sorted(frozenset[Path]().union(*read))
+        compared = [comparison.files for comparison in self.comparisons]
+        checked = [condition.files for condition in self.checks]
+        return sorted(frozenset[Path]().union(*compared, *checked))
 
 
-def evaluate_claims(record: Record, claims: Claims) -> list[ClaimVerdict]:
-    """Judge every claim; the primary ones by Holm's levels. Raises BrokenEvidence, which names the file."""
-    gathered = [tuple(comparisons(record, claim)) for claim in claims.claims]
-    p_values = [_largest_p(found) for found in gathered]
+def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
+    """Judge every claim; the primary ones by Holm's levels.
+
+    Raises UserError for runs that are not of one study, BrokenEvidence, which names the file.
+    """
+    study = {key: runs.the_same(key) for key in OF_ONE_STUDY}
+    compared = [tuple(comparisons(runs, claim)) for claim in claims.claims]
+    p_values = [_largest_p(members) for members in compared]
+
     primary = [index for index, claim in enumerate(claims.claims) if claim.primary]
     levels = dict(zip(primary, holm_levels([p_values[index] for index in primary]), strict=True))
-    return [
-        _verdict(record, claims, claim, gathered[index], levels.get(index, LEVEL), p_values[index])
-        for index, claim in enumerate(claims.claims)
-    ]
+
+    verdicts = []
+    for index, claim in enumerate(claims.claims):
+        judgements = _judgements(compared[index], levels.get(index, LEVEL))
+        checks = _checks(runs, claims, claim, compared[index])
+        verdict, reason = _verdict(study["tier"], compared[index], judgements, checks)
+        verdicts.append(ClaimVerdict(claim, verdict, reason, compared[index], judgements, checks, p_values[index]))
+    return verdicts
 
 
-def _largest_p(found: Sequence[Comparison]) -> float | None:
-    values = [p_value(each.sample) if each.sample else None for each in found]
-    known = [value for value in values if value is not None]
-    return max(known) if known and len(known) == len(values) else None
+def _largest_p(compared: Sequence[Comparison]) -> float | None:
+    """None where a comparison has none."""
+    p_values = []
+    for comparison in compared:
+        p = p_value(comparison.sample) if comparison.sample else None
+        if p is None:
+            return None
+        p_values.append(p)
+    return max(p_values, default=None)
+
+
+def _judgements(compared: Sequence[Comparison], level: float) -> tuple[Judgement | None, ...]:
+    return tuple(judge(comparison.sample, level) if comparison.sample else None for comparison in compared)
+
+
+def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> tuple[Check, ...]:
+    """The claim's conditions, for the runs that its comparisons use; none where they use none."""
+    used = set[tuple[str, int]]()
+    for comparison in compared:
+        used.update((arm, seed) for arm in comparison.arms() for seed in comparison.seeds)
+    return tuple(check(name, claims.conditions[name], runs, used) for name in claim.conditions if used)
 
 
 def _verdict(
-    record: Record, claims: Claims, claim: Claim, found: tuple[Comparison, ...], level: float, p: float | None
-) -> ClaimVerdict:
-    judgements = tuple(judge(each.sample, level) if each.sample else None for each in found)
-    runs = {(arm, seed) for each in found for arm in each.arms() for seed in each.seeds}
-    checks = tuple(check(name, claims.conditions[name], record, runs) for name in claim.conditions if runs)
-    failed = [f"{each.name}: {words}" for each in checks for words in each.failures]
-    absent = [each.absent for each in found if each.absent]
-    verdict, reason = worst([one.verdict for one in (*judgements, *absent) if one]), ""
+    tier: Any, compared: Sequence[Comparison], judgements: Sequence[Judgement | None], checks: Sequence[Check]
+) -> tuple[Verdict, str]:
+    """The claim's verdict, and the reason of one that says nothing on the claim itself."""
+    absent = [comparison.absent for comparison in compared if comparison.absent]
+    judged = [judgement.verdict for judgement in judgements if judgement]
+    verdict = worst([*judged, *(Verdict(missing.status) for missing in absent)])
     if verdict in UNJUDGED:
-        reason = next(str(each) for each in absent if each.verdict == verdict)
-    elif record.tier == "smoke":
-        verdict, reason = Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"
-    elif failed:
-        verdict, reason = Verdict.NOT_COMPARABLE, failed[0] + (f", and {len(failed) - 1} more" if failed[1:] else "")
-    return ClaimVerdict(claim, verdict, reason, found, judgements, checks, p)
+        return verdict, next(missing.reason for missing in absent if missing.status == verdict)
+    if tier == "smoke":
+        return Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"
+
+    failures = [f"{condition.name}: {failure}" for condition in checks for failure in condition.failures]
+    if failures:
+        others = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return Verdict.NOT_COMPARABLE, failures[0] + others
+    return verdict, ""

@@ -1,7 +1,6 @@
 """The tables of artifact.md that are made from the list of claims and from the mini study's record.
 
-`python -m eval.report.artifact_tables` writes them. Each stands between two comments that name it; a test says when one
-is stale.
+`make tables` writes them. Each stands between two comments that name it; a test says when one is stale.
 """
 
 import itertools
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims, load_claims
+from eval.report.document import markdown
 from eval.report.study_tables import study_tables
 from seal.record import ROUNDING, atomic
 
@@ -37,39 +37,106 @@ TESTS = {
 }
 
 
+def main() -> None:
+    text = filled(ARTIFACT.read_text(encoding="utf-8"), load_claims())
+    with atomic(ARTIFACT) as path:
+        path.write_text(text, encoding="utf-8", newline="")
+
+
+def filled(text: str, claims: Claims) -> str:
+    """The same text with every table made anew. Raises ValueError where a table has no place."""
+    tables = {
+        "claims": claims_table(claims),
+        "tolerances": tolerances_table(claims),
+        "conditions": conditions_table(claims),
+        "untestable": untestable_table(claims),
+    }
+    for name, table in study_tables(STUDY).items():
+        tables[f"mini {name}"] = table
+
+    for name, table in tables.items():
+        text = _put(text, name, table)
+    return text
+
+
+def _put(text: str, name: str, table: str) -> str:
+    begin, end = f"<!-- table: {name} -->\n", "\n<!-- end -->"
+    place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(place.findall(text)) != 1:
+        raise ValueError(f"{ARTIFACT}: expected one {begin.strip()} with an end")
+    return place.sub(lambda _: f"{begin}{table}{end}", text)
+
+
+def claims_table(claims: Claims) -> str:
+    """A row for each group of claims, by areas, each of which is one experiment's."""
+    by_area: dict[str, list[list[Claim]]] = {}
+    for _, members in itertools.groupby(claims.claims, lambda claim: claim.group):
+        group = list(members)
+        by_area.setdefault(area(group[0]), []).append(group)
+
+    rows = []
+    for name, title in AREAS.items():
+        experiment = name.replace("C", "E")
+        rows.append([f"**{name}**", f"**{title}**", "", "", "", experiment])
+        for position, group in enumerate(by_area.get(name, []), start=1):
+            rows.append([f"{name}.{position}", *_claim_cells(claims, group), experiment])
+
+    columns = ["", "claim in eval/claims/claims.yaml", "place", "the paper's numbers", "test; conditions", "by"]
+    return markdown(columns, rows)
+
+
+def _claim_cells(claims: Claims, group: Sequence[Claim]) -> list[str]:
+    claim = group[0]
+    count = f", {len(group)} times" if len(group) > 1 else ""
+    primary = "*" if claim.primary else ""
+    contradicted = "!" if any(member.contradiction for member in group) else ""
+    name = f"`{claim.group}`{count} {primary}{contradicted}".strip()
+    return [name, claim.place, numbers(claims, group), tested(claim)]
+
+
 def area(claim: Claim) -> str:
     """By what is measured; of trainings by which arms are compared."""
-    needed = [BY_EVALUATION[name] for name in claim.needs() if name in BY_EVALUATION]
-    if needed:
-        return needed[0]
+    for evaluation in claim.needs():
+        if evaluation in BY_EVALUATION:
+            return BY_EVALUATION[evaluation]
+
     arms = {term.arm for term in claim.parsed()}
     if any(arm.startswith(("seal_freeze", "seal_reinit", "seal_reverse")) for arm in arms):
         return "C7"
     return "C2" if claim.measure in ("test_accuracy", "clean_accuracy") and "seal_s0" not in arms else "C1"
 
 
-def numbers(claims: Claims, members: Sequence[Claim]) -> str:
+def numbers(claims: Claims, group: Sequence[Claim]) -> str:
     """What the paper gives: its terms' numbers of a single claim, how many cells agree of several."""
-    claim = members[0]
-    agree = [claims.paper_agrees(each) for each in members]
-    known = [each for each in agree if each is not None]
-    if not known:
+    claim = group[0]
+    verdicts = [agrees for member in group if (agrees := claims.paper_agrees(member)) is not None]
+    if not verdicts:
         return "none"
     if claim.paper_difference is not None:
         return f"+{claims.paper_differences(claim)[0][0] + claim.tolerance:g}"
-    cells = [len(pair) for pair in claims.paper_differences(claim)]
-    if len(members) == 1 and cells == [1] * len(cells):
-        (cell,) = claims.cells_in_paper(claim)
-        terms = enumerate(claim.parsed())
-        found = [(term, claims.in_paper(claim, term, index, *cell)) for index, term in terms]
-        return ", ".join(f"{term} {value:g}" for term, value in found if value is not None)
-    if len(members) > 1:
-        return f"as claimed in {sum(known)} of {len(known)}"
-    differences = [each + claim.tolerance for pair in claims.paper_differences(claim) for each in pair]
-    return f"as claimed in {sum(each > ROUNDING for each in differences)} of {len(differences)} cells"
+    if len(group) > 1:
+        return f"as claimed in {sum(verdicts)} of {len(verdicts)}"
+
+    by_pair = claims.paper_differences(claim)
+    if {*map(len, by_pair)} == {1}:
+        return _numbers_of_terms(claims, claim)
+    beyond = [*itertools.chain(*by_pair)]
+    as_claimed = sum(difference + claim.tolerance > ROUNDING for difference in beyond)
+    return f"as claimed in {as_claimed} of {len(beyond)} cells"
+
+
+def _numbers_of_terms(claims: Claims, claim: Claim) -> str:
+    (cell,) = claims.cells_in_paper(claim)
+    texts = []
+    for index, term in enumerate(claim.parsed()):
+        number = claims.in_paper(claim, term, index, *cell)
+        if number is not None:
+            texts.append(f"{term} {number:g}")
+    return ", ".join(texts)
 
 
 def tested(claim: Claim) -> str:
+    """How a claim is tested, and under which conditions."""
     words = TESTS[claim.test]
     if claim.side == "below":
         words = words.replace("above", "below")
@@ -80,64 +147,22 @@ def tested(claim: Claim) -> str:
     return words + (f"; {', '.join(claim.conditions)}" if claim.conditions else "")
 
 
-def claims_table(claims: Claims) -> str:
-    groups: dict[str, list[tuple[str, list[Claim]]]] = {name: [] for name in AREAS}
-    for group, members in itertools.groupby(claims.claims, lambda claim: claim.group):
-        same = list(members)
-        groups[area(same[0])].append((group, same))
-    lines = [
-        "| | claim in eval/claims/claims.yaml | place | the paper's numbers | test; conditions | by |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, title in AREAS.items():
-        lines.append(f"| **{name}** | **{title}** | | | | {name.replace('C', 'E')} |")
-        for position, (group, same) in enumerate(groups[name], start=1):
-            claim = same[0]
-            count = f", {len(same)} times" if len(same) > 1 else ""
-            marks = ("*" if claim.primary else "") + ("!" if any(each.contradiction for each in same) else "")
-            cells = (f"`{group}`{count} {marks}".strip(), claim.place, numbers(claims, same), tested(claim))
-            lines.append(f"| {name}.{position} | {' | '.join(cells)} | {name.replace('C', 'E')} |")
-    return "\n".join(lines)
-
-
 def tolerances_table(claims: Claims) -> str:
-    whys = {claim.group: claim for claim in claims.claims if claim.tolerance}
-    lines = ["| claim | tolerance | why |", "|---|---|---|"]
-    return "\n".join(lines + [f"| `{name}` | {claim.tolerance:g} | {claim.why} |" for name, claim in whys.items()])
+    rows = {}
+    for claim in claims.claims:
+        if claim.tolerance:
+            rows[claim.group] = [f"`{claim.group}`", f"{claim.tolerance:g}", str(claim.why)]
+    return markdown(["claim", "tolerance", "why"], list(rows.values()))
 
 
 def conditions_table(claims: Claims) -> str:
-    lines = ["| | what has to hold in a claim's own runs |", "|---|---|"]
-    for name, condition in claims.conditions.items():
-        lines.append(f"| {name} | {condition.words()} |")
-    return "\n".join(lines)
+    rows = [[name, condition.words()] for name, condition in claims.conditions.items()]
+    return markdown(["", "what has to hold in a claim's own runs"], rows)
 
 
 def untestable_table(claims: Claims) -> str:
-    lines = ["| claim | place | why it cannot be tested |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {each.says} | {each.place} | {each.why} |" for each in claims.untestable])
-
-
-def filled(text: str, claims: Claims) -> str:
-    """The same text with every table made anew. Raises ValueError where a table has no place."""
-    tables = {
-        "claims": claims_table(claims), "tolerances": tolerances_table(claims),
-        "conditions": conditions_table(claims), "untestable": untestable_table(claims),
-        **{f"mini {name}": table for name, table in study_tables(STUDY).items()},
-    }  # fmt: skip
-    for name, table in tables.items():
-        begin, end = f"<!-- table: {name} -->\n", "\n<!-- end -->"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if len(pattern.findall(text)) != 1:
-            raise ValueError(f"{ARTIFACT}: expected one {begin.strip()} with an end")
-        text = pattern.sub(lambda found, whole=f"{begin}{table}{end}": whole, text)  # type: ignore[misc]
-    return text
-
-
-def main() -> None:
-    text = filled(ARTIFACT.read_text(encoding="utf-8"), load_claims())
-    with atomic(ARTIFACT) as path:
-        path.write_text(text, encoding="utf-8", newline="")
+    rows = [[claim.says, claim.place, claim.why] for claim in claims.untestable]
+    return markdown(["claim", "place", "why it cannot be tested"], rows)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,81 @@
 """What is seen in the report's figures, said in numbers under each; made from the record, so it never goes stale."""
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 
 from eval.report.figures import Curve, label
 from seal.record import Row
 
+Histories = Mapping[str, Sequence[Sequence[Row]]]  # arm -> a history a seed
+Fractions = Mapping[str, Sequence[float]]  # arm -> a fraction a seed
+
+
+def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]]) -> str:
+    """Under Figure 2: the lowest and the highest arm at the second and at the last block, and where each arm leads."""
+    ranges = []
+    for place in _places(blocks):
+        ranges.append(f"at {blocks[place]} from {extremes(_at(curves, place))}")
+
+    leaders: Counter[str] = Counter()
+    for place in range(len(blocks)):
+        leaders[highest_first(_at(curves, place))[0]] += 1
+    leads = [f"{label(arm)} at {leaders[arm]}" for arm in curves if leaders[arm]]
+
+    accuracy = f" Accuracy runs {'; '.join(ranges)}."
+    return f"{accuracy} Of {len(blocks)} blocks, highest are {', '.join(leads)}.{brackets(curves)}"
+
+
+def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Mapping[int, Sequence[Curve]]]) -> str:
+    """Under Figure 3: each arm's change from its first to its last generation at the second and at the last block."""
+    places = _places(blocks)
+    changes, last_curves = [], {}
+    for arm, generations in curves.items():
+        first, last = generations[min(generations)], generations[max(generations)]
+        if first is last or len(first) != len(last):
+            continue
+        last_curves[arm] = last
+        gains = [spread(_gains(first, last, place), "", "+") for place in places]
+        changes.append(f"{label(arm)} {' and '.join(gains)}")
+
+    if not changes:
+        return ""
+    where = " and ".join(map(blocks.__getitem__, places))
+    text = f" Change from the first to the last, in points, at {where}: {'; '.join(changes)}."
+    return text + brackets(last_curves)
+
+
+def training(histories: Histories) -> str:
+    """Under the training curves: where the ascents and the training end."""
+    ends = _ends(histories, "train_accuracy")
+    if not ends:
+        return ""
+
+    highest = []
+    for arm in ends:
+        ascents = [*map(_accuracies_at_ascents_ends, histories[arm])]
+        if all(ascents):
+            highest.append(f"{spread([*map(max, ascents)])} ({label(arm)})")
+
+    ascent = f" The highest accuracy at an ascent's end is {', '.join(highest)}." if highest else ""
+    return f"{ascent} Training ends at {extremes(ends)}.{brackets(ends)}"
+
+
+def validation(histories: Histories) -> str:
+    """Under the validation curves: accuracy when training ends."""
+    ends = _ends(histories, "val_accuracy")
+    if not ends:
+        return ""
+
+    accuracies = [f"{label(arm)} {spread(ends[arm])}" for arm in highest_first(ends)]
+    return f" At its end, from the highest: {', '.join(accuracies)}.{brackets(ends)}"
+
 
 def spread(fractions: Sequence[float], unit: str = "%", sign: str = "") -> str:
     """Their mean in percent or points, and the lowest and highest seed where there are several."""
-    values = [100 * each for each in fractions]
+    values = [100 * fraction for fraction in fractions]
     mean = f"{statistics.fmean(values):{sign}.1f}{unit}"
     return f"{mean} [{min(values):{sign}.1f}, {max(values):{sign}.1f}]" if len(values) > 1 else mean
 
@@ -20,68 +86,23 @@ def brackets(arms: Mapping[str, Sequence[object]]) -> str:
     return f" Brackets: lowest and highest of {seeds} seeds." if seeds > 1 else " One seed."
 
 
-def extremes(values: Mapping[str, Sequence[float]]) -> str:
-    """The lowest and the highest arm; arm -> a fraction a seed."""
+def extremes(values: Fractions) -> str:
+    """The lowest and the highest arm."""
     order = sorted(values, key=lambda arm: statistics.fmean(values[arm]))
-    low, high = (f"{spread(values[arm])} ({label(arm)})" for arm in (order[0], order[-1]))
-    return low if len(order) == 1 else f"{low} to {high}"
+    low, high = order[0], order[-1]
+    lowest = f"{spread(values[low])} ({label(low)})"
+    return lowest if len(order) == 1 else f"{lowest} to {spread(values[high])} ({label(high)})"
 
 
-def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]]) -> str:
-    """Under Figure 2: the lowest and the highest arm at the second and at the last block, and where each arm leads."""
-    by_block = [{arm: [seed[place] for seed in seeds] for arm, seeds in curves.items()} for place in range(len(blocks))]
-    said = [f"at {blocks[place]} from {extremes(by_block[place])}" for place in _places(blocks)]
-    leaders = [max(arms, key=lambda arm: statistics.fmean(arms[arm])) for arms in by_block]
-    led = ", ".join(f"{label(arm)} at {leaders.count(arm)}" for arm in curves if arm in leaders)
-    return f" Accuracy runs {'; '.join(said)}. Of {len(blocks)} blocks, highest are {led}.{brackets(curves)}"
+def highest_first(values: Fractions) -> list[str]:
+    """The arms by the mean over their seeds; of equals the one that is named first."""
+    return sorted(values, key=lambda arm: statistics.fmean(values[arm]), reverse=True)
 
 
-def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Mapping[int, Sequence[Curve]]]) -> str:
-    """Under Figure 3: each arm's change from its first to its last generation at the second and at the last block."""
-    said, lasts = [], {}
-    for arm, generations in curves.items():
-        first, last = (generations[choose(generations)] for choose in (min, max))
-        if first is not last and len(first) == len(last):
-            lasts[arm] = last
-            change = [spread(_less(last, first, place), "", "+") for place in _places(blocks)]
-            said.append(f"{label(arm)} {' and '.join(change)}")
-    if not said:
-        return ""
-    where = " and ".join(blocks[place] for place in _places(blocks))
-    return f" Change from the first to the last, in points, at {where}: {'; '.join(said)}.{brackets(lasts)}"
-
-
-def training(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
-    """Under the training curves: where the ascents and the training end; arm -> a history a seed."""
-    ends = _ends(histories, "train_accuracy")
-    if not ends:
-        return ""
-    ascents = {
-        arm: [max(row["train_accuracy"] for row in rows if _ascent_ends(rows, row)) for rows in histories[arm]]
-        for arm in ends
-        if all(any(_ascent_ends(rows, row) for row in rows) for rows in histories[arm])
-    }
-    highest = ", ".join(f"{spread(ascents[arm])} ({label(arm)})" for arm in ascents)
-    least = f" The highest accuracy at an ascent's end is {highest}."
-    return f"{least if ascents else ''} Training ends at {extremes(ends)}.{brackets(ends)}"
-
-
-def validation(histories: Mapping[str, Sequence[Sequence[Row]]]) -> str:
-    """Under the validation curves: accuracy when training ends."""
-    ends = _ends(histories, "val_accuracy")
-    order = sorted(ends, key=lambda arm: statistics.fmean(ends[arm]), reverse=True)
-    said = ", ".join(f"{label(arm)} {spread(ends[arm])}" for arm in order)
-    return f" At its end, from the highest: {said}.{brackets(ends)}" if ends else ""
-
-
-def _ends(histories: Mapping[str, Sequence[Sequence[Row]]], column: str) -> dict[str, list[float]]:
-    """The last value of each seed, of the arms whose seeds all have the column throughout."""
-    known = {
-        arm: seeds
-        for arm, seeds in histories.items()
-        if all(rows and all(row[column] is not None for row in rows) for rows in seeds)
-    }
-    return {arm: [rows[-1][column] for rows in seeds] for arm, seeds in known.items()}
+def _at(curves: Mapping[str, Sequence[Curve]], place: int) -> dict[str, list[float]]:
+    """Each arm's seeds at one block."""
+    at = itemgetter(place)
+    return {arm: [*map(at, seeds)] for arm, seeds in curves.items()}
 
 
 def _places(blocks: Sequence[str]) -> list[int]:
@@ -89,10 +110,27 @@ def _places(blocks: Sequence[str]) -> list[int]:
     return list(dict.fromkeys((min(1, len(blocks) - 1), len(blocks) - 1)))
 
 
-def _less(last: Sequence[Curve], first: Sequence[Curve], place: int) -> list[float]:
+def _gains(first: Sequence[Curve], last: Sequence[Curve], place: int) -> list[float]:
+    """By how much each seed's last curve is above its first."""
     return [after[place] - before[place] for before, after in zip(first, last, strict=True)]
 
 
-def _ascent_ends(rows: Sequence[Row], row: Row) -> bool:
-    following = rows[row["global_epoch"] + 1 : row["global_epoch"] + 2]
-    return row["phase"] == "ascent" and not (following and following[0]["phase"] == "ascent")
+def _ends(histories: Histories, column: str) -> dict[str, list[float]]:
+    """The last value of each seed, of the arms whose seeds all have the column throughout."""
+    cell = itemgetter(column)
+    ends = {}
+    for arm, seeds in histories.items():
+        columns = [[*map(cell, rows)] for rows in seeds]
+        if all(columns) and None not in chain(*columns):
+            ends[arm] = [values[-1] for values in columns]
+    return ends
+
+
+def _accuracies_at_ascents_ends(rows: Sequence[Row]) -> list[float]:
+    """Training accuracy of each ascent's last epoch."""
+    accuracies = []
+    for place, row in enumerate(rows):
+        goes_on = place + 1 < len(rows) and rows[place + 1]["phase"] == "ascent"
+        if row["phase"] == "ascent" and not goes_on:
+            accuracies.append(row["train_accuracy"])
+    return accuracies

@@ -3,44 +3,62 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from eval.report.accuracy import end_of_training
+from eval.report.cells import NOTHING, percent, with_diverged
 from eval.report.document import Section, Table
 from eval.report.figures import label
-from eval.report.tables import NOTHING, Record, RunRecord, percent, with_diverged
-from seal.config import BASE_ARM, Params
+from eval.report.settings import Study
+from seal.config import BASE_ARM
+from seal.runs import RunFolder, Runs
+
+PAPER, CODE = Path("params/paper.yaml"), Path("params/author_code.yaml")
 
 
-def choices(record: Record, params: Params, shown_elsewhere: Sequence[str]) -> Section:
+def choices(study: Study, shown_elsewhere: Sequence[str]) -> Section:
     """The paper's choices beside the code's and this run's; then the arms with changed parameters, if there are any."""
-    paper = yaml.safe_load(Path("params/paper.yaml").read_text(encoding="utf-8"))
-    code = yaml.safe_load(Path("params/author_code.yaml").read_text(encoding="utf-8"))
-    ours = params.model_dump(mode="json")
-    rows = [
-        [f"{section}.{key}", str(paper[section][key]), str(value), str(ours[section][key])]
-        for section, values in code.items() for key, value in values.items()
-    ]  # fmt: skip
+    parts = [differences(study)]
+    changed = [arm for arm in study.runs.arms if arm not in (BASE_ARM, *study.params.main_arms, *shown_elsewhere)]
+    if changed:
+        parts.append(sensitivity(study, changed))
+    return Section("Open choices", parts=parts)
+
+
+def differences(study: Study) -> Table:
+    """A row for each value of the authors' code that the paper does not give, or gives otherwise."""
+    paper = _read(PAPER)
+    rows = []
+    for section, values in _read(CODE).items():
+        for key, value in values.items():
+            ours = study.value(section, key)
+            rows.append([f"{section}.{key}", str(paper[section][key]), str(value), str(ours)])
+
     columns = ["parameter", "paper.yaml", "author_code.yaml", "this run"]
-    parts = [Table("Where the paper's and the authors' choices differ", columns, rows)]
-    changed = [arm for arm in record.arms if arm not in (BASE_ARM, *params.main_arms, *shown_elsewhere)]
-    return Section("Open choices", parts=[*parts, sensitivity(record, params, changed)] if changed else parts)
+    return Table("Where the paper's and the authors' choices differ", columns, rows)
 
 
-def sensitivity(record: Record, params: Params, arms: Sequence[str]) -> Table:
+def sensitivity(study: Study, arms: Sequence[str]) -> Table:
     """What a changed parameter does to an arm's last test accuracy, beside its method's own arm at the same seeds."""
     rows = []
     for arm in arms:
-        method = params.arms[arm].method
-        same = {run.seed: run for run in record.arms.get(method, ())}
-        pairs = [(last_accuracy(run), last_accuracy(same[run.seed])) for run in record.arms[arm] if run.seed in same]
-        known = [(mine, other) for mine, other in pairs if mine is not None and other is not None]
-        difference = f"{100 * statistics.fmean(mine - other for mine, other in known):+.2f}" if known else NOTHING
-        accuracies = [value for run in record.arms[arm] if (value := last_accuracy(run)) is not None]
-        diverged = [run.summary["diverged"] for run in record.arms[arm] if run.summary["diverged"]]
-        ends = with_diverged(percent(accuracies), len(diverged))
-        changes = ", ".join(f"{key} = {value}" for key, value in params.arms[arm].changes.items())
-        rows.append([label(arm), changes, ends, difference, ", ".join(str(run.seed) for run in record.arms[arm])])
+        seeds = study.runs.of(arm)
+        accuracies, diverged = [], 0
+        for run in seeds:
+            accuracy = last_accuracy(run)
+            if accuracy is not None:
+                accuracies.append(accuracy)
+            diverged += run.diverged_in is not None
+
+        entry = study.params.arms[arm]
+        changes = ", ".join(f"{key} = {value}" for key, value in entry.changes.items())
+        gains = _gains(study.runs, seeds, entry.method)
+        gain = f"{100 * statistics.fmean(gains):+.2f}" if gains else NOTHING
+        numbers = ", ".join(map(str, study.runs.seeds(arm)))
+        rows.append([label(arm), changes, with_diverged(percent(accuracies), diverged), gain, numbers])
+
     title = "Sensitivity: one parameter changed; test accuracy at the end, %"
     note = (
         "The difference is to the method's arm without the change, at the same seeds, in points. With one seed it "
@@ -49,7 +67,22 @@ def sensitivity(record: Record, params: Params, arms: Sequence[str]) -> Table:
     return Table(title, ["arm", "changed", "accuracy", "difference", "seeds"], rows, note)
 
 
-def last_accuracy(run: RunRecord) -> float | None:
+def last_accuracy(run: RunFolder) -> float | None:
     """Test accuracy at the run's end; None where it diverged before."""
-    final = run.summary["final"]
-    return None if run.summary["diverged"] or not final else float(final["test_accuracy"])
+    final = end_of_training(run)
+    return None if final is None else float(final["test_accuracy"])
+
+
+def _gains(runs: Runs, seeds: Sequence[RunFolder], method: str) -> list[float]:
+    """Of each seed, by how much it ends above its method's own arm; of those in which both end."""
+    gains = []
+    for run in seeds:
+        same = runs.get(method, run.seed)
+        ours, without = last_accuracy(run), last_accuracy(same) if same else None
+        if ours is not None and without is not None:
+            gains.append(ours - without)
+    return gains
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))

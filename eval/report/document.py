@@ -1,7 +1,11 @@
-"""A document of sections, tables and figures, written as one HTML file without requests, and as Markdown."""
+"""A document of sections, tables and figures, written as one HTML file without requests, and as Markdown.
+
+It knows how a document looks and nothing of what it says; the sections are eval/report/page.py's.
+"""
 
 import base64
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,22 +46,52 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
+        return "-".join(re.findall(r"[^\W_]+", self.title.lower()))
 
 
 def write_document(folder: Path, name: str, title: str, lead: Sequence[str], sections: Sequence[Section]) -> Path:
     """Write folder/<name>.html, the same as <name>.md, and the Markdown's figures in folder/figures/."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html"]), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.tests |= {"table": lambda part: isinstance(part, Table)}
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    templates = _templates()
     for kind in ("html", "md"):
-        text = environment.get_template(f"report.{kind}").render(title=title, lead=lead, sections=sections)
-        with atomic(folder / f"{name}.{kind}") as path:
-            path.write_text(text.rstrip() + "\n", encoding="utf-8", newline="")
-    for figure in (part for section in sections for part in section.parts if isinstance(part, Figure)):
-        with atomic(folder / f"figures/{figure.name}.svg") as path:
-            path.write_text(figure.svg, encoding="utf-8", newline="")
+        text = templates.get_template(f"report.{kind}").render(title=title, lead=lead, sections=sections)
+        _write(folder / f"{name}.{kind}", text.rstrip() + "\n")
+
+    for figure in _figures(sections):
+        _write(folder / f"figures/{figure.name}.svg", figure.svg)
     return folder / f"{name}.html"
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a file that people write, as artifact.md: an empty cell is one space."""
+    head = [_markdown_row(columns), f"|{'---|' * len(columns)}"]
+    return "\n".join([*head, *map(_markdown_row, rows)])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    padded = [f" {cell} " if cell else " " for cell in cells]
+    return f"|{'|'.join(padded)}|"
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.tests["table"] = lambda part: isinstance(part, Table)
+    templates.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    return templates
+
+
+def _figures(sections: Sequence[Section]) -> Iterator[Figure]:
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Figure):
+                yield part
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")

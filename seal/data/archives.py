@@ -1,4 +1,7 @@
-"""Files of zip and tar archives, folders and tables, read in place: nothing is unpacked, so no link can harm."""
+"""Files of zip and tar archives, folders and tables, read in place: nothing is unpacked, so no link can harm.
+
+A source opens its archives by one of the three `open_...`; layouts and packing read the members that these give.
+"""
 
 import lzma
 import re
@@ -45,9 +48,10 @@ class Member:
             content = self.source()
         except _DAMAGE as error:
             raise DataError(f"{self.origin}: {self.name} is damaged or cannot be read: {error}") from error
-        found = content.nbytes if isinstance(content, np.ndarray) else len(content)
-        if found != self.bytes:
-            raise DataError(f"{self.origin}: {self.name} is damaged: found {found} bytes, expected {self.bytes}")
+
+        size = content.nbytes if isinstance(content, np.ndarray) else len(content)
+        if size != self.bytes:
+            raise DataError(f"{self.origin}: {self.name} is damaged: found {size} bytes, expected {self.bytes}")
         return content
 
 
@@ -64,21 +68,25 @@ def open_archives(paths: Sequence[Path]) -> Iterator[Members]:
     with ExitStack() as stack:
         members: Members = {}
         for path in paths:
-            packed, total = path.stat().st_size, 0
+            packed, unpacked = path.stat().st_size, 0
             limit = UNPACKED_FLOOR + UNPACKED_RATIO * packed
+
             for member in _listing(path, stack):
-                total += member.bytes
-                if total > limit:
+                unpacked += member.bytes
+                if unpacked > limit:
                     raise DataError(f"{path.name}: {packed} bytes claim to unpack to more than {limit}: refused")
                 members[member.name] = member
+
         yield members
 
 
 def _listing(path: Path, stack: ExitStack) -> Iterator[Member]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
+    listing = _zip_listing if zipped else _tar_listing
+
     try:
-        yield from (_zip_listing if zipped else _tar_listing)(path, stack)
+        yield from listing(path, stack)
     except _DAMAGE as error:
         raise DataError(f"{path.name}: damaged, or neither zip nor tar: {error}") from error
 
@@ -113,6 +121,7 @@ def _inside(path: Path, name: str) -> str:
         raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
     if "\n" in name:
         raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
+
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
@@ -143,11 +152,19 @@ def open_table(paths: Sequence[Path], *, side: int, white: int) -> Iterator[Memb
         rows = np.loadtxt(path, delimiter=",", dtype=np.uint8, ndmin=2)
     except (*_DAMAGE, ValueError) as error:
         raise DataError(f"{path.name}: damaged: {error}") from error
-    if rows.shape[1] != side * side + 1 or rows[:, :-1].max(initial=0) > white:
-        found = f"{rows.shape[1]} columns up to {rows[:, :-1].max(initial=0)}"
-        raise DataError(f"{path.name}: found {found}, expected {side * side + 1} up to {white}")
-    levels = (rows[:, :-1].astype(np.uint16) * 255 + white // 2) // white
-    images = levels.astype(np.uint8).reshape(-1, side, side)
-    names = [f"{label}/{row:05d}" for row, label in enumerate(rows[:, -1])]
-    reads = [partial(images.__getitem__, row) for row in range(len(images))]
-    yield {name: Member(name, side**2, path.name, read) for name, read in zip(names, reads, strict=True)}
+
+    levels, labels = rows[:, :-1], rows[:, -1]
+    columns, whitest = rows.shape[1], levels.max(initial=0)
+    if columns != side * side + 1 or whitest > white:
+        raise DataError(
+            f"{path.name}: found {columns} columns up to {whitest}, expected {side * side + 1} up to {white}"
+        )
+
+    grey = (levels.astype(np.uint16) * 255 + white // 2) // white
+    images = grey.astype(np.uint8).reshape(-1, side, side)
+
+    members: Members = {}
+    for row, label in enumerate(labels):
+        name = f"{label}/{row:05d}"
+        members[name] = Member(name, side**2, path.name, partial(images.__getitem__, row))
+    yield members

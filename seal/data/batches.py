@@ -1,4 +1,7 @@
-"""Batches of images that live on the device as one uint8 tensor; augmentation is tensor work over the whole batch."""
+"""Batches of images that live on the device as one uint8 tensor; augmentation is tensor work over the whole batch.
+
+Training and the clean measurements read their images through it.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -30,9 +33,11 @@ class Batches:
             raise ValueError(f"labels: found {tuple(labels.shape)}, expected ({len(images)},) as there are images")
         if batch_size < 1 or crop_padding < 0:
             raise ValueError(f"found batch_size {batch_size}, crop_padding {crop_padding}, expected at least 1 and 0")
+
         self.images, self.labels = images.to(device), labels.to(device, torch.int64)
         self.batch_size, self.channels_last = batch_size, channels_last
         self.flip, self.crop_padding = flip, crop_padding
+
         # A tensor, because CUDA divides by a Python number through its reciprocal, which is not the CPU's result.
         self.white = torch.tensor(255.0, device=device)
         # One row of pixels long: a last dimension of 3 is too short to be vectorised (0.64 ms a batch against 0.23).
@@ -52,6 +57,7 @@ class Batches:
         """Every image once, in a drawn order, augmented: one permutation from `order`, then for each batch one draw of
         flips and one of offsets from `augmentation`, where they are asked for."""
         permutation = torch.randperm(len(self.images), generator=order)
+
         for start in range(0, len(self.images), self.batch_size):
             chosen = permutation[start : start + self.batch_size].to(self.images.device)
             images = self._augment(self.images.index_select(0, chosen), augmentation)
@@ -67,16 +73,19 @@ class Batches:
         """Flip and crop by one gather of pixels: where in the padded batch each pixel comes from."""
         if not (self.flip or self.crop_padding):
             return images
+
         (count, height, width, _), margin, device = images.shape, self.crop_padding, images.device
         columns = torch.arange(width).expand(count, width)
         if self.flip:
             flipped = torch.rand(count, 1, generator=generator) < 0.5
             columns = torch.where(flipped, width - 1 - columns, columns)
+
         offsets = torch.zeros(count, 2, dtype=torch.int64)
         if margin:
             offsets = torch.randint(0, 2 * margin + 1, (count, 2), generator=generator)
         rows = (offsets[:, :1] + torch.arange(height)).to(device)
         columns = (offsets[:, 1:] + columns).to(device)
+
         padded = pad(images, (0, 0, margin, margin, margin, margin))
         first = torch.arange(count, device=device)[:, None] * padded.shape[1]
         pixels = ((first + rows) * padded.shape[2])[:, :, None] + columns[:, None, :]

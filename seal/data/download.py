@@ -1,4 +1,7 @@
-"""Checksummed downloads that go on where they broke off, and the errors of a full disk."""
+"""Checksummed downloads that go on where they broke off, and the errors of a full disk.
+
+Fetching downloads and compares files by it; packing asks it for room on the disk.
+"""
 
 import errno
 import hashlib
@@ -31,9 +34,11 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
     with FileLock(folder / f"{archive.name}.lock"):
         if target.exists():
             return target
-        require_space(folder, (archive.bytes or 0) - (part.stat().st_size if part.exists() else 0))
+
+        require_space(folder, (archive.bytes or 0) - _size(part))
         with full_disk_is_an_error(folder):
             _go_on(archive.url, part, report)
+
         if problem := mismatch(part, archive):
             part.unlink()
             raise DataError(f"{archive.name} from {archive.url}: {problem}; the file was removed, run again")
@@ -42,22 +47,30 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
 
 
 def _go_on(url: str, part: Path, report: Report) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    """Append what the partial file lacks; a server without ranges sends all of it again."""
+    size = _size(part)
+    request = Request(url, headers={"Range": f"bytes={size}-"} if size else {})
     try:
-        with urlopen(request, timeout=60) as reply, part.open("ab" if reply.status == 206 else "wb") as file:
-            done = file.tell()
-            length = reply.headers["Content-Length"]  # None: not said, and the checksum alone tells a whole file
-            total = done + int(length) if length else None
-            while chunk := reply.read(2**20):
-                done += file.write(chunk)
-                report(done, total or done)
+        reply = urlopen(request, timeout=60)
     except HTTPError as error:
-        if error.code != 416:  # 416: no bytes are left, the partial file is whole
-            raise
-    else:
-        if total is not None and done < total:
-            raise OSError(f"broke off at {done} of {total} bytes")
+        if error.code == 416:  # no bytes are left, the partial file is whole
+            return
+        raise
+
+    with reply, part.open("ab" if reply.status == 206 else "wb") as file:
+        done = file.tell()
+        length = reply.headers["Content-Length"]  # None: not said, and the checksum alone tells a whole file
+        total = done + int(length) if length else None
+        while chunk := reply.read(2**20):
+            done += file.write(chunk)
+            report(done, total or done)
+
+    if total is not None and done < total:
+        raise OSError(f"broke off at {done} of {total} bytes")
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def mismatch(path: Path, archive: Archive) -> str:
@@ -68,20 +81,23 @@ def mismatch(path: Path, archive: Archive) -> str:
     size = path.stat().st_size
     if not archive.has_checksum:
         return "" if archive.bytes in (None, size) else f"found {size} bytes, expected {archive.bytes}"
+
     kind, expected = ("sha256", archive.sha256) if archive.sha256 else ("md5", archive.md5)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
-    if found == expected:
+        actual = hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
+    if actual == expected:
         return ""
+
     official = expected if archive.bytes is None else f"{expected} ({archive.bytes} bytes)"
-    return f"found {kind} {found} ({size} bytes), expected {official}"
+    return f"found {kind} {actual} ({size} bytes), expected {official}"
 
 
 def require_space(folder: Path, needed: int) -> None:
     """Raises DataError where the folder's disk has less than `needed` bytes left."""
-    if (free := shutil.disk_usage(folder).free) < needed:
-        found, expected = f"found {free / 1e6:.1f} MB free", f"expected {needed / 1e6:.1f} MB"
-        raise DataError(f"{folder}: {found}, {expected}; make room and run again")
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sizes = f"found {free / 1e6:.1f} MB free, expected {needed / 1e6:.1f} MB"
+        raise DataError(f"{folder}: {sizes}; make room and run again")
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Find a dataset's archives, or download them, and check them. `python -m seal.data.fetch NAME` records them."""
+"""Find a dataset's archives, or download them, and check them. `python -m seal.data.fetch NAME` records them.
+
+Packing finds them again by the record, and `seal plan` and `seal doctor` ask what is there.
+"""
 
 import hashlib
 import os
@@ -13,9 +16,9 @@ from typing import Any
 from seal.data.archives import DataError, class_files
 from seal.data.download import Report, download, mismatch
 from seal.data.sources import SOURCES, Source
-from seal.data.stage import data_stage
 from seal.record import file_sha256, read_json, write_json
 from seal.sections import Dataset
+from seal.stage import dataset_stage
 
 RECORDS = Path("data/sources")
 DOWNLOADS = Path("data/archives")  # no DVC output: it survives every repro; also the place to drop archives by hand
@@ -23,7 +26,7 @@ MIRROR = "SEAL_DATA_MIRROR"
 SCHEMA = 1
 NO_CHECKSUM = "no official checksum is published"
 
-Record = dict[str, Any]
+SourceRecord = dict[str, Any]  # data/sources/NAME.json
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class Places:
             raise DataError(f"{MIRROR}: found {value}, which is no folder; correct or unset it")
         return cls(Path(value) if value else None)
 
+    def of_source(self, source: Source) -> list[Path]:
+        """Those in which the source's archives may lie: of data that ships with a package, that package's alone."""
+        if source.package is None:
+            return [self.downloads] if self.mirror is None else [self.mirror, self.downloads]
+
+        package, _, inside = source.package.partition("/")
+        spec = find_spec(package)  # finds it without importing it
+        return [Path(spec.origin).parent / inside] if spec and spec.origin else []
+
 
 def source_of(dataset: Dataset) -> Source:
     if dataset.source not in SOURCES:
@@ -48,114 +60,142 @@ def source_of(dataset: Dataset) -> Source:
     return SOURCES[dataset.source]
 
 
-def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> Record:
+def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> SourceRecord:
     """What data/sources/NAME.json holds: status present with the archives, or missing with what to do about it.
 
     Raises DataError for a file outside the mirror that has an official archive's name but not its checksum.
     """
     source, problem = source_of(dataset), ""
+    record: SourceRecord = {"schema": SCHEMA, "name": name, "source": dataset.source}
+    record |= {"homepage": source.homepage, "licence": source.licence}
+
     paths = locate(source, dataset, places)
-    if paths is None and source.archives and all(archive.url for archive in source.archives):
+    if paths is None and source.downloads:
         try:
             paths = [download(archive, places.downloads, report) for archive in source.archives]
         except (OSError, HTTPException) as error:  # URLError is an OSError
             problem = f"the download failed ({error}); "
-    record: Record = {"schema": SCHEMA, "name": name, "source": dataset.source}
-    record |= {"homepage": source.homepage, "licence": source.licence}
+
     if paths is None:
-        return record | {"status": "missing", "reason": _reason(name, dataset, source, places, problem)}
-    return record | {"status": "present", "archives": [_describe(path, source, places) for path in paths]}
+        return record | {"status": "missing", "reason": _what_to_do(name, dataset, source, places, problem)}
+    archives = [_archive_record(path, source, places) for path in paths]
+    return record | {"status": "present", "archives": archives}
 
 
 def locate(source: Source, dataset: Dataset, places: Places) -> list[Path] | None:
     """Where the source's archives lie now, or None. In the mirror, one of `mirror_names` may stand for all of them."""
     if dataset.path is not None:
         return [Path(dataset.path)] if Path(dataset.path).is_dir() else None
-    names = [archive.name for archive in source.archives]
-    sets = [[folder / name for name in names] for folder in _folders(source, places)]
-    if places.mirror is not None:
-        sets[1:1] = [[places.mirror / name] for name in source.mirror_names]
-    return next((paths for paths in sets if all(path.is_file() for path in paths)), None)
+
+    candidates = []
+    for folder in places.of_source(source):
+        candidates.append([folder / name for name in source.archive_names])
+        if folder == places.mirror:
+            candidates += [[folder / name] for name in source.mirror_names]
+
+    return next((paths for paths in candidates if all(map(Path.is_file, paths))), None)
 
 
-def relocate(record: Record, dataset: Dataset, places: Places) -> list[Path]:
+def relocate(record: SourceRecord, dataset: Dataset, places: Places) -> list[Path]:
     """The archives that a record describes, by name and SHA-256. Raises DataError where one is gone or changed."""
-    source, paths = source_of(dataset), []
+    folders = places.of_source(source_of(dataset))
+    paths = []
     for archive in record["archives"]:
-        candidates = [folder / archive["name"] for folder in _folders(source, places)]
+        candidates = [folder / archive["name"] for folder in folders]
         if dataset.path is not None:
             candidates = [Path(dataset.path)]
-        digests = {path: content_sha256(path) for path in candidates if path.exists()}
-        path = next((path for path, digest in digests.items() if digest == archive["sha256"]), None)
-        if path is None:
-            found = f"sha256 {', '.join(digests.values())}" if digests else f"no such file in {MIRROR} or {DOWNLOADS}"
-            expected = f"sha256 {archive['sha256']}, as it was fetched"
-            cure = f"bring it back, or `dvc repro -f fetch@{record['name']}`"
-            raise DataError(f"{archive['name']}: found {found}, expected {expected}; {cure}")
-        paths.append(path)
+        paths.append(_unchanged(archive, candidates, cure=f"bring it back, or `dvc repro -f fetch@{record['name']}`"))
     return paths
+
+
+def _unchanged(archive: SourceRecord, candidates: Sequence[Path], *, cure: str) -> Path:
+    """The first of the candidates that has the archive's SHA-256."""
+    digests = []
+    for path in filter(Path.exists, candidates):
+        digests.append(content_sha256(path))
+        if digests[-1] == archive["sha256"]:
+            return path
+
+    now = f"sha256 {', '.join(digests)}" if digests else f"no such file in {MIRROR} or {DOWNLOADS}"
+    expected = f"sha256 {archive['sha256']}, as it was fetched"
+    raise DataError(f"{archive['name']}: found {now}, expected {expected}; {cure}")
 
 
 def content_sha256(path: Path) -> str:
     """SHA-256 of a file; of a folder, over the names and SHA-256 of its class folders' files."""
     if path.is_file():
         return file_sha256(path)
+
     digest = hashlib.sha256()
     for file in class_files(path):
         digest.update(f"{file_sha256(file)} {file.relative_to(path).as_posix()}\n".encode())
     return digest.hexdigest()
 
 
-def read_record(name: str) -> Record:
+def read_record(name: str) -> SourceRecord:
     """The record that a fetch of this dataset has written."""
     path = RECORDS / f"{name}.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; run `dvc repro fetch@{name}`")
-    record: Record = read_json(path)
+    record: SourceRecord = read_json(path)
     return record
 
 
-def _folders(source: Source, places: Places) -> list[Path]:
-    if source.package is None:
-        return [folder for folder in (places.mirror, places.downloads) if folder is not None]
-    package, _, inside = source.package.partition("/")
-    spec = find_spec(package)  # finds it without importing it
-    return [Path(spec.origin).parent / inside] if spec and spec.origin else []
-
-
-def _describe(path: Path, source: Source, places: Places) -> Record:
+def _archive_record(path: Path, source: Source, places: Places) -> SourceRecord:
+    """Name, size and SHA-256 of a file or folder, and whether it is the publisher's. Raises DataError for one that only
+    bears an official archive's name, but in the mirror, which may hold fewer images."""
     archive = next((archive for archive in source.archives if archive.name == path.name), None)
-    problem = "not a name of the official archives" if archive is None else mismatch(path, archive)
-    if problem and archive is not None and path.parent != places.mirror:
+    problem = mismatch(path, archive) if archive else "not a name of the official archives"
+    if archive and problem and path.parent != places.mirror:
         raise DataError(f"{path.name}: {problem}; remove it and run again, or get it from {source.homepage}")
-    size = sum(file.stat().st_size for file in ([path] if path.is_file() else class_files(path)))
-    record = {"name": path.name, "bytes": size, "sha256": content_sha256(path)}
-    if archive is not None and not archive.has_checksum and not problem:
-        return record | {"official": False, "checksum": NO_CHECKSUM}  # so its contents are held against the counts
-    return record | {"official": not problem}
+
+    files = [path] if path.is_file() else class_files(path)
+    record = {
+        "name": path.name,
+        "bytes": sum(file.stat().st_size for file in files),
+        "sha256": content_sha256(path),
+        "official": not problem,
+    }
+    if archive and not problem and not archive.has_checksum:
+        record |= {"official": False, "checksum": NO_CHECKSUM}  # so its contents are held against the counts
+    return record
 
 
-def _reason(name: str, dataset: Dataset, source: Source, places: Places, problem: str) -> str:
+def _what_to_do(name: str, dataset: Dataset, source: Source, places: Places, problem: str) -> str:
+    """How to bring a dataset that is missing; `problem`, what stood in the way so far, comes first."""
     again = f"then `dvc repro -f fetch@{name}`"
     if dataset.path is not None:
         return f"datasets.{name}.path names no folder; make it hold CLASS/IMAGE files, or correct it, {again}"
     if source.package is not None:
         package = source.package.partition("/")[0]
         return f"the installed package {package} does not hold {source.archives[0].name}; install it, {again}"
-    official = " and ".join(archive.name for archive in source.archives)
+
+    official = " and ".join(source.archive_names)
     if places.mirror is not None:
-        problem += f"{MIRROR} is set, but holds none of {', '.join(dict.fromkeys([official, *source.mirror_names]))}; "
-    folders = _folders(source, places)
-    there = [each.name for each in source.archives if any((folder / each.name).is_file() for folder in folders)]
-    if there:
-        lacking = ", ".join(archive.name for archive in source.archives if archive.name not in there)
-        problem += f"found {len(there)} of {len(source.archives)} archives, but not {lacking}; "
+        names = dict.fromkeys([official, *source.mirror_names])
+        problem += f"{MIRROR} is set, but holds none of {', '.join(names)}; "
+
+    lacking = _lacking(source, places)
+    if len(lacking) < len(source.archives):
+        here = len(source.archives) - len(lacking)
+        problem += f"found {here} of {len(source.archives)} archives, but not {', '.join(lacking)}; "
+
     how = source.instructions or f"get {official} from {source.homepage}"
     return f"{problem}{how}; put it in {DOWNLOADS} or in the folder that {MIRROR} names, {again}"
 
 
+def _lacking(source: Source, places: Places) -> list[str]:
+    """The archives that lie in no place."""
+    lacking = dict.fromkeys(source.archive_names)
+    for folder in places.of_source(source):
+        for name in source.archive_names:
+            if (folder / name).is_file():
+                lacking.pop(name, None)
+    return list(lacking)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    with data_stage("fetch", "bytes", arguments) as (name, dataset, report):
+    with dataset_stage("fetch", "bytes", arguments) as (name, dataset, report):
         record = fetch(name, dataset, Places.of_environment(), report)
         write_json(RECORDS / f"{name}.json", record)
     if record["status"] == "missing":

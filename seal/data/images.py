@@ -1,4 +1,4 @@
-"""From an image file to square RGB bytes."""
+"""From an image file to square RGB bytes: what packing asks its workers for."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -32,15 +32,18 @@ def decode_images(files: Sequence[tuple[str, Encoded]], size: int) -> bytes:
 def _decode(name: str, content: Encoded, size: int) -> NDArray[np.uint8]:
     try:
         image = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.open(BytesIO(content))
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(f"{name}: found {image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
-        if image.mode not in MODES:
-            raise DataError(f"{name}: found colour mode {image.mode}, expected one of {', '.join(sorted(MODES))}")
-        image = image.convert("RGB")
-    except DataError:
-        raise
+        _check(name, image)
+        image = image.convert("RGB")  # here the pixels are decoded
     except _UNDECODABLE as error:
         raise DataError(f"{name}: not an image that can be decoded: {error}") from error
+
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def _check(name: str, image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{name}: found {image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
+    if image.mode not in MODES:
+        raise DataError(f"{name}: found colour mode {image.mode}, expected one of {', '.join(sorted(MODES))}")

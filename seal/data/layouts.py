@@ -1,4 +1,7 @@
-"""How datasets are laid out: from the files of an archive to images with a class and an official split. Pure."""
+"""How datasets are laid out: from the files of an archive to images with a class and an official split. Pure.
+
+A source names its layout; those that follow lists are in `lists`.
+"""
 
 from dataclasses import dataclass
 from posixpath import splitext
@@ -21,16 +24,22 @@ def below(members: Members, root: str, origin: str) -> Members:
     """The files below a folder, named relative to it. Raises DataError where there is none."""
     if not root:
         return members
-    found = {name[len(root) + 1 :]: member for name, member in members.items() if name.startswith(f"{root}/")}
-    if not found:
-        raise DataError(f"{origin}: found {next(iter(members), 'no file')} first, expected files in {root}/")
-    return found
+
+    prefix = f"{root}/"
+    inside = {name.removeprefix(prefix): member for name, member in members.items() if name.startswith(prefix)}
+    if not inside:
+        raise DataError(f"{origin}: found {next(iter(members), 'no file')} first, expected files in {prefix}")
+    return inside
 
 
 def class_folders(members: Members) -> list[Item]:
     """CLASS/FILE, without an official split. Other depths, and files without an image's suffix, are left out."""
-    split = ((name, name.split("/")) for name in members)
-    return [Item(name, parts[0], "") for name, parts in split if len(parts) == 2 and _is_image(parts[1])]
+    items = []
+    for name in members:
+        folder, _, file = name.partition("/")
+        if file and "/" not in file and _is_image(file):
+            items.append(Item(name, folder, ""))
+    return items
 
 
 def rows(members: Members) -> list[Item]:
@@ -49,9 +58,11 @@ def tiny_imagenet(members: Members) -> list[Item]:
         parts = name.split("/")
         if len(parts) == 4 and (parts[0], parts[2]) == ("train", "images") and _is_image(name):
             items.append(Item(name, parts[1], "train"))
+
     for line in text(members, "val/val_annotations.txt").splitlines():
         file, wnid = line.split("\t")[:2]
         items.append(Item(f"val/images/{file}", wnid, "test"))
+
     same_classes("wnids.txt", wnids, {item.label for item in items if item.split == "train"})
     return items
 
@@ -66,10 +77,10 @@ def text(members: Members, name: str) -> str:
         raise DataError(f"{name}: not UTF-8 text: {error}") from None
 
 
-def same_classes(file: str, expected: set[str], found: set[str]) -> None:
+def same_classes(file: str, expected: set[str], actual: set[str]) -> None:
     """Raises DataError where the classes of a list's images are not those that a file names."""
-    if differing := sorted(expected ^ found):
-        counts = f"found images of {len(found)} classes, expected {len(expected)} as {file} names them"
+    if differing := sorted(expected ^ actual):
+        counts = f"found images of {len(actual)} classes, expected {len(expected)} as {file} names them"
         raise DataError(f"{counts}; one side alone has {', '.join(differing[:3])}")
 
 

@@ -1,4 +1,7 @@
-"""Layouts whose classes and splits stand in lists: .mat, .txt and .csv files of the archives. Pure."""
+"""Layouts whose classes and splits stand in lists: .mat, .txt and .csv files of the archives. Pure.
+
+The targets' sources name them.
+"""
 
 import csv
 from collections.abc import Iterable
@@ -29,56 +32,58 @@ def flowers_102(members: Members) -> list[Item]:
             if not 1 <= number <= len(labels):
                 raise DataError(f"setid.mat: found image {number}, expected 1 to {len(labels)} as in imagelabels.mat")
             items.append(Item(f"jpg/image_{number:05d}.jpg", f"{int(labels[number - 1]):03d}", split))
-    return _each_once(items)
+    return _listed_once(items)
 
 
 def cub_200_2011(members: Members) -> list[Item]:
     """images/CLASS/*.jpg; numbered in images.txt, with split and class by number in two further lists."""
     names, classes = _numbered(members, "images.txt"), _numbered(members, "classes.txt")
     labels, training = _numbered(members, "image_class_labels.txt"), _numbered(members, "train_test_split.txt")
+    splits = {"1": "train", "0": "test"}
+
     if not names.keys() == labels.keys() == training.keys():
         counts = f"{len(names)}, {len(labels)} and {len(training)} images"
         raise DataError(f"images.txt, image_class_labels.txt and train_test_split.txt differ: {counts}")
     if unknown := set(labels.values()) - classes.keys():
         raise DataError(f"image_class_labels.txt: found class {min(unknown)}, expected one of classes.txt")
-    splits = {"1": "train", "0": "test"}
     if unknown := set(training.values()) - splits.keys():
         raise DataError(f"train_test_split.txt: found {min(unknown)!r}, expected 1 (train) or 0 (test)")
-    return _each_once(
-        Item(f"images/{name}", classes[labels[number]], splits[training[number]]) for number, name in names.items()
-    )
+
+    items = []
+    for number, name in names.items():
+        items.append(Item(f"images/{name}", classes[labels[number]], splits[training[number]]))
+    return _listed_once(items)
 
 
 def fgvc_aircraft(members: Members) -> list[Item]:
     """images/NUMBER.jpg; classes are the finest level, the variants, with one list for each split."""
     items = []
     for split in ("train", "val", "test"):
-        file = f"images_variant_{split}.txt"
-        items += [Item(f"images/{number}.jpg", label, split) for number, label in _pairs(members, file)]
+        for number, label in _pairs(members, f"images_variant_{split}.txt"):
+            items.append(Item(f"images/{number}.jpg", label, split))
+
     same_classes("variants.txt", set(_lines(members, "variants.txt")), {item.label for item in items})
-    return _each_once(items)
+    return _listed_once(items)
 
 
 def mit_indoor_67(members: Members) -> list[Item]:
     """Images/CLASS/*.jpg, of which TrainImages.txt and TestImages.txt choose 6,700 of 15,620. Names have spaces."""
-    files = {"train": "TrainImages.txt", "test": "TestImages.txt"}
-    return _each_once(
-        Item(f"Images/{name}", name.partition("/")[0], split)
-        for split, file in files.items()
-        for name in _lines(members, file)
-    )
+    items = []
+    for split, file in {"train": "TrainImages.txt", "test": "TestImages.txt"}.items():
+        items += _in_class_folders(_lines(members, file), split)
+    return _listed_once(items)
 
 
 def stanford_dogs(members: Members) -> list[Item]:
     """Images/CLASS/*.jpg; the files of each split in train_list.mat and test_list.mat, together file_list.mat's."""
-    items = [
-        Item(f"Images/{name}", name.partition("/")[0], split)
-        for split in ("train", "test")
-        for name in map(str, _column(members, f"{split}_list.mat", "file_list"))
-    ]
-    if {item.file for item in items} != {f"Images/{name}" for name in _column(members, "file_list.mat", "file_list")}:
+    items = []
+    for split in ("train", "test"):
+        items += _in_class_folders(_column(members, f"{split}_list.mat", "file_list"), split)
+
+    everything = _in_class_folders(_column(members, "file_list.mat", "file_list"), "")
+    if {item.file for item in items} != {item.file for item in everything}:
         raise DataError("train_list.mat and test_list.mat together do not hold the files of file_list.mat")
-    return _each_once(items)
+    return _listed_once(items)
 
 
 def isic_2018(members: Members) -> list[Item]:
@@ -87,11 +92,13 @@ def isic_2018(members: Members) -> list[Item]:
     items = []
     for row in _rows(members, f"{file}/{file}.csv", "image"):
         image = row.pop("image")
-        classes = [name for name, value in row.items() if value == "1.0"]
-        if len(classes) != 1 or any(value not in ("0.0", "1.0") for value in row.values()):
-            raise DataError(f"{file}.csv: {image}: found {','.join(row.values())}, expected one 1.0 and else 0.0")
-        items.append(Item(f"{folder}/{image}.jpg", classes[0], ""))
-    return _each_once(items)
+        values = list(row.values())
+        if sorted(values) != ["0.0"] * (len(values) - 1) + ["1.0"]:
+            raise DataError(f"{file}.csv: {image}: found {','.join(values)}, expected one 1.0 and else 0.0")
+
+        label = list(row)[values.index("1.0")]
+        items.append(Item(f"{folder}/{image}.jpg", label, ""))
+    return _listed_once(items)
 
 
 def chestx_ray8(members: Members) -> list[Item]:
@@ -99,16 +106,20 @@ def chestx_ray8(members: Members) -> list[Item]:
     places = {basename(name): name for name in members}
     items = []
     for row in _rows(members, "Data_Entry_2017_v2020.csv", "Image Index", "Finding Labels"):
-        if row["Finding Labels"] in CHESTX_FINDINGS:
-            name = row["Image Index"]
-            items.append(Item(places.get(name, name), row["Finding Labels"], ""))
-    return _each_once(items)
+        name, findings = row["Image Index"], row["Finding Labels"]
+        if findings in CHESTX_FINDINGS:
+            items.append(Item(places.get(name, name), findings, ""))
+    return _listed_once(items)
 
 
-def _each_once(items: Iterable[Item]) -> list[Item]:
+def _in_class_folders(names: Iterable[str], split: str) -> list[Item]:
+    """Images/CLASS/FILE of each CLASS/FILE."""
+    return [Item(f"Images/{name}", name.partition("/")[0], split) for name in map(str, names)]
+
+
+def _listed_once(items: list[Item]) -> list[Item]:
     """The items. Raises DataError where an image is listed twice: it would be in two classes or splits."""
     files: set[str] = set()
-    items = list(items)
     for item in items:
         if item.file in files:
             raise DataError(f"{item.file} is listed twice")
@@ -122,15 +133,16 @@ def _column(members: Members, file: str, key: str) -> list[Any]:
 
     if file not in members:
         raise DataError(f"{file} is missing from the archive")
+
+    content = bytes(members[file].read())
     try:
-        found = loadmat(BytesIO(bytes(members[file].read())), squeeze_me=True, variable_names=[key])
-    except DataError:
-        raise
+        variables = loadmat(BytesIO(content), squeeze_me=True, variable_names=[key])
     except Exception as error:  # loadmat has no one class of errors for damaged files
         raise DataError(f"{file} is damaged: {error}") from error
-    if key not in found:
+
+    if key not in variables:
         raise DataError(f"{file}: found no variable {key}")
-    values: list[Any] = np.atleast_1d(found[key]).tolist()
+    values: list[Any] = np.atleast_1d(variables[key]).tolist()
     return values
 
 
@@ -157,8 +169,11 @@ def _numbered(members: Members, file: str) -> dict[str, str]:
 def _rows(members: Members, file: str, *columns: str) -> list[dict[str, str]]:
     """The rows of a csv file. Raises DataError where one of `columns` or a row's cell is missing."""
     table = csv.DictReader(text(members, file).splitlines())
-    if lacking := [column for column in columns if column not in (table.fieldnames or [])]:
-        raise DataError(f"{file}: found columns {', '.join(table.fieldnames or [])}, expected {', '.join(lacking)} too")
+    header = table.fieldnames or []
+    lacking = [column for column in columns if column not in header]
+    if lacking:
+        raise DataError(f"{file}: found columns {', '.join(header)}, expected {', '.join(lacking)} too")
+
     rows = []
     for row in table:
         if None in row or None in row.values():

@@ -1,4 +1,4 @@
-"""One file per dataset: how a pack is read; seal/data/packing.py writes it.
+"""One file per dataset: how a pack is read, by training and evaluations; `packing` writes it.
 
 A pack is a safetensors file: for each split `<split>/images` uint8 [N, H, W, 3], `<split>/labels` int64 [N] and
 `<split>/files` (names, joined by line breaks, as uint8), sorted by (class, file); and one metadata entry, JSON, with
@@ -48,8 +48,8 @@ class Pack:
 
     def __getitem__(self, split: str) -> Split:
         with safe_open(self.path, framework="pt") as file:
-            images, labels, files = (file.get_tensor(f"{split}/{key}") for key in ("images", "labels", "files"))
-        names = bytes(files.numpy()).decode("utf-8")
+            images, labels = file.get_tensor(f"{split}/images"), file.get_tensor(f"{split}/labels")
+            names = bytes(file.get_tensor(f"{split}/files").numpy()).decode("utf-8")
         return Split(images, labels, names.split("\n") if names else [])
 
     @cached_property
@@ -66,14 +66,16 @@ def open_pack(path: Path | str) -> Pack:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; run `dvc repro pack@{path.stem}`")
+
     try:
         with safe_open(path, framework="np") as file:
             metadata = json.loads((file.metadata() or {})[METADATA])
     except (SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not a whole pack ({error}); run `dvc repro -f pack@{path.stem}`") from error
+
     if metadata["schema"] != SCHEMA:
-        found = f"found schema {metadata['schema']}, expected {SCHEMA}"
-        raise DataError(f"{path}: {found}; run `dvc repro -f pack@{path.stem}`")
+        schemas = f"found schema {metadata['schema']}, expected {SCHEMA}"
+        raise DataError(f"{path}: {schemas}; run `dvc repro -f pack@{path.stem}`")
     if metadata["status"] == "missing":
         raise DatasetMissing(metadata["reason"])
     return Pack(path, metadata)

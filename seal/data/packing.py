@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,16 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from seal.data import images
-from seal.data.archives import DataError, Member
+from seal.data import images as image_files
+from seal.data.archives import DataError, Encoded, Member, Members
 from seal.data.download import Report, full_disk_is_an_error, require_space
-from seal.data.fetch import Places, Record, read_record, relocate, source_of
+from seal.data.fetch import Places, SourceRecord, read_record, relocate, source_of
 from seal.data.layouts import below
 from seal.data.pack import METADATA, PACKS, SCHEMA, SPLITS
-from seal.data.selection import read_list, select
-from seal.data.stage import data_stage
-from seal.record import atomic, file_sha256
+from seal.data.selection import Selection, follows_list, parameters_of, read_list, select
+from seal.record import atomic
 from seal.sections import Dataset
+from seal.stage import dataset_stage
 
 CHUNK = 64  # image files that a worker decodes at a time
 BYTES_PER_WORKER = 32 * 2**20  # of image files: the first takes 0.7 s to start, and one decodes this in about 2 s
@@ -41,7 +41,7 @@ Array = NDArray[Any]
 
 
 def make_pack(
-    target: Path, name: str, dataset: Dataset, record: Record, paths: Sequence[Path], *,
+    target: Path, name: str, dataset: Dataset, record: SourceRecord, paths: Sequence[Path], *,
     scratch: Path, workers: int, report: Report,
 ) -> dict[str, int]:  # fmt: skip
     """Write the pack of a dataset from its archives, and say how many images each split has.
@@ -51,31 +51,23 @@ def make_pack(
     Raises DataError where the data are damaged, are not what the parameters ask for, or do not fit on the disk.
     """
     source, origin = source_of(dataset), paths[0].name
-    official = all(archive["official"] for archive in record["archives"])
-    listed = read_list(Path(dataset.split)) if isinstance(dataset.split, str) and dataset.split != "official" else None
-    with source.open(paths) as found:
-        members = below(found, source.root, origin)
-        counts, totals = (None, None) if official else (source.per_class, source.images)
+    listed = read_list(Path(str(dataset.split))) if follows_list(dataset) else None
+    provenance = _provenance(dataset, record)
+    counts, totals = (None, None) if provenance["official"] else (source.per_class, source.images)
+
+    with source.open(paths) as archived:
+        members = below(archived, source.root, origin)
         selection = select(
             source.layout(members), dataset, listed=listed, classes=source.classes, counts=counts, totals=totals
         )
-        wanted = {item.file for items in selection.splits.values() for item in items}
-        if lacking := sorted(wanted - members.keys()):
-            raise DataError(f"{origin}: {len(lacking)} images are named but not there: {', '.join(lacking[:3])}")
-        files = {name: member for name, member in members.items() if name in wanted}
-        provenance = {key: record[key] for key in ("source", "homepage", "licence", "archives")}
-        provenance |= {"official": official, "selection": _describe(dataset)}
-        metadata = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
+        files = _chosen_files(members, selection, origin)
+
         inputs = json.dumps(provenance)
-        with decoded(files, dataset.image_size, scratch / f"pack-{name}", inputs, workers, report) as rows:
-            position = {file: row for row, file in enumerate(files)}
-            label = {each: index for index, each in enumerate(selection.classes)}
-            tensors: dict[str, Array] = {}
-            for split, items in selection.splits.items():
-                tensors[f"{split}/images"] = rows[[position[item.file] for item in items]]
-                tensors[f"{split}/labels"] = np.array([label[item.label] for item in items], np.int64)
-                tensors[f"{split}/files"] = np.frombuffer("\n".join(item.file for item in items).encode(), np.uint8)
+        with decoded(files, dataset.image_size, scratch / f"pack-{name}", inputs, workers, report) as images:
+            tensors = _tensors(selection, images, list(files))
+            metadata = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
             _write(target, tensors, metadata)
+
     return {split: len(items) for split, items in selection.splits.items()}
 
 
@@ -90,19 +82,45 @@ def make_missing_pack(target: Path, name: str, dataset: Dataset, reason: str) ->
     _write(target, tensors, {"name": name, "status": "missing", "reason": reason})
 
 
+def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
+    """What a pack is made from: the source's record, without the machine, and the parameters that choose images."""
+    provenance = {key: record[key] for key in ("source", "homepage", "licence", "archives")}
+    provenance["official"] = all(archive["official"] for archive in record["archives"])
+    provenance["selection"] = parameters_of(dataset)
+    return provenance
+
+
+def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:
+    """The files of the chosen images, in storage order. Raises DataError for an image whose file is not there."""
+    names: set[str] = set()
+    for items in selection.splits.values():
+        names.update(item.file for item in items)
+
+    lacking = sorted(names - members.keys())
+    if lacking:
+        raise DataError(f"{origin}: {len(lacking)} images are named but not there: {', '.join(lacking[:3])}")
+    return {name: member for name, member in members.items() if name in names}
+
+
+def _tensors(selection: Selection, images: NDArray[np.uint8], files: Sequence[str]) -> dict[str, Array]:
+    """The pack's tensors; `images` [N, size, size, 3] are those of `files`, in that order."""
+    position = {file: row for row, file in enumerate(files)}
+    label = {name: index for index, name in enumerate(selection.classes)}
+
+    tensors: dict[str, Array] = {}
+    for split, items in selection.splits.items():
+        names = "\n".join(item.file for item in items)
+        tensors[f"{split}/images"] = images[[position[item.file] for item in items]]
+        tensors[f"{split}/labels"] = np.array([label[item.label] for item in items], np.int64)
+        tensors[f"{split}/files"] = np.frombuffer(names.encode(), np.uint8)
+    return tensors
+
+
 def _write(target: Path, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     require_space(target.parent, sum(array.nbytes for array in tensors.values()))
     with full_disk_is_an_error(target.parent), atomic(target) as temporary:
         save_file(dict(tensors), temporary, {METADATA: json.dumps({"schema": SCHEMA, **metadata}, sort_keys=True)})
-
-
-def _describe(dataset: Dataset) -> dict[str, Any]:
-    """The parameters that chose the images, without the machine's paths."""
-    chosen = dataset.model_dump(exclude={"path", "source"})
-    if isinstance(dataset.split, str) and dataset.split != "official":
-        chosen["split"] = {"list": Path(dataset.split).name, "sha256": file_sha256(Path(dataset.split))}
-    return chosen
 
 
 @contextmanager
@@ -114,43 +132,53 @@ def decoded(
     The file is append-only and named after all that decides its content, so its length is the whole resume state. A
     lock makes a second process wait.
     """
-    shape, row_bytes = (len(files), size, size, 3), size * size * 3
+    row_bytes = size * size * 3
     key = hashlib.sha256(json.dumps([inputs, list(files), PIL.__version__]).encode())
-    key.update(Path(images.__file__).read_bytes())
+    key.update(Path(image_files.__file__).read_bytes())
     scratch.mkdir(parents=True, exist_ok=True)
+
     with FileLock(scratch / "lock"):
         path = scratch / f"rows-{key.hexdigest()[:16]}"
         with full_disk_is_an_error(scratch), path.open("ab") as file:
             done = file.tell() // row_bytes
             file.truncate(done * row_bytes)
             require_space(scratch, (len(files) - done) * row_bytes)
+
             report(done, len(files))
             for rows in _decode(list(files.values())[done:], size, workers):
                 done += file.write(rows) // row_bytes
                 file.flush()
                 report(done, len(files))
-        yield np.memmap(path, np.uint8, "r", shape=shape)
+
+        yield np.memmap(path, np.uint8, "r", shape=(len(files), size, size, 3))
+
         for stale in scratch.glob("rows-*"):
             stale.unlink()
 
 
 def _decode(files: Sequence[Member], size: int, workers: int) -> Iterator[bytes]:
     """Decoded chunks, in order. This process reads the archive, the workers decode; few chunks are in flight."""
-    starts = range(0, len(files), CHUNK)
-    chunks = ([(file.name, file.read()) for file in files[start : start + CHUNK]] for start in starts)
     workers = min(workers, sum(file.bytes for file in files) // BYTES_PER_WORKER)
     if workers < 2:
-        for chunk in chunks:
-            yield images.decode_images(chunk, size)
+        for chunk in _chunks(files):
+            yield image_files.decode_images(chunk, size)
         return
+
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_parent) as pool:
         pending: deque[Future[bytes]] = deque()
-        for chunk in chunks:
-            pending.append(pool.submit(images.decode_images, chunk, size))
+        for chunk in _chunks(files):
+            pending.append(pool.submit(image_files.decode_images, chunk, size))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
+
         while pending:
             yield pending.popleft().result()
+
+
+def _chunks(files: Sequence[Member]) -> Iterator[list[tuple[str, Encoded]]]:
+    """Names and contents, read when asked for."""
+    for start in range(0, len(files), CHUNK):
+        yield [(file.name, file.read()) for file in files[start : start + CHUNK]]
 
 
 def _follow_parent() -> None:
@@ -167,7 +195,7 @@ def _follow_parent() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with data_stage("pack", "images", arguments) as (name, dataset, report):
+    with dataset_stage("pack", "images", arguments) as (name, dataset, report):
         record, target = read_record(name), PACKS / f"{name}.safetensors"
         if record["status"] == "missing":
             make_missing_pack(target, name, dataset, record["reason"])
@@ -176,7 +204,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             paths = relocate(record, dataset, Places.of_environment())
             scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
             workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            try:
+                made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            except BrokenExecutor as error:  # a worker that the system ended, as where memory is short
+                raise DataError(str(error)) from error
             counts = ", ".join(f"{count} {split}" for split, count in made.items())
             print(f"pack@{name}: {counts} images", file=sys.stderr)
 

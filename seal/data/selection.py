@@ -1,14 +1,20 @@
-"""Which classes and images a dataset's parameters choose, and how they are split. Pure: names alone."""
+"""Which classes and images a dataset's parameters choose, and how they are split: packing's choice, by names alone.
+
+`seal plan` reads the same lists, and tells by `parameters_of` whether a pack holds what the parameters choose.
+"""
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from seal.data.archives import DataError
 from seal.data.layouts import Item
 from seal.data.pack import SPLITS
+from seal.record import file_sha256
 from seal.sections import Dataset, SplitFractions
 
 Counts = Mapping[str, int | Mapping[str, int]]  # Source.per_class
@@ -34,26 +40,37 @@ def select(
     """
     if not items:
         raise DataError(f"source {dataset.source}: found no image where its images are expected")
+
     if listed is not None:
-        items = _follow_list(items, listed, str(dataset.split))
-    chosen = _choose_classes(sorted({item.label for item in items}), dataset, None if listed is not None else classes)
-    groups = {name: sorted((item for item in items if item.label == name), key=_natural) for name in chosen}
+        items, classes = _follow_list(items, listed, str(dataset.split)), None
+    names = _choose_classes(sorted({item.label for item in items}), dataset, classes)
+    of_class = _by_class(items, names)
+
     if dataset.images_per_class is not None:
-        groups = {name: _first(group, name, dataset) for name, group in groups.items()}
+        of_class = {name: _first(group, name, dataset) for name, group in of_class.items()}
     elif listed is None:
-        for name, group in groups.items():
+        for name, group in of_class.items():
             _check_counts(f"class {name}", group, counts or {}, name)
         if dataset.classes is None:
             _check_counts("all classes", items, totals or {})
+
     if isinstance(dataset.split, SplitFractions):
-        items = [item for group in groups.values() for item in _cut(group, dataset.split)]
-    else:
-        items = [item for group in groups.values() for item in group]
-    if unknown := {item.split for item in items} - set(SPLITS):
-        expected = "fractions or a list" if unknown == {""} else f"one of {', '.join(SPLITS)}"
-        raise DataError(f"split {dataset.split}: source {dataset.source} has no official split; expected {expected}")
-    ordered = sorted(items, key=lambda item: (item.label, item.file))
-    return Selection(tuple(chosen), {split: [item for item in ordered if item.split == split] for split in SPLITS})
+        of_class = {name: _cut(group, dataset.split) for name, group in of_class.items()}
+    return Selection(tuple(names), _by_split(of_class.values(), dataset))
+
+
+def parameters_of(dataset: Dataset) -> dict[str, Any]:
+    """The parameters that choose a dataset's images, as a pack's provenance has them, without the machine's paths."""
+    parameters = dataset.model_dump(exclude={"path", "source"})
+    if follows_list(dataset):
+        path = Path(str(dataset.split))
+        parameters["split"] = {"list": path.name, "sha256": file_sha256(path)}
+    return parameters
+
+
+def follows_list(dataset: Dataset) -> bool:
+    """Whether `split` names a list of files."""
+    return isinstance(dataset.split, str) and dataset.split != "official"
 
 
 def read_list(path: Path) -> dict[str, str]:
@@ -62,17 +79,56 @@ def read_list(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(f"split {path}: no such file") from None
+
     rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
     if len(rows) < 2 or rows[0] != ["split", "file"]:
         raise DataError(f"{path}: found {rows[:2]}, expected the header split,file and then files")
+
     listed: dict[str, str] = {}
     for row in rows[1:]:
         if len(row) != 2 or row[0] not in SPLITS:
             raise DataError(f"{path}: found {','.join(row)!r}, expected SPLIT,FILE with one of {', '.join(SPLITS)}")
-        if row[1] in listed:
-            raise DataError(f"{path}: {row[1]} is listed twice")
-        listed[row[1]] = row[0]
+        split, file = row
+        if file in listed:
+            raise DataError(f"{path}: {file} is listed twice")
+        listed[file] = split
     return listed
+
+
+def _follow_list(items: Sequence[Item], listed: Mapping[str, str], name: str) -> list[Item]:
+    labels = {item.file: item.label for item in items}
+    lacking = [file for file in listed if file not in labels]
+    if lacking:
+        count = f"{len(lacking)} of {len(listed)} listed files"
+        raise DataError(f"{name}: the archive lacks {count}: {', '.join(lacking[:3])}")
+    return [Item(file, labels[file], split) for file, split in listed.items()]
+
+
+def _choose_classes(names: Sequence[str], dataset: Dataset, official: int | None) -> list[str]:
+    """The classes that are asked for, or the first so many by name, or all, which must be as many as is official."""
+    if isinstance(dataset.classes, list):
+        if lacking := sorted(set(dataset.classes) - set(names)):
+            classes = f"{len(names)} classes from {names[0]} to {names[-1]}"
+            raise DataError(f"classes: found {classes}, but no image of {', '.join(lacking[:3])}")
+        return sorted(set(dataset.classes))
+
+    expected = official if dataset.classes is None else dataset.classes
+    if expected is None:
+        return list(names)
+
+    too_many = dataset.classes is None and len(names) > expected
+    if too_many or len(names) < expected:
+        raise DataError(f"classes: found images of {len(names)}, expected {expected}")
+    return list(names[:expected])
+
+
+def _by_class(items: Sequence[Item], names: Sequence[str]) -> dict[str, list[Item]]:
+    """The images of each of these classes, in natural order."""
+    of_class: dict[str, list[Item]] = {name: [] for name in names}
+    for item in sorted(items, key=_natural):
+        if item.label in of_class:
+            of_class[item.label].append(item)
+    return of_class
 
 
 def _natural(item: Item) -> tuple[list[str | int], str]:
@@ -81,43 +137,26 @@ def _natural(item: Item) -> tuple[list[str | int], str]:
     return [int(part) if position % 2 else part for position, part in enumerate(parts)], item.file
 
 
-def _follow_list(items: Sequence[Item], listed: Mapping[str, str], name: str) -> list[Item]:
-    found = {item.file: item for item in items}
-    if lacking := [file for file in listed if file not in found]:
-        count = f"{len(lacking)} of {len(listed)} listed files"
-        raise DataError(f"{name}: the archive lacks {count}: {', '.join(lacking[:3])}")
-    return [Item(file, found[file].label, split) for file, split in listed.items()]
-
-
-def _choose_classes(names: Sequence[str], dataset: Dataset, official: int | None) -> list[str]:
-    if isinstance(dataset.classes, list):
-        if lacking := sorted(set(dataset.classes) - set(names)):
-            found = f"{len(names)} classes from {names[0]} to {names[-1]}"
-            raise DataError(f"classes: found {found}, but no image of {', '.join(lacking[:3])}")
-        return sorted(set(dataset.classes))
-    expected = official if dataset.classes is None else dataset.classes
-    if expected is not None and (len(names) < expected or (dataset.classes is None and len(names) != expected)):
-        raise DataError(f"classes: found images of {len(names)}, expected {expected}")
-    return list(names[:expected])
-
-
 def _first(group: Sequence[Item], name: str, dataset: Dataset) -> list[Item]:
     if not isinstance(dataset.split, SplitFractions):
         raise DataError(f"images_per_class goes with split fractions, found split {dataset.split}")
+
     assert dataset.images_per_class is not None
     if len(group) < dataset.images_per_class:
         raise DataError(f"images_per_class: class {name} has {len(group)} images, expected {dataset.images_per_class}")
     return list(group[: dataset.images_per_class])
 
 
-def _check_counts(what: str, group: Sequence[Item], counts: Counts, name: str = "") -> None:
+def _check_counts(whose: str, group: Sequence[Item], counts: Counts, name: str = "") -> None:
+    """Raises DataError where a class, or all of them, has not the official number of images of a split."""
     for split, official in counts.items():
         expected = official if isinstance(official, int) else official.get(name)
-        found = sum(item.split == split for item in group)
-        if expected is not None and found != expected:
+        count = sum(item.split == split for item in group)
+        if expected is not None and count != expected:
+            images = f"{split} images" if split else "images"
             raise DataError(
-                f"{what}: found {found} {split or 'images'}{' images' if split else ''}, expected {expected}; "
-                "this archive is not the official one: take that, or choose what it has by a list or images_per_class"
+                f"{whose}: found {count} {images}, expected {expected}; this archive is not the official one: take "
+                "that, or choose what it has by a list or images_per_class"
             )
 
 
@@ -127,5 +166,20 @@ def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
     train = len(group) - test - val
     if train < 0:
         raise DataError(f"split: found test {fractions.test} and val {fractions.val}, expected a sum of at most 1")
+
     splits = ["train"] * train + ["val"] * val + ["test"] * test
     return [Item(item.file, item.label, split) for item, split in zip(group, splits, strict=True)]
+
+
+def _by_split(groups: Iterable[Sequence[Item]], dataset: Dataset) -> dict[str, list[Item]]:
+    """Each of SPLITS, sorted by class and file. Raises DataError for an image of none of them."""
+    items = list(chain.from_iterable(groups))
+    unknown = {item.split for item in items} - set(SPLITS)
+    if unknown:
+        expected = "fractions or a list" if unknown == {""} else f"one of {', '.join(SPLITS)}"
+        raise DataError(f"split {dataset.split}: source {dataset.source} has no official split; expected {expected}")
+
+    of_split: dict[str, list[Item]] = {split: [] for split in SPLITS}
+    for item in sorted(items, key=lambda item: (item.label, item.file)):
+        of_split[item.split].append(item)
+    return of_split

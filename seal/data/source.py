@@ -1,4 +1,7 @@
-"""What is known about a dataset before it is there: the types of the tables in `sources` and `targets`."""
+"""What is known about a dataset before it is there: the types of the tables in `sources` and `targets`.
+
+All who read the tables take these values: fetching, packing, `seal plan` and `seal doctor`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -45,3 +48,20 @@ class Source:
     per_class: Mapping[str, int | Mapping[str, int]] = field(default_factory=dict)
     images: Mapping[str, int] = field(default_factory=dict)  # official images of all classes, by official split
     open: Callable[[Sequence[Path]], AbstractContextManager[Members]] = open_archives
+
+    @property
+    def archive_names(self) -> list[str]:
+        return [archive.name for archive in self.archives]
+
+    @property
+    def downloads(self) -> bool:
+        """Whether every archive has an address to download it from."""
+        return bool(self.archives) and all(archive.url for archive in self.archives)
+
+    @property
+    def official_images(self) -> dict[str, int]:
+        """Official images of all classes, by official split, as far as `images` and `per_class` tell them."""
+        totals = dict(self.images)
+        for split, count in self.per_class.items():
+            totals[split] = sum(count.values()) if isinstance(count, Mapping) else count * (self.classes or 0)
+        return totals

@@ -34,6 +34,7 @@ SOURCES = {
         ),
         package="sklearn/datasets/data",
         classes=10,
+        images={"": 1797},
         layout=rows,
         open=partial(open_table, side=8, white=16),
     ),

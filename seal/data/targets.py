@@ -1,4 +1,7 @@
-"""The paper's target datasets: Table 3 for transfer, CD-FSL for few-shot (its EuroSAT is in `sources`)."""
+"""The paper's target datasets: Table 3 for transfer, CD-FSL for few-shot (its EuroSAT is in `sources`).
+
+A part of the table in `sources`, from which all else reads it.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,10 +52,15 @@ PLANT_VILLAGE = {
 @contextmanager
 def open_with_lists(paths: Sequence[Path]) -> Iterator[Members]:
     """Archives, and the plain lists beside them, in one name space; a list is a file at its top."""
-    plain = [path for path in paths if path.suffix in LISTS]
-    with open_archives([path for path in paths if path not in plain]) as members:
-        found = {path.name: Member(path.name, path.stat().st_size, path.name, path.read_bytes) for path in plain}
-        yield members | found
+    packed, plain = [], {}
+    for path in paths:
+        if path.suffix in LISTS:
+            plain[path.name] = Member(path.name, path.stat().st_size, path.name, path.read_bytes)
+        else:
+            packed.append(path)
+
+    with open_archives(packed) as members:
+        yield members | plain
 
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"

@@ -15,14 +15,9 @@ __all__ = ["Finding", "check", "render"]
 
 def check() -> list[Finding]:
     """Every finding, in about 5 s. A check that itself breaks is a finding that fails."""
-    params: Params | None = None
-    try:
-        params = load_params()
-        words = f"tier {params.tier}, {len(params.run_names())} runs"
-        findings = [Finding("params.yaml", "ok", words)]
-    except ConfigError as error:
-        findings = [Finding("params.yaml", "fail", str(error), "mend it, or write a new one with `seal tier smoke`")]
+    params, of_params = _read_params()
     installed, facts = installed_packages(), probed()
+
     checks: dict[str, Callable[[], Finding]] = {
         "Python": check_python,
         "packages": partial(check_packages, installed),
@@ -30,7 +25,7 @@ def check() -> list[Finding]:
         "threads": partial(check_threads, facts, params),
         "GPU": partial(check_gpu, facts, params),
         "FAISS": partial(check_faiss, facts),
-        "C++ compiler": partial(check_compiler, params),
+        "C compiler": partial(check_compiler, facts, params),
         "disk": partial(check_disk, params),
         "data mirror": check_mirror,
         "datasets": partial(check_datasets, params),
@@ -38,9 +33,21 @@ def check() -> list[Finding]:
         "MLflow": check_mlflow,
         "Chromium": check_chromium,
     }
-    for name, run in checks.items():
-        try:
-            findings.append(run())
-        except Exception as error:
-            findings.append(Finding(name, "fail", f"the check itself broke: {error!r}"))
-    return findings
+    return [of_params, *(_guarded(name, run) for name, run in checks.items())]
+
+
+def _read_params() -> tuple[Params | None, Finding]:
+    """The parameters, None where they cannot be read, and what there is to say of them."""
+    try:
+        params = load_params()
+    except ConfigError as error:
+        advice = "mend it, or write a new one with `seal tier smoke`"
+        return None, Finding("params.yaml", "fail", str(error), advice)
+    return params, Finding("params.yaml", "ok", f"tier {params.tier}, {len(params.run_names())} runs")
+
+
+def _guarded(name: str, run: Callable[[], Finding]) -> Finding:
+    try:
+        return run()
+    except Exception as error:
+        return Finding(name, "fail", f"the check itself broke: {error!r}")

@@ -17,36 +17,58 @@ def probed() -> dict[str, Any]:
     """The facts of `probe` as far as its process came; `error` is the last word of that process."""
     command = [sys.executable, "-m", "seal.doctor.probe"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    facts = {key: value for line in run.stdout.splitlines() for key, value in json.loads(line).items()}
-    error = (run.stderr.strip().splitlines() or [f"status {run.returncode}"])[-1]
-    return {"error": error, "gpus": []} | facts
+
+    last_words = run.stderr.strip().splitlines() or [f"status {run.returncode}"]
+    facts: dict[str, Any] = {"error": last_words[-1], "gpus": []}
+    for line in run.stdout.splitlines():
+        facts |= json.loads(line)
+    return facts
 
 
 def probe() -> Iterator[Facts]:
     """Facts about torch, then FAISS. The other order of imports was reported to give wrong neighbours on a GPU."""
-    with warnings.catch_warnings(record=True) as said:
+    yield torch_facts()
+    yield faiss_facts()
+
+
+def torch_facts() -> Facts:
+    """Threads, CUDA's version, GPUs, and what torch warns of CUDA, the first line of each."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         import torch
 
         devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
         if not torch.cuda.is_available():
             devices = []
-    gpus = [f"{it.name}, {it.total_memory / 2**30:.0f} GiB, compute capability {it.major}.{it.minor}" for it in devices]
-    lines = [str(warning.message).splitlines()[0] for warning in said if "CUDA" in str(warning.message)]
-    yield {"threads": torch.get_num_threads(), "cuda": torch.version.cuda, "gpus": gpus, "warnings": lines}
+
+    gpus = []
+    for gpu in devices:
+        memory = f"{gpu.total_memory / 2**30:.0f} GiB"
+        gpus.append(f"{gpu.name}, {memory}, compute capability {gpu.major}.{gpu.minor}")
+
+    messages = [str(warning.message) for warning in caught]
+    lines = [message.splitlines()[0] for message in messages if "CUDA" in message]
+    return {"threads": torch.get_num_threads(), "cuda": torch.version.cuda, "gpus": gpus, "warnings": lines}
+
+
+def faiss_facts() -> Facts:
+    """Version, GPUs, and on which devices the five nearest of 1,000 rows are those of brute force in float64."""
     import faiss
     import numpy as np
 
     generator = np.random.default_rng(0)
-    base, queries = (generator.standard_normal((rows, 64), dtype=np.float32) for rows in (1000, 20))
+    base = generator.standard_normal((1000, 64), dtype=np.float32)
+    queries = generator.standard_normal((20, 64), dtype=np.float32)
     exact = np.square(queries[:, None].astype(np.float64) - base).sum(2).argsort(1)[:, :5]
+
     index = faiss.IndexFlatL2(64)
     index.add(base)
     neighbours = {"CPU": bool((index.search(queries, 5)[1] == exact).all())}
-    if count := faiss.get_num_gpus():
-        _, found = faiss.knn_gpu(faiss.StandardGpuResources(), queries, base, 5)
-        neighbours["GPU"] = bool((found == exact).all())
-    yield {"faiss": faiss.__version__, "faiss_gpus": count, "neighbours": neighbours}
+
+    if gpu_count := faiss.get_num_gpus():
+        _, on_gpu = faiss.knn_gpu(faiss.StandardGpuResources(), queries, base, 5)
+        neighbours["GPU"] = bool((on_gpu == exact).all())
+    return {"faiss": faiss.__version__, "faiss_gpus": gpu_count, "neighbours": neighbours}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Checks of the project's folder: data, DVC, MLflow's database."""
+"""Checks of the project's folder: data, DVC, MLflow's database. `doctor.check` calls them."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seal.config import Params
 from seal.data.fetch import MIRROR, Places, locate, source_of
+from seal.data.source import Source
 from seal.data.sources import SOURCES
 from seal.doctor.finding import Finding
 from seal.doctor.software import AGAIN
@@ -19,31 +20,47 @@ def check_mirror() -> Finding:
         return Finding("data mirror", "ok", f"{MIRROR} is not set", "set it to a folder that holds archives already")
     if not Path(value).is_dir():
         return Finding("data mirror", "fail", f"{MIRROR} is {value}, which is no folder", "correct or unset it")
-    names = {
-        name: [*(archive.name for archive in source.archives), *source.mirror_names] for name, source in SOURCES.items()
-    }
-    held = [name for name, files in names.items() if any((Path(value) / file).is_file() for file in files)]
+
+    held, wanted = [], set[str]()
+    for name, source in SOURCES.items():
+        files = [*source.archive_names, *source.mirror_names]
+        if any((Path(value) / file).is_file() for file in files):
+            held.append(name)
+        if source.package is None:
+            wanted.update(files)
+
     if held:
         return Finding("data mirror", "ok", f"{value} holds {', '.join(held)}")
-    wanted = sorted({file for name, files in names.items() if SOURCES[name].package is None for file in files})
-    return Finding("data mirror", "warn", f"{value} holds no source's archive", f"expected one of {', '.join(wanted)}")
+    advice = f"expected one of {', '.join(sorted(wanted))}"
+    return Finding("data mirror", "warn", f"{value} holds no source's archive", advice)
 
 
 def check_datasets(params: Params | None) -> Finding:
     if params is None:
         return Finding("datasets", "warn", "unknown without params.yaml")
+
     places, here, missing = Places.of_environment(), [], []
     for name, dataset in params.datasets.items():
         source = source_of(dataset)
         if locate(source, dataset, places):
             here.append(name)
         else:
-            size = sum(archive.bytes or 0 for archive in source.archives) / 1e6  # None: not published
-            downloads = source.archives and all(archive.url for archive in source.archives)
-            missing.append(f"{name} ({f'downloads about {size:.0f} MB' if downloads else 'by hand'})")
-    found = "; ".join(f"{word}: {', '.join(names)}" for word, names in (("here", here), ("not yet", missing)) if names)
-    advice = "`dvc repro fetch` gets them, or says how to" if missing else ""
-    return Finding("datasets", "warn" if any("by hand" in name for name in missing) else "ok", found, advice)
+            missing.append(f"{name} ({_how_to_get(source)})")
+
+    if not missing:
+        return Finding("datasets", "ok", f"here: {', '.join(here)}")
+
+    fact = f"here: {', '.join(here)}; " if here else ""
+    fact += f"not yet: {', '.join(missing)}"
+    by_hand = any(name.endswith("(by hand)") for name in missing)
+    return Finding("datasets", "warn" if by_hand else "ok", fact, "`dvc repro fetch` gets them, or says how to")
+
+
+def _how_to_get(source: Source) -> str:
+    if not source.downloads:
+        return "by hand"
+    size_mb = sum(archive.bytes or 0 for archive in source.archives) / 1e6  # None: not published
+    return f"downloads about {size_mb:.0f} MB"
 
 
 def check_dvc() -> Finding:
@@ -52,9 +69,12 @@ def check_dvc() -> Finding:
         return Finding("DVC", "fail", "no dvc", AGAIN)
     if not Path(".dvc").is_dir():
         return Finding("DVC", "fail", "no .dvc here", "run from the project's root")
+
     local = Path(".dvc/config.local")
-    if not Path(".git").exists() and "no_scm" not in (local.read_text(encoding="utf-8") if local.exists() else ""):
+    knows_no_git = local.exists() and "no_scm" in local.read_text(encoding="utf-8")
+    if not Path(".git").exists() and not knows_no_git:
         return Finding("DVC", "warn", "there is no Git repository here", "`dvc config --local core.no_scm true`")
+
     python = shutil.which("python")
     if python is None or Path(python).parent.resolve() != Path(sys.executable).parent.resolve():
         advice = "`make repro` sets the PATH; before a plain `dvc repro`, `. .venv/bin/activate`"
@@ -65,6 +85,7 @@ def check_dvc() -> Finding:
 def check_mlflow() -> Finding:
     if problem := database_problem(Path.cwd()):
         return Finding("MLflow", "fail", problem, REMEDY)
+
     path = database(Path.cwd())
     if not path.exists():
         return Finding("MLflow", "ok", f"no {path.name} yet", "`seal ui` writes and shows it")

@@ -1,4 +1,7 @@
-"""Checks of the installed software: versions against the lock, one CUDA stack, a FAISS that finds neighbours."""
+"""Checks of the installed software: versions against the lock, one CUDA stack, a FAISS that finds neighbours.
+
+`doctor.check` calls them.
+"""
 
 import platform
 import re
@@ -12,19 +15,37 @@ from seal.doctor.probe import Facts
 
 LOCK = Path("requirements.lock")
 AGAIN = "`touch requirements.lock`, then `make repro` sets the environment up again"
+NAMED_AT_MOST = 4  # packages of another version
 
 Installed = Mapping[str, Distribution]
 
 
 def installed_packages() -> dict[str, Distribution]:
     """By normalised name, as a lock writes it (PEP 503)."""
-    return {re.sub(r"[-_.]+", "-", found.name).lower(): found for found in distributions()}
+    return {re.sub(r"[-_.]+", "-", package.name).lower(): package for package in distributions()}
 
 
 def check_python() -> Finding:
-    return Finding(
-        "Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}"
-    )
+    machine = f"{platform.system()} {platform.machine()}"
+    return Finding("Python", "ok", f"{platform.python_version()} on {machine}, {sys.prefix}")
+
+
+def check_packages(installed: Installed) -> Finding:
+    if not LOCK.exists():
+        return Finding("packages", "fail", f"no {LOCK} here", "run from the project's root")
+
+    locked = locked_versions(LOCK.read_text(encoding="utf-8"))
+    wrong = []
+    for name, version in locked.items():
+        here = _version(installed, name)
+        # A build of torch from elsewhere adds a local part: 2.10.0+cu128.
+        if here.split("+")[0] != version:
+            wrong.append(f"{name} {here}, locked {version}")
+
+    if wrong:
+        more = f" and {len(wrong) - NAMED_AT_MOST} more" if len(wrong) > NAMED_AT_MOST else ""
+        return Finding("packages", "fail", "; ".join(wrong[:NAMED_AT_MOST]) + more, AGAIN)
+    return Finding("packages", "ok", f"{len(locked)} as locked, torch {_version(installed, 'torch')}")
 
 
 def locked_versions(lock: str) -> dict[str, str]:
@@ -35,45 +56,50 @@ def locked_versions(lock: str) -> dict[str, str]:
     return {name: version for name, version, marker in lines if not marker or Marker(marker.strip()).evaluate()}
 
 
-def check_packages(installed: Installed) -> Finding:
-    if not LOCK.exists():
-        return Finding("packages", "fail", f"no {LOCK} here", "run from the project's root")
-    locked = locked_versions(LOCK.read_text(encoding="utf-8"))
-    have = {name: installed[name].version if name in installed else "missing" for name in locked}
-    # A build of torch from elsewhere adds a local part: 2.10.0+cu128.
-    wrong = [
-        f"{name} {have[name]}, locked {locked[name]}" for name in locked if have[name].split("+")[0] != locked[name]
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        return Finding("packages", "fail", "; ".join(wrong[:4]) + more, AGAIN)
-    return Finding("packages", "ok", f"{len(locked)} as locked, torch {have['torch']}")
+def _version(installed: Installed, name: str) -> str:
+    return installed[name].version if name in installed else "missing"
 
 
 def check_cuda_stack(facts: Facts, installed: Installed) -> Finding:
     """One CUDA major in the process: two were reported to crash or to return wrong neighbours."""
-    both = [name for name in ("faiss-cpu", "faiss-gpu") if name in installed]
-    if len(both) == 2:
-        advice = f"they share one folder: `uv pip uninstall {' '.join(both)}`, then {AGAIN}"
+    if "faiss-cpu" in installed and "faiss-gpu" in installed:
+        advice = f"they share one folder: `uv pip uninstall faiss-cpu faiss-gpu`, then {AGAIN}"
         return Finding("CUDA stack", "fail", "faiss-cpu and faiss-gpu are both installed", advice)
-    names = [*installed, *((installed["faiss-gpu"].requires or []) if "faiss-gpu" in installed else [])]
-    majors = {match[1] for name in names if (match := re.match(r"nvidia-[a-z-]+-cu(\d+)", name))}
-    if torchs := facts.get("cuda"):
+
+    torchs = facts.get("cuda")
+    majors = cuda_majors(installed)
+    if torchs:
         majors.add(torchs.split(".")[0])
+
     if len(majors) > 1:
-        found = f"CUDA {' and '.join(sorted(majors))} side by side, torch's is {torchs}"
-        return Finding("CUDA stack", "fail", found, AGAIN)
+        fact = f"CUDA {' and '.join(sorted(majors))} side by side, torch's is {torchs}"
+        return Finding("CUDA stack", "fail", fact, AGAIN)
     return Finding("CUDA stack", "ok", f"CUDA {torchs or majors.pop()} alone" if majors else "none: builds for the CPU")
+
+
+def cuda_majors(installed: Installed) -> set[str]:
+    """Those of the installed nvidia-* packages, and of those that faiss-gpu asks for."""
+    names = list(installed)
+    if "faiss-gpu" in installed:
+        names += installed["faiss-gpu"].requires or []
+
+    majors = set()
+    for name in names:
+        if match := re.match(r"nvidia-[a-z-]+-cu(\d+)", name):
+            majors.add(match[1])
+    return majors
 
 
 def check_faiss(facts: Facts) -> Finding:
     if "faiss" not in facts:
         return Finding("FAISS", "fail", f"the self-test ended: {facts['error']}", AGAIN)
-    found = f"{facts['faiss']}, sees {facts['faiss_gpus']} GPUs"
-    if wrong := [place for place, agrees in facts["neighbours"].items() if not agrees]:
-        return Finding("FAISS", "fail", f"{found}; wrong neighbours on the {' and the '.join(wrong)}", AGAIN)
+
+    fact = f"{facts['faiss']}, sees {facts['faiss_gpus']} GPUs"
+    wrong = [place for place, agrees in facts["neighbours"].items() if not agrees]
+    if wrong:
+        return Finding("FAISS", "fail", f"{fact}; wrong neighbours on the {' and the '.join(wrong)}", AGAIN)
     if facts["faiss_gpus"] < len(facts["gpus"]):
-        return Finding("FAISS", "warn", f"{found}, torch {len(facts['gpus'])}", f"faiss-gpu is missing? {AGAIN}")
-    return Finding(
-        "FAISS", "ok", f"{found}; neighbours equal brute force on the {' and the '.join(facts['neighbours'])}"
-    )
+        return Finding("FAISS", "warn", f"{fact}, torch {len(facts['gpus'])}", f"faiss-gpu is missing? {AGAIN}")
+
+    right = " and the ".join(facts["neighbours"])
+    return Finding("FAISS", "ok", f"{fact}; neighbours equal brute force on the {right}")

@@ -1,4 +1,4 @@
-"""Which versions of the signed step there are, and which can run where."""
+"""Which versions of the signed step there are, and which can run where; `optim` loads one of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from torch import device
 
 from seal.kernels.signed_sgd import Group, Step, reference
 
-BACKENDS = ("reference", "cpu", "compiled", "triton")
+BACKENDS = ("reference", "cpu", "triton")
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,18 @@ class Kernel:
 
 def load(backend: str, on: device) -> Kernel:
     """The version of that name for tensors on that device. Raises RuntimeError where it can't run."""
-    if backend in ("cpu", "compiled") and on.type != "cpu":
-        raise RuntimeError(f"backend {backend!r} can't step parameters on {on}: use 'triton', 'reference' or 'auto'")
     match backend:
         case "cpu":
+            if on.type != "cpu":
+                raise RuntimeError(f"backend 'cpu' can't step parameters on {on}: use 'triton', 'reference' or 'auto'")
             from seal.kernels.signed_sgd_cpu import signed_sgd_cpu
 
             return Kernel(signed_sgd_cpu)
-        case "compiled":
-            from seal.kernels.signed_sgd_compiled import SignedSGDCompiled
 
-            return Kernel(SignedSGDCompiled())
         case "triton":
             from seal.kernels.signed_sgd_triton import SignedSGDTriton
 
             fused = SignedSGDTriton(on)
             return Kernel(fused, fused.refresh)
+
     return Kernel(reference)

@@ -1,4 +1,7 @@
-"""How a fused step finds its tensors: triples that lie in memory alike, their addresses, and the blocks of work."""
+"""How a fused step finds its tensors: triples that lie in memory alike, their addresses, and the blocks of work.
+
+Called by the fused versions of the step, before they walk memory as it lies.
+"""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -27,6 +30,7 @@ def in_one_order(groups: Sequence[Group], write_grads: bool) -> Iterator[Sequenc
             stepped[i] = tensors[i].contiguous()
             if written and stepped[i] is not tensors[i]:
                 copies.append((tensors[i], stepped[i]))
+
         return stepped
 
     ordered = []
@@ -36,7 +40,9 @@ def in_one_order(groups: Sequence[Group], write_grads: bool) -> Iterator[Sequenc
             params, buffers = (contiguous(tensors, odd, True) for tensors in (group.params, group.buffers))
             group = replace(group, params=params, grads=contiguous(group.grads, odd, write_grads), buffers=buffers)
         ordered.append(group)
+
     yield ordered
+
     for tensor, copy in copies:
         tensor.copy_(copy)
 
@@ -49,13 +55,12 @@ def _alike(p: Tensor, g: Tensor, m: Tensor | None) -> bool:
 
 def addresses(groups: Sequence[Group], dtype: torch.dtype) -> "array[int]":
     """Five int64 for each tensor of that dtype: the addresses of p, g and m (0 where there is none), size, group."""
-    return array("q", [
-        number
-        for i, group in enumerate(groups)
-        for p, g, m in group.triples()
-        if p.dtype is dtype
-        for number in (p.data_ptr(), g.data_ptr(), 0 if m is None else m.data_ptr(), p.numel(), i)
-    ])  # fmt: skip
+    table = array("q")
+    for i, group in enumerate(groups):
+        for p, g, m in group.triples():
+            if p.dtype is dtype:
+                table.extend((p.data_ptr(), g.data_ptr(), 0 if m is None else m.data_ptr(), p.numel(), i))
+    return table
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,7 @@
-"""The signed step: one update in which some groups of tensors climb while the others descend."""
+"""The signed step: one update in which some groups of tensors climb while the others descend.
+
+The reference in eager torch, and the values that it and every fused version take.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,10 +39,12 @@ def reference(groups: Sequence[Group], grad_scale: Tensor | None, found_inf: Ten
     """
     if found_inf is not None and found_inf.item():
         return
+
     for group in groups:
         for p, g, m in group.triples():
             if grad_scale is not None:
                 g.div_(grad_scale)
+
             s_g = -g if group.maximize else g
             d = s_g.add(p, alpha=group.weight_decay) if group.weight_decay else s_g
             m = d if m is None else m.mul_(group.momentum).add_(d)

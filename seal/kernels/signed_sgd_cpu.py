@@ -1,4 +1,4 @@
-"""The signed step on a CPU without a compiler: torch's own fused SGD, once for each group."""
+"""The signed step on a CPU: torch's own fused SGD, once for each group; `backends` loads it."""
 
 from collections.abc import Sequence
 
@@ -18,17 +18,29 @@ def signed_sgd_cpu(groups: Sequence[Group], grad_scale: Tensor | None, found_inf
     """The signed step by `torch._fused_sgd_`, which walks memory without a look at strides."""
     if found_inf is not None and found_inf.item():
         return
+
     with in_one_order(groups, write_grads=grad_scale is not None) as ordered:
         for group in ordered:
-            mu, whole = group.momentum, [list(group.params), list(group.grads), list(group.buffers)]
-            ragged = [i for i, p in enumerate(group.params) if mu and p.nbytes % LINE_BYTES]
-            if ragged:
-                tails = [[tensors.pop(i) for i in reversed(ragged)] for tensors in whole]
-                for m in tails[2]:
-                    m.mul_(mu)
-                _fused(tails, 1.0, group, grad_scale)
-            if whole[0]:
-                _fused(whole, mu, group, grad_scale)
+            _step_group(group, grad_scale)
+
+
+def _step_group(group: Group, grad_scale: Tensor | None) -> None:
+    """Tensors that do not fill their last line first, with the product mu*m made beforehand; then the others."""
+    mu, whole = group.momentum, [list(group.params), list(group.grads), list(group.buffers)]
+    ragged = [i for i, p in enumerate(group.params) if mu and p.nbytes % LINE_BYTES]
+
+    if ragged:
+        tails: list[list[Tensor]] = [[], [], []]
+        for tail, tensors in zip(tails, whole, strict=True):
+            for i in reversed(ragged):
+                tail.append(tensors.pop(i))
+
+        for m in tails[2]:
+            m.mul_(mu)
+        _fused(tails, 1.0, group, grad_scale)
+
+    if whole[0]:
+        _fused(whole, mu, group, grad_scale)
 
 
 def _fused(tensors: list[list[Tensor]], momentum: float, group: Group, grad_scale: Tensor | None) -> None:

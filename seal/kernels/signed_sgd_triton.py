@@ -35,6 +35,7 @@ def _update(p_at, g_at, m_at, mask, momentum_mask, lr, mu, wd, s, grad_scale):  
         scale = tl.load(grad_scale).to(g.dtype)
         g = tl.div_rn(g, scale) if g.dtype == tl.float32 else g / scale
         tl.store(g_at, g, mask)
+
     d = tl.where(wd != 0, tl.fma(wd, p, s * g), s * g)
     m = tl.fma(mu, m, d)
     tl.store(m_at, m, momentum_mask)
@@ -50,6 +51,7 @@ def signed_sgd_kernel(  # type: ignore[no-untyped-def]
     if found_inf is not None:  # noqa: SIM102 (None is known to the compiler, the value is not)
         if tl.load(found_inf) != 0:
             return
+
     block = blocks + 2 * tl.program_id(0)
     tensor = tensors + 5 * tl.load(block)
     p_at = tl.multiple_of(tl.load(tensor).to(tl.pointer_type(DTYPE)), ALIGNMENT)
@@ -57,9 +59,11 @@ def signed_sgd_kernel(  # type: ignore[no-untyped-def]
     m_at = tl.multiple_of(tl.load(tensor + 2).to(tl.pointer_type(DTYPE)), ALIGNMENT)
     has_momentum = tl.load(tensor + 2) != 0
     size = tl.load(tensor + 3)
+
     of_group = numbers + 4 * tl.load(tensor + 4)
     lr, mu = tl.load(of_group).to(DTYPE), tl.load(of_group + 1).to(DTYPE)
     wd, s = tl.load(of_group + 2).to(DTYPE), tl.load(of_group + 3).to(DTYPE)
+
     begin = tl.load(block + 1).to(tl.int64) * BLOCK
     i = begin + tl.arange(0, BLOCK)
     # A mask of unknown size splits loads of 16 bytes into single values, so only a tensor's last block has one.
@@ -73,7 +77,7 @@ def signed_sgd_kernel(  # type: ignore[no-untyped-def]
 class Table:
     """The tensors of one dtype: where they lie, for the host to compare and the device to read, and their blocks."""
 
-    found: "array[int]"
+    addresses: "array[int]"
     tensors: Tensor
     blocks: Tensor
     alignment: int
@@ -102,6 +106,7 @@ class SignedSGDTriton:
             new = self._upload(torch.tensor(rows, dtype=torch.float64))
             self.numbers = self.numbers.copy_(new) if len(new) == len(self.numbers) else new
             self.mirrored = rows
+
         self._follow(groups)
 
     def __call__(self, groups: Sequence[Group], grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
@@ -110,34 +115,42 @@ class SignedSGDTriton:
             self._follow(groups)
         else:
             self.refresh(groups)
+
         with in_one_order(groups, write_grads=grad_scale is not None) as ordered, self._guard():
             for dtype in DTYPES:
-                found = addresses(ordered, dtype)
-                if found:
-                    table = self._table(dtype, found, capturing)
+                where = addresses(ordered, dtype)
+                if where:
+                    table = self._table(dtype, where, capturing)
                     signed_sgd_kernel[(len(table.blocks),)](
                         table.tensors, table.blocks, self.numbers, grad_scale, found_inf,
                         DTYPE=DTYPES[dtype], ALIGNMENT=table.alignment, BLOCK=BLOCK, **OPTIONS,
                     )  # fmt: skip
 
-    def _table(self, dtype: torch.dtype, found: "array[int]", capturing: bool) -> Table:
+    def _table(self, dtype: torch.dtype, where: "array[int]", capturing: bool) -> Table:
+        """The last step's table while nothing has moved, else a new one. A captured graph's is kept for good."""
         table = self.tables.get(dtype)
-        if table is None or table.found != found:
+
+        if table is None or table.addresses != where:
             if capturing:
                 raise RuntimeError(
                     "a gradient moved during the capture of a CUDA graph: step once before it, then keep gradients "
                     "in place with zero_grad(set_to_none=False)"
                 )
-            aligned = all(address % VECTOR_BYTES == 0 for column in range(3) for address in found[column::5])
-            table = self.tables[dtype] = Table(
-                found,
-                self._upload(torch.tensor(found)),
-                self._upload(work_blocks(tuple(found[3::5]), BLOCK)),
-                VECTOR_BYTES if aligned else dtype.itemsize,
-            )
+            table = self.tables[dtype] = self._new_table(dtype, where)
+
         if capturing:
             self.captured.append(table)
         return table
+
+    def _new_table(self, dtype: torch.dtype, where: "array[int]") -> Table:
+        pointers = (*where[0::5], *where[1::5], *where[2::5])
+        aligned = not any(address % VECTOR_BYTES for address in pointers)
+        return Table(
+            addresses=where,
+            tensors=self._upload(torch.tensor(where)),
+            blocks=self._upload(work_blocks(tuple(where[3::5]), BLOCK)),
+            alignment=VECTOR_BYTES if aligned else dtype.itemsize,
+        )
 
     def _follow(self, groups: Sequence[Group]) -> None:
         for i, group in enumerate(groups):

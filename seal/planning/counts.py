@@ -8,8 +8,7 @@ from safetensors import SafetensorError, safe_open
 from seal.config import Params
 from seal.data.fetch import source_of
 from seal.data.pack import METADATA, PACKS, SPLITS
-from seal.data.packing import _describe as selection_of
-from seal.data.selection import read_list
+from seal.data.selection import parameters_of, read_list
 from seal.measure import Images
 from seal.sections import Dataset, SplitFractions
 
@@ -37,7 +36,7 @@ def _counts_of_pack(path: Path, dataset: Dataset) -> Counts | None:
     if not path.exists():
         return None
 
-    wanted = json.loads(json.dumps({"source": dataset.source, "selection": selection_of(dataset)}))
+    wanted = json.loads(json.dumps({"source": dataset.source, "selection": parameters_of(dataset)}))
     try:
         with safe_open(path, framework="np") as pack:
             provenance = json.loads(pack.metadata()[METADATA]).get("provenance", {})

@@ -1,0 +1,77 @@
+"""What a report says of how its runs were made: the tier's arms and their changes, and the values they were trained by.
+
+The values of committed runs are read by the record's own keys, so that a record may be older than a key, or newer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seal.config import BASE_ARM, Params, load_params
+from seal.record import RESULTS
+from seal.runs import RunFolder, Runs, are_folders
+
+NOT_RECORDED = "not recorded"
+Values = Mapping[str, Mapping[str, Any]]  # section -> key -> value
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs of one tier, in the order in which tables show them."""
+
+    params: Params  # the tier's
+    runs: Runs
+    values: Values  # what its runs were trained by, but for the changes of arms
+
+    @property
+    def main_arms(self) -> list[str]:
+        return [arm for arm in self.runs.arms if arm in (BASE_ARM, *self.params.main_arms)]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    def value(self, section: str, key: str) -> Any:
+        return self.values.get(section, {}).get(key, NOT_RECORDED)
+
+
+def own_study() -> Study:
+    """Of results/ the runs of the active parameters."""
+    params = load_params()
+    return Study(params, Runs.read([RESULTS], params.run_names()), params.model_dump(mode="json"))
+
+
+def recorded_study(folders: Sequence[Path]) -> Study:
+    """All runs of these folders. Raises UserError where their tiers differ, ConfigError for an arm that the tier does
+    not know."""
+    are_folders(folders)
+    runs = Runs.read(folders)
+    params = tier_params(runs.the_same("tier"))
+    for run in runs:
+        params.find_run(run.name)
+
+    arms = [BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms, *params.arms]
+    ordered = sorted(runs, key=lambda run: (arms.index(run.arm), run.seed))
+    return Study(params, Runs(ordered), recorded_values(ordered))
+
+
+def tier_params(tier: str | None) -> Params:
+    """The parameters of a tier: the active ones where they are its own, or where none is asked for."""
+    active = load_params()
+    return active if tier in (active.tier, None) else load_params(f"params/{tier}.yaml")
+
+
+def recorded_values(runs: Sequence[RunFolder]) -> Values:
+    """What the runs' summaries say, of arms that change nothing of their method; where none does, of the base."""
+    unchanged = [run for run in runs if run.arm == run.summary.get("method")]
+    base = [run for run in runs if run.arm == BASE_ARM]
+
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    generations: dict[str, Any] = {}
+    for run in unchanged or base:  # of several values the first run's
+        model = {**run.summary.get("model", {}), **model}
+        training = {**run.summary.get("training", {}), **training}
+        generations = {**run.settings, **generations}
+    return {"model": model, "training": training, "generations": generations}

@@ -1,0 +1,59 @@
+"""Where a training begins: where it was interrupted, where the base stage's generation 1 ended, or at nothing."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from seal.checkpoint import HANDOVER, RESUME, State
+from seal.clock import clocks
+from seal.config import BASE_ARM, BASE_KEYS, Run
+from seal.record import RESULTS
+from seal.trainer import Trainer
+
+# Facts that change nothing of what is there already: a record's origin, what is kept of it, where a divergence leads.
+FREE = {"tier", "provenance"}
+FREE_GENERATIONS = {"kept_generations", "on_divergence"}
+
+
+def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State:
+    """The run's own resume state, else generation 1 as the base stage has trained it, else nothing yet."""
+    if (folder / RESUME).exists():
+        return State.load(folder / RESUME)
+    if run.arm != BASE_ARM and shares_generation_1(run, base, trainer):
+        return _handed_over(RESULTS / base.name, folder)
+
+    state = State()
+    state.take(trainer.model, trainer.optimizer, trainer.names)
+    return state
+
+
+def shares_generation_1(run: Run, base: Run, trainer: Trainer) -> bool:
+    """Whether the run's first generation is, rule by rule, the one that the base stage has trained and recorded."""
+    kept = all(getattr(run.generations, key) == getattr(base.generations, key) for key in BASE_KEYS)
+    return (
+        kept
+        and (run.model, run.training) == (base.model, base.training)
+        and trainer.phases.first_generation_is_that_of(base)
+        and not any(trainer.forgotten(clock) for clock in clocks(base))
+    )
+
+
+def resume_key(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that a resume state depends on. Raising the number of generations goes on from the last one where the
+    schedule allows it."""
+    free = set(FREE_GENERATIONS)
+    if facts["generations"]["schedule"] == "per_generation":
+        free.add("num_generations")
+
+    key = {name: value for name, value in facts.items() if name not in FREE}
+    key["generations"] = {name: value for name, value in facts["generations"].items() if name not in free}
+    return key
+
+
+def _handed_over(source: Path, folder: Path) -> State:
+    """The end of the base run's generation 1; its weights and predictions become this run's."""
+    state = State.load(source / HANDOVER)
+    for name in ("weights/gen-01.safetensors", "predictions/gen-01.npz"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    return state

@@ -1,0 +1,50 @@
+"""The scratch folder in which an unfinished training lives: which one is this training's, and who may write in it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from seal.checkpoint import CheckpointError
+
+
+def scratch_folder(run_name: str, facts: Mapping[str, Any], code: Iterable[str]) -> Path:
+    """Where this very training keeps its resume state: named by a hash of the parameters, data and code that matter.
+
+    Outside DVC's outputs, which are deleted before a stage runs. SEAL_SCRATCH moves it.
+    """
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    root = Path(__file__).parents[1]
+    for name in sorted(code):
+        files = sorted((root / name).rglob("*.*")) if (root / name).is_dir() else [root / name]
+        for file in files:
+            if "__pycache__" not in file.parts:
+                digest.update(file.read_bytes())
+
+    return Path(os.environ.get("SEAL_SCRATCH", "scratch")) / f"{run_name}-{digest.hexdigest()[:16]}"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a scratch folder's lock; raises CheckpointError where another process trains there or none can be made."""
+    lock = FileLock(folder / "lock", blocking=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(f"another process is training in {folder}; wait for it, or stop it") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: {error.strerror}, expected a folder for resume state; make it one that can be written, or name "
+            "another by SEAL_SCRATCH"
+        ) from error
+
+    try:
+        yield
+    finally:
+        lock.release()

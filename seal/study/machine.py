@@ -1,0 +1,61 @@
+"""Whether results here can be the committed ones bit for bit: `python -m seal.study.machine`, the end of `make repro`.
+
+Another kind of processor, or another number of threads, sums in another order: 27 of smoke's 31 stages then differ.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from seal.config import load_params
+from seal.errors import one_line_errors
+from seal.record import TIMINGS
+
+EXPECTED = Path("expected")
+
+
+@dataclass(frozen=True, order=True)
+class Machine:
+    """What decides a training's bits beside code, parameters and data."""
+
+    processor: str
+    threads: str
+
+    def __str__(self) -> str:
+        return f"{self.processor} with {self.threads} thread{'' if self.threads == '1' else 's'}"
+
+
+def machines(timings: Path, runs: set[str]) -> set[Machine]:
+    """On which the trainings of these runs were last carried out, by their timings; empty where none are recorded."""
+    trained_on = set()
+    for path in timings.glob("*@*.csv"):
+        stage, _, key = path.stem.partition("@")
+        run = f"normal-{key}" if stage == "base" else key
+        if run in runs:
+            with path.open(encoding="utf-8", newline="") as file:
+                *_, last = csv.DictReader(file)
+            trained_on.add(Machine(last["cpu"].partition(" x ")[2], last["threads"]))
+    return trained_on
+
+
+def difference(tier: str, runs: list[str]) -> str | None:
+    """A sentence where the runs here were made on another kind of machine than the committed ones of their tier."""
+    committed = EXPECTED / tier
+    here, there = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
+    if not here or not there or here == there:
+        return None
+    return (
+        f"trained on {', '.join(map(str, sorted(here)))}, {committed} on {', '.join(map(str, sorted(there)))}: bits "
+        f"differ between them, in dvc.lock too; `seal compare {committed}` says whether values agree"
+    )
+
+
+def main() -> None:
+    with one_line_errors():
+        params = load_params()
+    if words := difference(params.tier, params.run_names()):
+        print(words)
+
+
+if __name__ == "__main__":
+    main()

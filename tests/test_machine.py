@@ -1,0 +1,55 @@
+"""A reader on another kind of machine is told, in a line, that bits differ; on the same kind nothing is said."""
+
+from pathlib import Path
+
+import pytest
+
+from seal.record import TIMING_COLUMNS, write_csv
+from seal.study import machine
+
+XEON, EPYC = "2 x Intel(R) Xeon(R) Processor @ 2.80GHz", "4 x AMD EPYC"
+
+
+def write_timings(folder: Path, stage: str, *rows: tuple[str, str]) -> None:
+    write_csv(folder / f"{stage}.csv", TIMING_COLUMNS, [{"cpu": cpu, "threads": threads} for cpu, threads in rows])
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_timings(Path("expected/smoke/timings"), "base@0", (XEON, "2"))
+    write_timings(Path("expected/smoke/timings"), "train@seal-0", (XEON, "2"))
+    return tmp_path
+
+
+RUNS = ["normal-0", "seal-0"]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "threads", "words"),
+    [
+        (XEON, "2", None),
+        (XEON.replace("2 x", "96 x"), "2", None),  # how many cores there are changes no bit
+        (
+            EPYC,
+            "2",
+            "trained on AMD EPYC with 2 threads, expected/smoke on Intel(R) Xeon(R) Processor @ 2.80GHz with 2 ",
+        ),
+        (XEON, "1", "trained on Intel(R) Xeon(R) Processor @ 2.80GHz with 1 thread, expected/smoke on "),
+    ],
+)
+def test_another_processor_or_number_of_threads_is_said(here: Path, cpu: str, threads: str, words: str | None) -> None:
+    write_timings(Path("timings"), "base@0", (EPYC, "8"), (cpu, threads))  # the last row is what made the record
+    write_timings(Path("timings"), "train@seal-0", (cpu, threads))
+    write_timings(Path("timings"), "train@seal-7", (EPYC, "64"))  # no run of these parameters
+    write_timings(Path("timings"), "transfer@seal-0-digits", (EPYC, "64"))  # no training
+    said = machine.difference("smoke", RUNS)
+    assert said is None if words is None else said is not None and said.startswith(words)
+    assert said is None or said.endswith("`seal compare expected/smoke` says whether values agree")
+
+
+@pytest.mark.parametrize("tier", ["smoke", "paper"])
+def test_without_timings_on_one_side_nothing_is_known(here: Path, tier: str) -> None:
+    if tier == "paper":
+        write_timings(Path("timings"), "base@0", (XEON, "2"))
+    assert machine.difference(tier, RUNS) is None

@@ -70,7 +70,7 @@ ARROWS = {
     },
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
-    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.tiers", "eval.claims"},
+    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims"},
 }  # fmt: skip
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
 WITHOUT_TORCH = (

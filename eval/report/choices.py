@@ -1,7 +1,7 @@
 """The report's section on open choices: where paper and authors' code differ, and what changed parameters did."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ def choices(study: Study, shown_elsewhere: Sequence[str]) -> Section:
 
 def differences(study: Study) -> Table:
     """A row for each value of the authors' code that the paper does not give, or gives otherwise."""
-    paper, rows = _leaves(_read(PAPER)), []
-    for place, value in _leaves(_read(CODE)).items():
+    paper = dict(_values(_read(PAPER)))
+    rows = []
+    for place, value in _values(_read(CODE)):
         rows.append([".".join(place), str(paper[place]), str(value), str(study.value(*place))])
 
     columns = ["parameter", "paper.yaml", "author_code.yaml", "this run"]
@@ -80,13 +81,14 @@ def _gains(runs: Runs, seeds: Sequence[RunFolder], method: str) -> list[float]:
     return gains
 
 
-def _leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every value that is no dict, by the keys that lead to it."""
-    leaves: dict[tuple[str, ...], Any] = {}
-    for key, value in tree.items():
-        leaves |= _leaves(value, (*above, key)) if isinstance(value, Mapping) else {(*above, key): value}
-    return leaves
-
-
 def _read(path: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _values(tree: Mapping[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each value of nested sections, with the keys that lead to it."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _values(value, (*place, key))
+        else:
+            yield (*place, key), value

@@ -105,8 +105,8 @@ def fits(annotation: Any, value: Any, bounds: Bounds) -> bool:
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(fits(get_args(kind)[0], item, bounds) for item in value)
 
-    number = kind is float and type(value) in (int, float) and math.isfinite(value)
-    return (number or type(value) is kind) and all(mark.allows(value, bounds) for mark in marks)
+    right_kind = _is_number(value) if kind is float else type(value) is kind
+    return right_kind and all(mark.allows(value, bounds) for mark in marks)
 
 
 def words(annotation: Any, bounds: Bounds) -> str:
@@ -117,6 +117,10 @@ def words(annotation: Any, bounds: Bounds) -> str:
     if get_origin(kind) is tuple:
         return f"a list, each {words(get_args(kind)[0], bounds)}"
     return NAMES[kind] + "".join(mark.words(bounds) for mark in marks)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _converted(annotation: Any, value: Any) -> Any:

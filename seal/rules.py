@@ -38,8 +38,8 @@ Rules = dict[Part, Rule]
 class Network:
     """What a method may look at as an epoch begins."""
 
-    sides: "Sides"  # as the last epoch left them
-    drawn: Callable[[Iterable[str]], Values]  # fresh values of the named parameters, by the run's initialiser
+    sides: "Sides"  # as the last epoch left them, on the run's device
+    drawn: Callable[[Iterable[str]], Values]  # fresh values of the named parameters, on the CPU, by `reinitialiser`
 
 
 def parts(sides: "Sides") -> dict[Part, dict[str, "nn.Parameter"]]:

@@ -14,9 +14,7 @@ from seal.split import split_parameters
 from seal.tiers import TIERS, tier_params
 from tests.strategies import run_with, runs
 
-with torch.device("meta"):
-    NETWORK = ResNet(Model(depth=18, width=8, stem="small"), 10)
-SIDES = split_parameters(NETWORK, "layer3")
+SIDES = split_parameters(ResNet(Model(depth=18, width=2, stem="small"), 10), "layer3")
 # Which parts climb in the ascent of the paper's methods.
 CLIMBS = {
     "normal_long": set(), "llf": set(),
@@ -25,9 +23,13 @@ CLIMBS = {
 
 
 def forgotten(run: Run, clock: Clock) -> list[str]:
-    """Names of the values that the method would put in place."""
-    network = Network(SIDES, lambda names: dict.fromkeys(names, torch.zeros(())))
-    return list(method_of(run).forget(clock, network))
+    """Names of the values that the method would put in place, each of its parameter's shape."""
+    now = {**SIDES.early, **SIDES.late}
+    values = method_of(run).forget(
+        clock, Network(SIDES, lambda names: {name: torch.zeros_like(now[name]) for name in names})
+    )
+    assert all(value.shape == now[name].shape for name, value in values.items() if name in now)
+    return list(values)
 
 
 def test_the_parts_are_the_sides_with_the_linear_layer_apart() -> None:

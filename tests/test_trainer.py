@@ -111,6 +111,8 @@ def test_momentum_is_cleared_at_the_edges_of_a_phase_alone() -> None:
     assert cleared("normal_long", schedule="one_cosine") == []
     assert cleared("llf", schedule="one_cosine") == [Clock(2, 0)], "weights were drawn anew"
     assert cleared("seal", reset_momentum=False) == []
+    always = cleared("seal", schedule="one_cosine", ascent_epochs=3, num_generations=3)
+    assert always == [Clock(2, 0), Clock(3, 0)], "an ascent is its generation's, and begins anew with each"
 
 
 def test_batch_statistics_leave_the_running_ones_alone() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from seal.record import RESULTS
 from seal.runs import RunFolder, Runs, is_recorded
 from seal.tracking.finished import FinishedRun, final_values
-from seal.tracking.mlflow_view import DIGEST, View, run_key
+from seal.tracking.mlflow_view import View, run_key
 from seal.tracking.sync import SyncOutcome, Written
 
 CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
@@ -24,8 +24,8 @@ def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[S
     view, texts = View(Path.cwd()), shown_files()
     outcomes = []
     for arm in runs.arms:
-        finished = [FinishedRun.of(run) for run in runs.of(arm)]
-        outcomes.append(SyncOutcome(arm, _sync_arm(view, arm, finished, texts)))
+        seeds = [FinishedRun.of(run) for run in runs.of(arm)]
+        outcomes.append(SyncOutcome(arm, _sync_arm(view, arm, seeds, texts)))
     return outcomes
 
 
@@ -39,7 +39,7 @@ def _sync_arm(view: View, arm: str, runs: Sequence[FinishedRun], texts: Mapping[
     seeds = ", ".join(str(run.summary["seed"]) for run in runs)
     facts = runs[0].summary | {"run": arm, "seed": f"mean of {seeds}"}
     digest = _digest(runs, texts)
-    if any(run.data.tags.get(DIGEST) == digest for run in view.find(run_key(facts))):
+    if view.shows(run_key(facts), digest):
         return "unchanged"
 
     now = time.time_ns() // 1_000_000
@@ -52,7 +52,9 @@ def _sync_arm(view: View, arm: str, runs: Sequence[FinishedRun], texts: Mapping[
 
 
 def _digest(runs: Sequence[FinishedRun], texts: Mapping[str, str]) -> str:
-    parts = [run.digest for run in runs] + [f"{name}:{text}" for name, text in texts.items()]
+    parts = [run.digest for run in runs]
+    for name, text in texts.items():
+        parts.append(f"{name}:{text}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from seal.tracking.database import artifacts_of, open_database
 from seal.tracking.finished import FinishedRun, final_values
 
 if TYPE_CHECKING:
+    from mlflow.entities import Param
     from mlflow.entities import Run as MlflowRun
 
 KEY, DIGEST = "seal.run_key", "seal.digest"
@@ -40,6 +41,15 @@ class View:
     def find(self, key: str) -> "list[MlflowRun]":
         return list(self.client.search_runs([self.experiment_id], filter_string=f"tags.`{KEY}` = '{key}'"))
 
+    def shows(self, key: str, digest: str) -> bool:
+        """Whether a run with this key is complete and up to date; any beside it is removed."""
+        runs = self.find(key)
+        for run in runs:
+            if run.data.tags.get(DIGEST) == digest:
+                self.remove(other for other in runs if other is not run)
+                return True
+        return False
+
     def remove(self, runs: "Iterable[MlflowRun]") -> None:
         for run in runs:
             self.client.delete_run(run.info.run_id)
@@ -47,14 +57,10 @@ class View:
 
     def begin(self, facts: Facts, stage: str | None, start: int) -> str:
         """A new run in place of every earlier one with its key; `start` in ms. Returns MLflow's identifier."""
-        from mlflow.entities import Param
-
         self.remove(self.find(run_key(facts)))
         tags = tags_of(facts, stage) | git_tags(self.root)
         run = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=facts["run"])
-
-        params = [Param(name, str(value)) for name, value in params_of(facts).items()]
-        self.client.log_batch(run.info.run_id, params=params)
+        self.client.log_batch(run.info.run_id, params=params_of(facts))
         return str(run.info.run_id)
 
     def log_rows(self, run_id: str, rows: Sequence[Row], times: Sequence[int]) -> None:
@@ -109,11 +115,13 @@ def tags_of(facts: Facts, stage: str | None) -> dict[str, str]:
     return tags | {"dvc.stage": stage} if stage else tags
 
 
-def params_of(facts: Facts) -> dict[str, Any]:
-    params = {"data": facts["data"]}
+def params_of(facts: Facts) -> "list[Param]":
+    from mlflow.entities import Param
+
+    params = [Param("data", str(facts["data"]))]
     for section in SECTIONS:
         for name, value in facts.get(section, {}).items():
-            params[f"{section}.{name}"] = value
+            params.append(Param(f"{section}.{name}", str(value)))
     return params
 
 

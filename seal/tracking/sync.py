@@ -13,7 +13,7 @@ from seal.errors import UserError
 from seal.runs import RunFolder, is_recorded
 from seal.tracking.database import REMEDY
 from seal.tracking.finished import FinishedRun
-from seal.tracking.mlflow_view import DIGEST, View, run_key
+from seal.tracking.mlflow_view import View, run_key
 
 Written = Literal["written", "unchanged"]
 
@@ -29,20 +29,15 @@ def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOut
 
     Raises UserError where the database cannot be used or a record cannot be read.
     """
+    outcomes = {name: SyncOutcome(name, "not recorded") for name in run_names}
     recorded = [name for name in run_names if is_recorded(results / name)]
-    if not recorded:
-        return [SyncOutcome(name, "not recorded") for name in run_names]
-
-    view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))
-    outcomes = []
-    for name in run_names:
-        if name in recorded:
+    if recorded:
+        view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))
+        for name in recorded:
             stage = stages.get(name)
-            times = timings / f"{stage or f'train@{name}'}.csv"
-            outcomes.append(SyncOutcome(name, _sync_run(view, results / name, stage, times)))
-        else:
-            outcomes.append(SyncOutcome(name, "not recorded"))
-    return outcomes
+            timing = timings / f"{stage or f'train@{name}'}.csv"
+            outcomes[name] = SyncOutcome(name, _sync_run(view, results / name, stage, timing))
+    return list(outcomes.values())
 
 
 def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> Written:
@@ -59,10 +54,7 @@ def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> Writ
 
 def _write_run(view: View, run: RunFolder, stage: str | None, timing: Path) -> Written:
     finished, rows = FinishedRun.of(run), run.history
-    shown = view.find(run_key(run.summary))
-    current = next((other for other in shown if other.data.tags.get(DIGEST) == finished.digest), None)
-    if current is not None:
-        view.remove(other for other in shown if other is not current)
+    if view.shows(run_key(run.summary), finished.digest):
         return "unchanged"
 
     start, end = times_of(timing, run.folder, len(rows))

@@ -64,7 +64,7 @@ ARROWS = {
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
-    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "eval.claims"},
+    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "eval.claims"},
 }  # fmt: skip
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
 WITHOUT_TORCH = (

@@ -219,6 +219,23 @@ def test_a_new_evaluation_is_shown_without_an_edit_of_the_report(
     assert "nobody sees this" not in text
 
 
+def test_a_number_that_an_evaluation_did_not_write_yet_is_not_missed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measure that is added to an evaluation, over blocks or shots or alone, leaves older records readable."""
+    newer = {
+        "sharpness": Measure("sharpness.mean", "sharpness", shown=True),
+        "by_block": Measure("ranks.{block}", "rank at {block}", shown=True),
+        "by_shot": Measure("tries.{shot}.count", "tries of {shot}", shown=True),
+    }
+    new = replace(EVALUATIONS["hessian"], measures={**EVALUATIONS["hessian"].measures, **newer})
+    monkeypatch.setitem(EVALUATIONS, "hessian", new)
+    main([])
+    text = (project / "report/report.md").read_text(encoding="utf-8")
+    assert "| largest Hessian eigenvalue | 100 | 101 | 102 | 103 |" in text
+    assert "sharpness" not in text
+
+
 def test_shares_of_which_none_was_seen_have_the_limit_of_all_seeds_together() -> None:
     def limit(batches: int) -> float:
         return 1 - 0.05 ** (1 / batches)

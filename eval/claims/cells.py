@@ -24,7 +24,7 @@ class Place:
     measure: str | None  # instead of the terms' own
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.measure, str(self.cell)) if part)
+        return " ".join(filter(None, (self.measure, str(self.cell))))
 
 
 def places_of(runs: Runs, claim: Claim, sides: Sequence[Side], seeds: Sequence[int]) -> list[Place] | Missing:
@@ -91,16 +91,17 @@ def _places_by_block(block: str, sides: Sequence[Side], seeds: Sequence[int]) ->
 
 
 def _selected(names: list[str], block: str, threshold: str) -> list[str]:
+    """The blocks that `block` means, in the network's order."""
     if block.endswith(".last"):
-        return [name for name in names if name.startswith(block.removesuffix("last"))][-1:]
+        layer = [name for name in names if name.startswith(block.removesuffix("last"))]
+        return layer[-1:]
 
-    layer, _, first = threshold.removeprefix("layer").partition(".")
-    edge = (int(layer), int(first or 0) + 1)  # blocks are named from 1, modules from 0
-    late = [name for name in names if _position(name) >= edge]
-    early = [name for name in names if name not in late]
+    stage, _, module = threshold.removeprefix("layer").partition(".")
+    edge = (int(stage), int(module or 0) + 1)  # blocks are named from 1, modules from 0
+    early: list[str] = []
+    late: list[str] = []
+    for name in names:
+        position = tuple(map(int, name.removeprefix("Block").split(".")))
+        side = late if position >= edge else early
+        side.append(name)
     return {"all": names, "late": late, "early": early}.get(block, [block])
-
-
-def _position(name: str) -> tuple[int, ...]:
-    """Block4.2: (4, 2)."""
-    return tuple(map(int, name.removeprefix("Block").split(".")))

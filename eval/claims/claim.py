@@ -84,9 +84,9 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        names = [self.measure, *self.where.measure, *(term.measure for term in self.parsed())]
-        if unknown := [name for name in names if name not in MEASURES]:
-            raise ValueError(f"{self.id}: measure {unknown[0]}, expected one of {', '.join(MEASURES)}")
+        for name in (self.measure, *self.where.measure, *self._measures_of_terms()):
+            if name not in MEASURES:
+                raise ValueError(f"{self.id}: measure {name}, expected one of {', '.join(MEASURES)}")
 
         if (self.bound is not None) != (self.test == "threshold"):
             raise ValueError(f"{self.id}: `bound` belongs to a threshold, and only to it")
@@ -97,7 +97,7 @@ class Claim(Strict):
         return self
 
     def parsed(self) -> list[Term]:
-        return [self._term(text) for text in self.terms]
+        return list(map(self._term, self.terms))
 
     def _term(self, text: str) -> Term:
         match = TERM.fullmatch(text)
@@ -113,10 +113,10 @@ class Claim(Strict):
         """The comparisons whose worst verdict is the claim's."""
         terms = self.parsed()
         if self.test == "threshold":
-            return [(term, None) for term in terms]
+            return list(itertools.product(terms, [None]))
         if self.test == "chain":
             return list(itertools.pairwise(terms))
-        return [(terms[0], other) for other in terms[1:]]
+        return list(itertools.product(terms[:1], terms[1:]))
 
     @property
     def sign(self) -> int:
@@ -128,8 +128,11 @@ class Claim(Strict):
 
     def needs(self) -> list[str]:
         """The evaluations whose stages the claim needs; train is the training's own record."""
-        measures = self.where.measure or [term.measure for term in self.parsed()]
-        return sorted({MEASURES[measure].stage for measure in measures})
+        names = self.where.measure or self._measures_of_terms()
+        return sorted({MEASURES[name].stage for name in names})
+
+    def _measures_of_terms(self) -> list[str]:
+        return [term.measure for term in self.parsed()]
 
 
 class Untestable(Strict):

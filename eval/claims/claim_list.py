@@ -40,14 +40,18 @@ class Claims(Strict):
 
         differences = []
         for pair in claim.pairs():
-            by_cell = [self._difference(claim, *pair, *cell) for cell in self.cells_in_paper(claim)]
-            differences.append([difference for difference in by_cell if difference is not None])
+            known = []
+            for cell in self.cells_in_paper(claim):
+                difference = self._difference(claim, *pair, *cell)
+                if difference is not None:
+                    known.append(difference)
+            differences.append(known)
         return differences
 
     def paper_agrees(self, claim: Claim) -> bool | None:
         """Whether the paper's own numbers have every difference on the claimed side; None where it gives none."""
         differences = list(itertools.chain.from_iterable(self.paper_differences(claim)))
-        return all(difference > ROUNDING for difference in differences) if differences else None
+        return min(differences) > ROUNDING if differences else None
 
     def cells_in_paper(self, claim: Claim) -> list[tuple[Cell, str | None]]:
         """The cells, and the measure where the claim names several."""
@@ -138,12 +142,11 @@ def _filled(value: Any, names: Mapping[str, Any]) -> Any:
 
 def _unknown_names(claims: Claims) -> Iterator[str]:
     """A sentence for each name that stands for nothing: a typing error would be a claim that never runs."""
-    ids = [claim.id for claim in claims.claims]
-    for name in ids:
-        if ids.count(name) > 1:
-            yield f"{name} stands there twice"
-
+    ids = set[str]()
     for claim in claims.claims:
+        if claim.id in ids:
+            yield f"{claim.id} stands there twice"
+        ids.add(claim.id)
         if claim.area not in claims.areas:
             yield f"{claim.id}: area {claim.area}, expected one of {', '.join(claims.areas)}"
 

@@ -3,17 +3,18 @@
 eval/claims/verdicts.py asks for a claim's comparisons; what has no evidence says why, which is no error.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eval.claims.cells import Place
 from eval.claims.claim import Claim, Term
 from eval.claims.normal_long import resolved
-from eval.claims.pairs import Pair, Pairs, pairs_of
+from eval.claims.pairs import Pairs, pairs_of
 from eval.claims.rule import LEVEL, Sample, item_error, z_quantile
 from seal.evidence import BrokenEvidence, Items
 from seal.readings import Missing, Reading
@@ -38,7 +39,7 @@ class Comparison:
     absent: Missing | None = None  # why there is no sample
 
     def arms(self) -> set[str]:
-        return {term.arm for term in (self.term, self.other) if term}
+        return {self.term.arm, (self.other or self.term).arm}
 
 
 def comparisons(runs: Runs, claim: Claim) -> list[Comparison]:
@@ -55,82 +56,80 @@ def comparisons(runs: Runs, claim: Claim) -> list[Comparison]:
 
 
 def _compared(claim: Claim, term: Term, other: Term | None, pairs: Pairs) -> Comparison:
-    bound = claim.bound or 0.0
-    first = np.array([[pair[0].value for pair in row] for row in pairs.rows])  # [seeds, cells]
-    second = np.array([[pair[1].value if pair[1] else bound for pair in row] for row in pairs.rows])
+    first, second = _values(pairs, 0), _values(pairs, 1)
     differences = claim.sign * (first - second) - claim.tolerance
 
     paired = other is not None and term.measure == other.measure
-    error = math.hypot(family_error(pairs.places, pairs.rows, paired), unseen_error(pairs.rows))
+    error = math.hypot(family_error(pairs, paired), unseen_error(pairs))
+
+    files = set[Path]()
+    for own, theirs in itertools.chain.from_iterable(pairs.rows):
+        files.update(own.files, theirs.files)
 
     return Comparison(
         term,
         other,
-        cells=tuple(str(place) for place in pairs.places if str(place)),
+        cells=tuple(filter(None, map(str, pairs.places))),
         seeds=tuple(pairs.seeds),
         sample=Sample(tuple(differences.mean(axis=1).tolist()), error),
         boundary=claim.tolerance,
         means=(float(first.mean()), float(second.mean())),
         wins=int((differences.mean(axis=0) > ROUNDING).sum()),
-        files=pairs.files,
+        files=frozenset(files),
         notes=pairs.notes,
     )
 
 
-def family_error(places: Sequence[Place], rows: Sequence[Sequence[Pair]], paired: bool) -> float:
-    """v / sqrt(N) of the mean over cells. `rows`: [seeds][cells]; `paired`: both sides have the same test items.
+def _values(pairs: Pairs, side: int) -> NDArray[np.float64]:
+    """One side's numbers [seeds, cells]."""
+    return np.array([[pair[side].value for pair in row] for row in pairs.rows])
+
+
+def family_error(pairs: Pairs, paired: bool) -> float:
+    """v / sqrt(N) of the mean over cells. `paired`: both sides have the same test items.
 
     Cells on one set of images are not independent: within a target their errors are added as they are, which bounds
     that of the sum; between targets they are added in squares. Cells without values per item add nothing.
     """
     by_images: dict[str | None, float] = {}
-    for index, place in enumerate(places):
-        column = [row[index] for row in rows]
-        first, second = _stacked([pair[0] for pair in column]), _stacked([pair[1] for pair in column])
+    for place, column in zip(pairs.places, zip(*pairs.rows, strict=True), strict=True):
+        own, theirs = zip(*column, strict=True)  # a reading a seed
+        first, second = _stacked(own), _stacked(theirs)
         if first is None or second is None:
             continue
 
-        if paired:
-            _check_items_are_the_same(first, second, column[0])
-            error = item_error(first - second)
-        else:
-            error = math.hypot(item_error(first), item_error(second))
+        if paired and first.shape != second.shape:
+            counts = f"found {first.shape[1]} test items in {own[0].files[-1]} and {second.shape[1]}"
+            raise BrokenEvidence(f"{counts} in {theirs[0].files[-1]}, expected the same; run both anew")
+        error = item_error(first - second) if paired else math.hypot(item_error(first), item_error(second))
         by_images[place.cell.target] = by_images.get(place.cell.target, 0.0) + error
 
-    return math.hypot(*by_images.values()) / len(places)
+    return math.hypot(*by_images.values()) / len(pairs.places)
 
 
-def unseen_error(rows: Sequence[Sequence[Pair]]) -> float:
+def unseen_error(pairs: Pairs) -> float:
     """What stands for an error where no seed saw any: zeros have no spread, and still may each be their upper limit.
 
     Over n seeds the limit 1 - 0.05^(1/M) of M batches becomes that of n M batches, about its n-th part.
     """
     errors = []
-    for side in (0, 1):
-        readings = [pair[side] for row in rows for pair in row]
-        limits = [reading.limit for reading in readings if reading]
-        if limits and all(limits):
-            errors.append(sum(limits) / len(limits) / len(rows) / z_quantile(LEVEL))
+    for side in zip(*itertools.chain.from_iterable(pairs.rows), strict=True):
+        limits = [reading.limit for reading in side]
+        if all(limits):
+            errors.append(sum(limits) / len(limits) / len(pairs.seeds) / z_quantile(LEVEL))
     return math.hypot(*errors)
 
 
-def _stacked(readings: Sequence[Reading | None]) -> Items | None:
+def _stacked(readings: Sequence[Reading]) -> Items | None:
     """Values per test item [seeds, N]; None where a reading has none."""
-    items = [reading.items for reading in readings if reading is not None and reading.items is not None]
-    if len(items) < len(readings):
-        return None
+    items = []
+    for reading in readings:
+        if reading.items is None:
+            return None
+        items.append(reading.items)
 
-    counts = [len(values) for values in items]
+    counts = list(map(len, items))
     if len(set(counts)) > 1:
-        places = ", ".join(str(reading.files[-1]) for reading in readings if reading)
+        places = ", ".join(str(reading.files[-1]) for reading in readings)
         raise BrokenEvidence(f"found {counts} test items in {places}, expected the same number")
     return np.stack(items)
-
-
-def _check_items_are_the_same(first: Items, second: Items, pair: Pair) -> None:
-    if first.shape == second.shape:
-        return
-
-    ours, theirs = (reading.files[-1] if reading else "" for reading in pair)
-    counts = f"found {first.shape[1]} test items in {ours} and {second.shape[1]} in {theirs}"
-    raise BrokenEvidence(f"{counts}, expected the same; run both anew")

@@ -3,6 +3,7 @@
 eval/claims/verdicts.py checks them for the runs that a claim uses.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,11 @@ class Finding:
 
 def check(name: ConditionName, condition: Condition, runs: Runs, used: Collection[tuple[str, int]]) -> Check:
     """Check the condition for those of the runs (arm, seed) whose arm it looks at; R4 goes by their seeds alone."""
-    looked_at = {(arm, seed) for arm, seed in used if arm in condition.arms}
     if name == "R4":
-        arms = candidates(runs, "last")
-        looked_at = {(arm, seed) for _, seed in used for arm in arms}
+        seeds = {seed for _, seed in used}
+        looked_at = set(itertools.product(candidates(runs, "last"), seeds))
+    else:
+        looked_at = {(arm, seed) for arm, seed in used if arm in condition.arms}
 
     failures, files = [], set[Path]()
     for arm, seed in sorted(looked_at):
@@ -138,5 +140,7 @@ def _end(run: RunFolder, generation: int) -> End | Missing:
     if isinstance(outcome, Missing):
         return outcome
 
-    accuracy, loss = (finite(outcome.get(key), run.summary_path, key) for key in ("clean_accuracy", "clean_loss"))
-    return End(accuracy, loss)
+    return End(
+        accuracy=finite(outcome.get("clean_accuracy"), run.summary_path, "clean_accuracy"),
+        loss=finite(outcome.get("clean_loss"), run.summary_path, "clean_loss"),
+    )

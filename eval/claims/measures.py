@@ -74,19 +74,23 @@ def ascent_over_chance(run: RunFolder, generation: Generation) -> Reading | Miss
     path = run.existing("history.csv")
     if "classes" not in run.summary:
         return Missing("NOT-RUN", f"{run.summary_path} does not say how many classes there are")
-    last_epochs = {row["generation"]: row for row in run.history if row["phase"] == "ascent"}
+
+    last_epochs = {}
+    for row in run.history:
+        if row["phase"] == "ascent":
+            last_epochs[row["generation"]] = row
     if not last_epochs:
         return Missing("NOT-RUN", f"{run.name} has no ascent phase")
 
-    ended = {outcome["generation"] for outcome in run.summary["outcomes"]}
-    expected = {number for number in ended if number >= min(last_epochs)}
-    if lost := expected - set(last_epochs):
-        raise BrokenEvidence(f"{path}: found no ascent in generation {min(lost)}, expected one; {MEND}")
+    for outcome in run.summary["outcomes"]:
+        if min(last_epochs) <= outcome["generation"] not in last_epochs:
+            lost = outcome["generation"]
+            raise BrokenEvidence(f"{path}: found no ascent in generation {lost}, expected one; {MEND}")
 
     key = "clean_accuracy_batch_statistics"
-    largest = max(finite(row[key], path, f"{key}, generation {row['generation']}") for row in last_epochs.values())
+    accuracies = [finite(row[key], path, f"{key}, generation {number}") for number, row in last_epochs.items()]
     classes = finite(run.summary["classes"], run.summary_path, "classes")
-    return Reading(largest * classes, None, (path, run.summary_path))
+    return Reading(max(accuracies) * classes, None, (path, run.summary_path))
 
 
 def diverged(run: RunFolder, generation: Generation) -> Reading:

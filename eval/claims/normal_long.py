@@ -26,7 +26,10 @@ def resolved(runs: Runs, term: Term, other: Term | None) -> list[Pair]:
     def put(side: Term, arm: str) -> Term:
         return side.model_copy(update={"arm": arm}) if side.arm == own.arm else side
 
-    return [(put(term, arm), other and put(other, arm)) for arm in candidates(runs, own.generation, seeds)]
+    pairs: list[Pair] = []
+    for arm in candidates(runs, own.generation, seeds):
+        pairs.append((put(term, arm), other and put(other, arm)))
+    return pairs
 
 
 def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None = None) -> list[str]:
@@ -42,27 +45,26 @@ def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None
     if seeds is not None:
         common &= set(seeds)
 
-    accuracies = {}
-    for arm in arms:
-        accuracy = _validation_accuracy([run for run in runs.of(arm) if run.seed in common], generation)
-        if accuracy is None:
-            return arms
-        accuracies[arm] = accuracy
-
-    best = max(accuracies.values())
-    return [next(arm for arm in arms if accuracies[arm] >= best - ROUNDING)]  # of equal ones the first
+    first = _validation_accuracy(runs.of(arms[0]), common, generation)
+    second = _validation_accuracy(runs.of(arms[1]), common, generation)
+    if first is None or second is None:
+        return arms
+    return arms[:1] if first >= second - ROUNDING else arms[1:]  # of equal ones the first
 
 
 def _stands_for_it(runs: Sequence[RunFolder], generation: Generation) -> bool:
-    restarts = all(run.settings["schedule"] == "per_generation" for run in runs)
-    at_their_end = all(run.number(generation) == run.last for run in runs)
-    return bool(runs) and (restarts or at_their_end)
+    schedules = {run.settings["schedule"] for run in runs}
+    if schedules == {"per_generation"}:
+        return True
+    return bool(runs) and all(run.number(generation) == run.last for run in runs)
 
 
-def _validation_accuracy(runs: Sequence[RunFolder], generation: Generation) -> float | None:
-    """Summed over runs; None where one has none."""
+def _validation_accuracy(runs: Sequence[RunFolder], seeds: Collection[int], generation: Generation) -> float | None:
+    """Summed over the seeds' runs; None where one has none."""
     accuracies = []
     for run in runs:
+        if run.seed not in seeds:
+            continue
         outcome = run.outcome(generation)
         if isinstance(outcome, Missing) or outcome.get("val_accuracy") is None:
             return None

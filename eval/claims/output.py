@@ -1,19 +1,19 @@
 """The verdicts as JSON and as a table in the terminal: what the stage, eval/claims/__main__.py, writes and shows."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from eval.claims.claim import Condition
+from eval.claims.claim import Condition, Untestable
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
-from eval.claims.rule import Judgement, Verdict, worst
+from eval.claims.rule import JUDGED, Judgement, Verdict
 from eval.claims.verdicts import ClaimVerdict
 from seal.config import BASE_ARM
 from seal.record import file_sha256
@@ -44,10 +44,10 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
     Differences and intervals are in the measure's unit, from zero, and positive on the claimed side. Files are named
     from the run's folder on. `stages`: arm -> the stage that trains it.
     """
-    owners = _runs_by_file(runs, verdicts)
-    names = {path: path.relative_to(run.folder.parent).as_posix() for path, run in owners.items()}
-    files = {}
-    for path, run in owners.items():
+    names: dict[Path, str] = {}
+    files: dict[str, dict[str, str]] = {}
+    for path, run in _runs_by_file(runs, verdicts).items():
+        names[path] = path.relative_to(run.folder.parent).as_posix()
         files[names[path]] = {"sha256": file_sha256(path), "stage": _stage(path, run, stages)}
 
     return {
@@ -55,10 +55,8 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         "tier": runs.the_same("tier"),
         "runs": sorted(run.name for run in runs),
         "conditions": {name: _condition(condition) for name, condition in claims.conditions.items()},
-        "claims": [
-            _claim(claims, verdict) | {"files": [names[path] for path in verdict.files]} for verdict in verdicts
-        ],
-        "untestable": [claim.model_dump() for claim in claims.untestable],
+        "claims": [_claim(claims, verdict, names) for verdict in verdicts],
+        "untestable": list(map(Untestable.model_dump, claims.untestable)),
         "files": files,
     }
 
@@ -69,7 +67,8 @@ def _runs_by_file(runs: Runs, verdicts: Sequence[ClaimVerdict]) -> dict[Path, Ru
     owners = {}
     for verdict in verdicts:
         for path in verdict.files:
-            owners[path] = next(folders[parent] for parent in path.parents if parent in folders)
+            folder = next(parent for parent in path.parents if parent in folders)
+            owners[path] = folders[folder]
     return owners
 
 
@@ -88,10 +87,11 @@ def _condition(condition: Condition) -> dict[str, Any]:
     return condition.model_dump(exclude_none=True) | {"says": condition.words()}
 
 
-def _claim(claims: Claims, verdict: ClaimVerdict) -> dict[str, Any]:
+def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> dict[str, Any]:
     claim = verdict.claim
-    from_zero = [[difference + claim.tolerance for difference in pair] for pair in claims.paper_differences(claim)]
-    judged = zip(verdict.comparisons, verdict.judgements, strict=True)
+    from_zero = []
+    for pair in claims.paper_differences(claim):
+        from_zero.append([difference + claim.tolerance for difference in pair])
 
     described: dict[str, Any] = {
         "unit": claim.unit,
@@ -99,9 +99,10 @@ def _claim(claims: Claims, verdict: ClaimVerdict) -> dict[str, Any]:
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "p": verdict.p,
-        "conditions": [_check(check) for check in verdict.checks],
+        "conditions": list(map(_check, verdict.checks)),
         "paper": {"differences": from_zero, "agrees": claims.paper_agrees(claim)},
-        "comparisons": [_comparison(comparison, judgement) for comparison, judgement in judged],
+        "comparisons": list(map(_comparison, verdict.comparisons, verdict.judgements)),
+        "files": [names[path] for path in verdict.files],
     }
     return claim.model_dump(include=FIELDS) | dict(_rounded(described))
 
@@ -153,9 +154,9 @@ def print_table(verdicts: Sequence[ClaimVerdict], console: Console) -> None:
         table.add_column(column, no_wrap=True, justify="right")
 
     without_evidence: dict[Verdict, list[str]] = {}
-    for group, variants in groupby(verdicts, lambda verdict: verdict.claim.group):
+    for group, variants in itertools.groupby(verdicts, lambda verdict: verdict.claim.group):
         members = list(variants)
-        if any(any(verdict.judgements) for verdict in members):
+        if any(verdict.judged for verdict in members):
             table.add_row(*_row(group, members))
         else:
             without_evidence.setdefault(members[0].verdict, []).append(group)
@@ -172,12 +173,18 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     lines = ["positive: as claimed. n: seeds. 80%: the difference that n seeds would tell in 80% of studies"]
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
-    if any(judgement and judgement.item_interval for verdict in verdicts for judgement in verdict.judgements):
+    if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
 
-    not_comparable = [verdict for verdict in verdicts if verdict.verdict == Verdict.NOT_COMPARABLE]
-    lines += dict.fromkeys(f"{verdict.verdict}: {verdict.reason}" for verdict in not_comparable)
+    for verdict in verdicts:
+        reason = f"{verdict.verdict}: {verdict.reason}"
+        if verdict.verdict == Verdict.NOT_COMPARABLE and reason not in lines:
+            lines.append(reason)
     return lines
+
+
+def _is_over_items_alone(verdict: ClaimVerdict) -> bool:
+    return any(judgement.item_interval for _, judgement in verdict.judged)
 
 
 def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
@@ -201,7 +208,4 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
 
 def _deciding(verdict: ClaimVerdict) -> tuple[Comparison, Judgement]:
     """Of a claim's comparisons the one with the worst verdict, and of those the smallest difference."""
-    pairs = zip(verdict.comparisons, verdict.judgements, strict=True)
-    judged = [(comparison, judgement) for comparison, judgement in pairs if judgement]
-    decides = worst([judgement.verdict for _, judgement in judged])
-    return min((pair for pair in judged if pair[1].verdict == decides), key=lambda pair: pair[1].mean)
+    return min(verdict.judged, key=lambda pair: (JUDGED.index(pair[1].verdict), pair[1].mean))

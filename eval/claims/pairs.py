@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from eval.claims.cells import Place, Side, places_of
 from eval.claims.claim import Claim, Term
@@ -12,7 +11,7 @@ from seal.config import BASE_ARM
 from seal.readings import Missing, Reading
 from seal.runs import Runs
 
-Pair = tuple[Reading, Reading | None]  # of a term, and of the other where there is one
+Pair = tuple[Reading, Reading]  # of a term, and of the other or the bound
 
 
 @dataclass(frozen=True)
@@ -24,18 +23,10 @@ class Pairs:
     rows: list[list[Pair]]  # [seeds][places]
     notes: tuple[str, ...]  # on what is left out
 
-    @property
-    def files(self) -> frozenset[Path]:
-        files = set[Path]()
-        for reading in itertools.chain.from_iterable(itertools.chain.from_iterable(self.rows)):
-            if reading:
-                files.update(reading.files)
-        return frozenset(files)
-
 
 def pairs_of(runs: Runs, claim: Claim, term: Term, other: Term | None) -> Pairs | Missing:
     """Of the claim's places those that a seed has on both sides, and of the seeds those that have all of these."""
-    sides = [Side(side, {run.seed: run for run in runs.of(side.arm)}) for side in (term, other) if side]
+    sides = [_side(runs, side) for side in (term, other) if side]
     seeds = _common_seeds(sides)
     if isinstance(seeds, Missing):
         return seeds
@@ -48,18 +39,22 @@ def pairs_of(runs: Runs, claim: Claim, term: Term, other: Term | None) -> Pairs 
     if isinstance(places, Missing):
         return places
 
-    pairs: dict[tuple[int, Place], Pair] = {}
+    pairs: dict[int, dict[Place, Pair]] = {seed: {} for seed in seeds}
     reasons: dict[tuple[int, Place], Missing] = {}
     for seed, place in itertools.product(seeds, places):
-        pair = _read(sides, seed, place)
+        pair = _pair(claim, sides, seed, place)
         if not isinstance(pair, Missing):
-            pairs[seed, place] = pair
+            pairs[seed][place] = pair
         elif pair.status == "NOT-COMPARABLE":
             return pair
         else:
             reasons[seed, place] = pair
 
-    return _without_gaps(seeds, places, pairs, reasons)
+    return _without_gaps(places, pairs, reasons)
+
+
+def _side(runs: Runs, term: Term) -> Side:
+    return Side(term, {run.seed: run for run in runs.of(term.arm)})
 
 
 def _common_seeds(sides: Sequence[Side]) -> list[int] | Missing:
@@ -67,18 +62,19 @@ def _common_seeds(sides: Sequence[Side]) -> list[int] | Missing:
         if not side.runs:
             return Missing("NOT-RUN", f"no run of {side.term.arm}")
 
-    common = set.intersection(*(set(side.runs) for side in sides))
-    if not common:
-        return Missing("NOT-RUN", f"no seed has both {' and '.join(side.term.arm for side in sides)}")
-    return sorted(common)
+    first, last = sides[0], sides[-1]
+    if common := set(first.runs) & set(last.runs):
+        return sorted(common)
+    return Missing("NOT-RUN", f"no seed has both {first.term.arm} and {last.term.arm}")
 
 
 def _not_comparable(sides: Sequence[Side], seed: int) -> Missing | None:
     """Last generations are compared only where they are the same one."""
-    if len(sides) < 2 or BASE_ARM in (side.term.arm for side in sides):
+    term, other = sides[0].term, sides[-1].term
+    run, other_run = sides[0].runs[seed], sides[-1].runs[seed]
+    if len(sides) < 2 or BASE_ARM in (term.arm, other.arm):
         return None
 
-    (term, run), (other, other_run) = ((side.term, side.runs[seed]) for side in sides)
     number, other_number = run.number(term.generation), other_run.number(other.generation)
     if term.arm == other.arm and number == other_number and term.measure == other.measure:
         return Missing("NOT-RUN", f"{term} and {other} are the same generation of {run.name}")
@@ -88,7 +84,7 @@ def _not_comparable(sides: Sequence[Side], seed: int) -> Missing | None:
     return None
 
 
-def _read(sides: Sequence[Side], seed: int, place: Place) -> Pair | Missing:
+def _pair(claim: Claim, sides: Sequence[Side], seed: int, place: Place) -> Pair | Missing:
     readings = []
     for side in sides:
         measure = MEASURES[place.measure or side.term.measure]
@@ -96,27 +92,33 @@ def _read(sides: Sequence[Side], seed: int, place: Place) -> Pair | Missing:
         if isinstance(reading, Missing):
             return reading
         readings.append(reading)
-    return readings[0], readings[1] if len(readings) > 1 else None
+
+    bound = Reading(claim.bound or 0.0, items=None, files=())
+    first, second = [*readings, bound][:2]
+    return first, second
 
 
 def _without_gaps(
-    seeds: Sequence[int],
     places: Sequence[Place],
-    pairs: Mapping[tuple[int, Place], Pair],
+    pairs: Mapping[int, Mapping[Place, Pair]],
     reasons: Mapping[tuple[int, Place], Missing],
 ) -> Pairs | Missing:
-    kept = [place for place in places if any((seed, place) in pairs for seed in seeds)]
-    used = [seed for seed in seeds if kept and all((seed, place) in pairs for place in kept)]
-    if not used:
-        skipped = [reason for reason in reasons.values() if reason.status == "SKIPPED-DATA"]
-        return [*skipped, *reasons.values(), Missing("NOT-RUN", "nothing of it has been run")][0]
+    read = set[Place]().union(*pairs.values())
+    kept = [place for place in places if place in read]
+    left_out = [place for place in places if place not in read]
 
-    notes = []
-    if left_out := [place for place in places if place not in kept]:
-        notes.append(f"without {', '.join(map(str, left_out))}: {reasons[seeds[0], left_out[0]].reason}")
-    for seed in seeds:
-        if seed not in used:
+    notes, used, rows = [], [], []
+    if kept and left_out:
+        reason = reasons[min(pairs), left_out[0]].reason
+        notes.append(f"without {', '.join(map(str, left_out))}: {reason}")
+    for seed, pairs_of_seed in pairs.items():
+        if len(pairs_of_seed) == len(kept) > 0:
+            used.append(seed)
+            rows.append([pairs_of_seed[place] for place in kept])
+        else:
             notes.append(f"without seed {seed}, which lacks some of it")
+    if used:
+        return Pairs(used, kept, rows, tuple(notes))
 
-    rows = [[pairs[seed, place] for place in kept] for seed in used]
-    return Pairs(used, kept, rows, tuple(notes))
+    skipped = [reason for reason in reasons.values() if reason.status == "SKIPPED-DATA"]
+    return [*skipped, *reasons.values(), Missing("NOT-RUN", "nothing of it has been run")][0]

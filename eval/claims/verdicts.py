@@ -3,6 +3,7 @@
 The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,19 @@ class ClaimVerdict:
     p: float | None  # the largest of its comparisons'; None where one of them has none
 
     @property
+    def judged(self) -> list[tuple[Comparison, Judgement]]:
+        """The comparisons that have evidence."""
+        pairs = zip(self.comparisons, self.judgements, strict=True)
+        return [(comparison, judgement) for comparison, judgement in pairs if judgement]
+
+    @property
     def files(self) -> list[Path]:
-        compared = [comparison.files for comparison in self.comparisons]
-        checked = [condition.files for condition in self.checks]
-        return sorted(frozenset[Path]().union(*compared, *checked))
+        files = set[Path]()
+        for comparison in self.comparisons:
+            files |= comparison.files
+        for checked in self.checks:
+            files |= checked.files
+        return sorted(files)
 
 
 def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
@@ -42,19 +52,25 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
 
     Raises UserError for runs that are not of one study, BrokenEvidence, which names the file.
     """
-    study = {key: runs.the_same(key) for key in OF_ONE_STUDY}
-    compared = [tuple(comparisons(runs, claim)) for claim in claims.claims]
-    p_values = [_largest_p(members) for members in compared]
+    for key in OF_ONE_STUDY:
+        runs.the_same(key)
 
-    primary = [index for index, claim in enumerate(claims.claims) if claim.primary]
-    levels = dict(zip(primary, holm_levels([p_values[index] for index in primary]), strict=True))
+    compared: dict[str, list[Comparison]] = {}
+    p_values: dict[str, float | None] = {}
+    for claim in claims.claims:
+        compared[claim.id] = comparisons(runs, claim)
+        p_values[claim.id] = _largest_p(compared[claim.id])
+    primary = [claim.id for claim in claims.claims if claim.primary]
+    levels = dict(zip(primary, holm_levels(list(map(p_values.get, primary))), strict=True))
 
     verdicts = []
-    for index, claim in enumerate(claims.claims):
-        judgements = _judgements(compared[index], levels.get(index, LEVEL))
-        checks = _checks(runs, claims, claim, compared[index])
-        verdict, reason = _verdict(study["tier"], compared[index], judgements, checks)
-        verdicts.append(ClaimVerdict(claim, verdict, reason, compared[index], judgements, checks, p_values[index]))
+    for claim in claims.claims:
+        members = compared[claim.id]
+        judgements = _judgements(members, levels.get(claim.id, LEVEL))
+        checks = _checks(runs, claims, claim, members)
+        verdict, reason = _verdict(runs.the_same("tier"), members, judgements, checks)
+        evidence = (tuple(members), tuple(judgements), tuple(checks))
+        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id]))
     return verdicts
 
 
@@ -69,31 +85,38 @@ def _largest_p(compared: Sequence[Comparison]) -> float | None:
     return max(p_values, default=None)
 
 
-def _judgements(compared: Sequence[Comparison], level: float) -> tuple[Judgement | None, ...]:
-    return tuple(judge(comparison.sample, level) if comparison.sample else None for comparison in compared)
+def _judgements(compared: Sequence[Comparison], level: float) -> list[Judgement | None]:
+    return [judge(comparison.sample, level) if comparison.sample else None for comparison in compared]
 
 
-def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> tuple[Check, ...]:
+def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> list[Check]:
     """The claim's conditions, for the runs that its comparisons use; none where they use none."""
     used = set[tuple[str, int]]()
     for comparison in compared:
-        used.update((arm, seed) for arm in comparison.arms() for seed in comparison.seeds)
-    return tuple(check(name, claims.conditions[name], runs, used) for name in claim.conditions if used)
+        used.update(itertools.product(comparison.arms(), comparison.seeds))
+    return [check(name, claims.conditions[name], runs, used) for name in claim.conditions if used]
 
 
 def _verdict(
     tier: Any, compared: Sequence[Comparison], judgements: Sequence[Judgement | None], checks: Sequence[Check]
 ) -> tuple[Verdict, str]:
     """The claim's verdict, and the reason of one that says nothing on the claim itself."""
-    absent = [comparison.absent for comparison in compared if comparison.absent]
-    judged = [judgement.verdict for judgement in judgements if judgement]
-    verdict = worst([*judged, *(Verdict(missing.status) for missing in absent)])
+    reasons: dict[Verdict, str] = {}  # by a comparison's verdict; of several the first
+    for comparison, judgement in zip(compared, judgements, strict=True):
+        if judgement:
+            reasons.setdefault(judgement.verdict, "")
+        elif comparison.absent:
+            reasons.setdefault(Verdict(comparison.absent.status), comparison.absent.reason)
+
+    verdict = worst(list(reasons))
     if verdict in UNJUDGED:
-        return verdict, next(missing.reason for missing in absent if missing.status == verdict)
+        return verdict, reasons[verdict]
     if tier == "smoke":
         return Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"
 
-    failures = [f"{condition.name}: {failure}" for condition in checks for failure in condition.failures]
+    failures: list[str] = []
+    for condition in checks:
+        failures += [f"{condition.name}: {failure}" for failure in condition.failures]
     if failures:
         others = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
         return Verdict.NOT_COMPARABLE, failures[0] + others

@@ -16,16 +16,6 @@ from seal.record import ROUNDING, atomic
 
 ARTIFACT = Path("artifact.md")
 STUDY = Path("expected/mini")
-AREAS = {
-    "C1": "The method, section 3",
-    "C2": "Accuracy in distribution, Table 2",
-    "C3": "Transfer, Table 1",
-    "C4": "Few-shot, Tables 4 and 5",
-    "C5": "Prediction depth, Figures 2 and 3",
-    "C6": "The Hessian, Table 6",
-    "C7": "What late layers do meanwhile, Table 7",
-}
-BY_EVALUATION = {"transfer": "C3", "fewshot": "C4", "fewshot_affines": "C4", "prediction_depth": "C5", "hessian": "C6"}
 TESTS = {
     "order": "first above second",
     "sign": "later above earlier",
@@ -72,10 +62,10 @@ def claims_table(claims: Claims) -> str:
     by_area: dict[str, list[list[Claim]]] = {}
     for _, members in itertools.groupby(claims.claims, lambda claim: claim.group):
         group = list(members)
-        by_area.setdefault(area(group[0]), []).append(group)
+        by_area.setdefault(group[0].area, []).append(group)
 
     rows = []
-    for name, title in AREAS.items():
+    for name, title in claims.areas.items():
         experiment = name.replace("C", "E")
         rows.append([f"**{name}**", f"**{title}**", "", "", "", experiment])
         for position, group in enumerate(by_area.get(name, []), start=1):
@@ -92,18 +82,6 @@ def _claim_cells(claims: Claims, group: Sequence[Claim]) -> list[str]:
     contradicted = "!" if any(member.contradiction for member in group) else ""
     name = f"`{claim.group}`{count} {primary}{contradicted}".strip()
     return [name, claim.place, numbers(claims, group), tested(claim)]
-
-
-def area(claim: Claim) -> str:
-    """By what is measured; of trainings by which arms are compared."""
-    for evaluation in claim.needs():
-        if evaluation in BY_EVALUATION:
-            return BY_EVALUATION[evaluation]
-
-    arms = {term.arm for term in claim.parsed()}
-    if any(arm.startswith(("seal_freeze", "seal_reinit", "seal_reverse")) for arm in arms):
-        return "C7"
-    return "C2" if claim.measure in ("test_accuracy", "clean_accuracy") and "seal_s0" not in arms else "C1"
 
 
 def numbers(claims: Claims, group: Sequence[Claim]) -> str:

@@ -42,7 +42,7 @@ def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Map
 
     if not changes:
         return ""
-    where = " and ".join(map(blocks.__getitem__, places))
+    where = " and ".join(blocks[place] for place in places)
     text = f" Change from the first to the last, in points, at {where}: {'; '.join(changes)}."
     return text + brackets(last_curves)
 

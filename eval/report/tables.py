@@ -96,16 +96,10 @@ def table_6(runs: Runs, arms: Sequence[str], paper: Callable[[str, str], float |
             negative = last_numbers(runs.of(arm), "hessian", HESSIAN[f"negative_fraction{ending}"])
             batches = last_numbers(runs.of(arm), "hessian", HESSIAN[f"batches{ending}"])
 
+            eigenvalue = beside(f"{mean_of(largest.values):.2f}", paper(arm, "max_eigenvalue"))
             share = below_limit(negative) or f"{mean_of(negative.values, negative.scale):.2f}"
-            rows.append(
-                [
-                    label(arm),
-                    solver,
-                    beside(f"{mean_of(largest.values):.2f}", paper(arm, "max_eigenvalue")),
-                    beside(share, paper(arm, "negative_percent")),
-                    f"{batches.values[0]:.0f}",
-                ]
-            )
+            share = beside(share, paper(arm, "negative_percent"))
+            rows.append([label(arm), solver, eigenvalue, share, f"{batches.values[0]:.0f}"])
 
     columns = ["", "solver", "largest eigenvalue", "negative, %", "batches"]
     return Table("Table 6: the Hessian's five largest eigenvalues of each batch", columns, rows)

@@ -20,7 +20,7 @@ repro: $(READY)  ## Run what has changed of the pipeline, at the tier that param
 	@$(BIN)/python -m seal.study.machine
 
 # A process for each core, up to four, with one thread each: processes of two threads slow one another tenfold.
-SIDE_BY_SIDE := -n auto --maxprocesses 4
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
 test: $(READY)  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)

@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 # A zip of the repository has no Git, which DVC would look for.
 READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
 
-.PHONY: help repro test test-processors lint lock ui release-check
+.PHONY: help repro tables test test-processors lint lock ui release-check
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,17 @@ test-processors: $(READY)  ## Run the numerical tests as other processors round,
 		echo "== $$processor, threads: $$threads"; \
 		env $$processor OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest "$$@" -m "numerical and not slow" || exit 1; \
 	done; done
+
+# Studies that are judged: their verdicts and their report are made of the runs beside them.
+STUDIES := $(patsubst %/claims.json,%,$(wildcard expected/*/claims.json))
+
+tables: $(READY)  ## Regenerate what is generated: verdicts and reports of expected/, the tables of artifact.md
+	@for study in $(STUDIES); do \
+		$(BIN)/python -m eval.claims --record $$study --out $$study/claims.json >/dev/null || exit 1; \
+		$(BIN)/python -m eval.report --record $$study --claims $$study/claims.json --out $$study/report || exit 1; \
+	done
+	$(BIN)/python -m eval.report.artifact_tables
+	$(BIN)/python -m seal.data.table
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .

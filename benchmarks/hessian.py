@@ -16,8 +16,11 @@ import time
 import torch
 from sklearn.datasets import load_digits
 
-from eval.hessian import augmented, batch_hessian
-from eval.spectrum import Eigenvalues, Krylov, Product, lanczos, power_iteration
+from eval.curvature import batch_hessian
+from eval.hessian import augmented
+from eval.lanczos import Krylov, lanczos
+from eval.power_iteration import power_iteration
+from eval.spectrum import Eigenvalues, Product
 from seal.checkpoint import load_tensors
 from seal.clock import Clock
 from seal.config import Params, Run, load_params

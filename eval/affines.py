@@ -65,10 +65,10 @@ class Tuned:
     def accuracy(self, pixels: Pixels, query: Tensor, labels: Tensor, batch_size: int) -> Tensor:
         """Share of each episode's query images [E, Q] that are labelled rightly; float64 [E]."""
         self.model.eval()
-        right = [
-            _logits(self.model, self.heads, pixels(images.T.flatten())).argmax(2) == truth
-            for images, truth in zip(torch.split(query, batch_size, 1), torch.split(labels, batch_size), strict=True)
-        ]
+        right = []
+        for images, truth in zip(torch.split(query, batch_size, 1), torch.split(labels, batch_size), strict=True):
+            logits = _logits(self.model, self.heads, pixels(images.T.flatten()))
+            right.append(logits.argmax(2) == truth)
         return torch.cat(right, 1).double().mean(1)
 
 
@@ -88,19 +88,22 @@ def tune(
     goes by SGD with momentum, dampening and weight decay, scales and shifts by plain SGD, by gradients of one loss.
     """
     trained = Tuned(packed(model, len(support), protocol.statistics == "benchmark"), heads.clone().requires_grad_())
-    optimizers = [
-        torch.optim.SGD(
-            [trained.heads], protocol.learning_rate, protocol.momentum, protocol.dampening, protocol.weight_decay
-        ),
-        torch.optim.SGD([each for each in trained.model.parameters() if each.requires_grad],
-                        protocol.affine_learning_rate),
-    ]  # fmt: skip
+    of_heads = torch.optim.SGD(
+        [trained.heads], protocol.learning_rate, protocol.momentum, protocol.dampening, protocol.weight_decay
+    )
+    of_affines = torch.optim.SGD(episode_parameters(trained.model), protocol.affine_learning_rate)
+
     trained.model.train()
     for order in orders:
         for batch in torch.split(order.to(support.device), protocol.batch_size, dim=1):
-            step(trained, optimizers, pixels(support.gather(1, batch).T.flatten()), labels[batch])
+            step(trained, [of_heads, of_affines], pixels(support.gather(1, batch).T.flatten()), labels[batch])
         after_epoch()
     return trained
+
+
+def episode_parameters(model: ResNet) -> list[nn.Parameter]:
+    """Scales and shifts of a packed network: what alone has gradients."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def step(trained: Tuned, optimizers: Iterable[torch.optim.Optimizer], x: Tensor, y: Tensor) -> None:
@@ -138,7 +141,7 @@ def bytes_per_episode(model: ResNet, images: Tensor, n_way: int, batch_statistic
     (as read, and as numbers), and the episode's own parameters, gradients and statistics or momentum.
     """
     network = packed(model, 1, batch_statistics).train()
-    shared = {each.data_ptr() for each in (*network.parameters(), *network.buffers())}
+    shared = {tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
@@ -148,6 +151,7 @@ def bytes_per_episode(model: ResNet, images: Tensor, n_way: int, batch_statistic
 
     with saved_tensors_hooks(count, lambda tensor: tensor):
         features = network.features(images)
-    own_parameters = sum(each.nbytes for each in network.parameters() if each.requires_grad)
+
+    own_parameters = sum(parameter.nbytes for parameter in episode_parameters(network))
     head = n_way * (features.shape[1] + 1) * features.element_size()
     return sum(kept.values()) + 3 * max(kept.values()) + 2 * images.nbytes + 3 * (own_parameters + head)

@@ -70,21 +70,21 @@ def exact_distances(query: Tensor, rows: Tensor, batch: Tensor, columns: Tensor)
     In chunks of one shape: a sum's order may depend on the shape, and rows that repeat must tie to the last bit.
     """
     size = pairs_at_once(query.shape[1], query.device)
-    found = torch.empty(len(rows), dtype=torch.float64, device=query.device)
+    distances = torch.empty(len(rows), dtype=torch.float64, device=query.device)
     for start in range(0, len(rows), size):
         mine, theirs = rows[start : start + size], columns[start : start + size]
         filled = len(mine)
         mine, theirs = (pad(index, (0, size - filled)) for index in (mine, theirs))
         difference = query.index_select(0, mine).double().sub_(batch.index_select(0, theirs).double())
-        found[start : start + filled] = difference.square_().sum(1)[:filled]
-    return found
+        distances[start : start + filled] = difference.square_().sum(1)[:filled]
+    return distances
 
 
 def refuse_reduced_precision(device: torch.device) -> None:
     """Raise ValueError where torch may round a float32 product's factors (TF32, bfloat16): no bound would hold."""
     backends = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
-    found = backends.matmul.fp32_precision
-    if found not in ("none", "ieee"):
-        raise ValueError(f"float32 products are set to {found} on {device.type}, expected full float32 (`ieee`)")
+    precision = backends.matmul.fp32_precision
+    if precision not in ("none", "ieee"):
+        raise ValueError(f"float32 products are set to {precision} on {device.type}, expected full float32 (`ieee`)")
     if torch.is_autocast_enabled(device.type):
         raise ValueError("found autocast, which rounds float32 products; call outside of it")

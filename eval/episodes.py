@@ -10,8 +10,11 @@ from torch import Tensor
 from seal.rng import stream
 
 
-class TooFewImages(ValueError):
-    """Fewer than n_way classes have k_shot + n_query images."""
+@dataclass(frozen=True)
+class TooFewImages:
+    """Why there are no episodes: fewer than n_way classes have k_shot + n_query images."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -34,35 +37,38 @@ class Episodes:
 
 def sample_episodes(
     labels: Tensor, n_way: int, k_shot: int, n_query: int, n_episodes: int, seed: int, classes: int | None = None
-) -> Episodes:
+) -> Episodes | TooFewImages:
     """Draw episodes from images with these labels [N]; the same list for every network (section 4.1).
 
     Episode e is a function of (labels, seed, e), so that fewer episodes are the first of more. A class's query images
     are drawn before its support: they are the same for every k_shot for which the same classes are left. Classes with
-    fewer than k_shot + n_query images are left out; TooFewImages where less than n_way are left. `classes` is their
-    number, if the last of them may have no image.
+    fewer than k_shot + n_query images are left out, and there are none where less than n_way are left. `classes` is
+    their number, if the last of them may have no image.
     """
-    counts = torch.bincount(labels, minlength=classes or 0)
     needed = k_shot + n_query
+    counts = torch.bincount(labels, minlength=classes or 0)
     enough = counts >= needed
     if int(enough.sum()) < n_way:
-        raise TooFewImages(
+        return TooFewImages(
             f"{int(enough.sum())} of {len(counts)} classes have {needed} images, "
             f"expected at least {n_way} for {n_way}-way {k_shot}-shot with {n_query} queries"
         )
+
     candidates = enough.nonzero()[:, 0]
     images = [(labels == label).nonzero()[:, 0] for label in range(len(counts))]
     chosen, drawn = [], []
     for episode in range(n_episodes):
         generator = stream(seed, "episode", episode)
-        chosen.append(candidates[torch.randperm(len(candidates), generator=generator)[:n_way]])
-        drawn.append(torch.stack([_some(images[label], needed, generator) for label in chosen[-1].tolist()]))
+        of_episode = _some(candidates, n_way, generator)
+        chosen.append(of_episode)
+        drawn.append(torch.stack([_some(images[label], needed, generator) for label in of_episode.tolist()]))
+
     query, support = torch.split(torch.stack(drawn), [n_query, k_shot], dim=2)
     return Episodes(torch.stack(chosen), support.contiguous(), query.contiguous(), (~enough).nonzero()[:, 0].tolist())
 
 
-def _some(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    return images[torch.randperm(len(images), generator=generator)[:count]]
+def _some(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return positions[torch.randperm(len(positions), generator=generator)[:count]]
 
 
 def orders(seed: int, episodes: Sequence[int], size: int, epochs: int) -> Iterator[Tensor]:

@@ -1,14 +1,26 @@
-"""What every evaluation's stage has around it: its arguments, the networks to look at, its files, timing, errors.
+"""The stage of an evaluation: its arguments, the networks to look at, and the files that it leaves.
 
 A stage writes a folder, results/<run>/eval/<evaluation>[-<target>]/, with one JSON a generation, gen-NN.json, beside
 gen-NN.npz with values per image or episode. Where the target is not there, or the training ended before the
 generation, skipped.json says so in their place.
+
+A new evaluation is a file whose `main` looks like every other's, and an entry in seal/evaluations.py:
+
+    def evaluate(stage: Evaluation, network: TrainedNetwork, section: Mine) -> Findings:
+        ...  # from network.model and stage.pack, on stage.device; stage.bar shows how far it is
+
+    def main(arguments: Sequence[str] | None = None) -> None:
+        with evaluation_stage("mine", arguments) as stage:
+            section = stage.params.mine
+            stage.timing.unit, stage.timing.backend = "images", "torch"
+            for network in stage.networks(section.generations):
+                stage.write(network, evaluate(stage, network, section))
+
+It is a function of network, images and section alone. All randomness is seal.rng's, by the section's seed.
 """
 
 import argparse
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,28 +31,38 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from seal.checkpoint import die_with_parent, load_tensors
+from eval.networks import TrainedNetwork, kept_weights, load_network
 from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, DatasetMissing, Pack, open_pack
 from seal.device import torch_device
-from seal.errors import UserError, one_line_errors
-from seal.models import ResNet
-from seal.record import RESULTS, append_timing, atomic, file_sha256, read_json, write_json
+from seal.errors import UserError
+from seal.evaluations import EVALUATIONS, WhichGenerations
+from seal.record import RESULTS, atomic, read_json, write_json
+from seal.stage import Timing, progress_bar, stage
 
 SCHEMA = 1
 SKIPPED = "skipped.json"
 
 
 @dataclass(frozen=True)
-class Network:
-    """A trained network in eval() mode, without gradients, as one generation left it."""
+class Findings:
+    """What an evaluation found of one network."""
 
-    model: ResNet
-    generation: int
-    sha256: str  # of the checkpoint
+    values: Mapping[str, Any]  # the JSON's `values`
+    arrays: Mapping[str, NDArray[Any]]  # per image or episode
+    params: Mapping[str, Any]  # what the values depend on beside the network and the images
+    work: float  # how much was done, in the stage's unit
+    remark: str = ""  # a line for the person who watches
+
+
+class Skipped(Exception):
+    """Ends a stage well, with a skipped.json. Raised by a stage's main and by what it calls with the stage alone."""
+
+    def __init__(self, reason: str, status: str = "SKIPPED-DATA") -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 @dataclass
@@ -53,9 +75,7 @@ class Evaluation:
     run: Run
     device: torch.device
     bar: Progress
-    work: float = 0.0  # what was done, in `unit`
-    unit: str = ""
-    backend: str = ""
+    timing: Timing
 
     @cached_property
     def pack(self) -> Pack:
@@ -64,90 +84,83 @@ class Evaluation:
 
     @property
     def folder(self) -> Path:
-        return evaluation_folder(RESULTS / self.run.name, self.name, self.target)
+        return RESULTS / self.run.name / "eval" / folder_name(self.name, self.target)
 
-    def networks(self, generations: Sequence[int] | str) -> Iterator[Network]:
+    def networks(self, generations: WhichGenerations) -> Iterator[TrainedNetwork]:
         """Those generations of the run whose weights were kept; `last` is the run's last.
 
-        Raises UserError where none of them was. A training that diverged and was recorded has fewer, and says so.
+        Raises UserError where none of them was, and Skipped where that is because the training diverged.
         """
         place = RESULTS / self.run.name
         if not (place / "summary.json").exists():
             raise UserError(f"{place}: no record of this run; `dvc repro` trains it")
-        total = self.run.generations.num_generations
-        wanted = [total] if isinstance(generations, str) else sorted(set(generations))
+
+        wanted = [self.run.generations.num_generations] if generations == "last" else sorted(set(generations))
+        weights = kept_weights(place, wanted)
         diverged = read_json(place / "summary.json")["diverged"]
-        found = [
-            (generation, path)
-            for generation in wanted
-            if (path := place / f"weights/gen-{generation:02d}.safetensors").exists()
-        ]
-        if not found and diverged:
+        if not weights and diverged:
             raise Skipped(f"the training diverged in generation {diverged['generation']}", "DIVERGED")
-        if not found:
+        if not weights:
             raise UserError(
                 f"{self.name}.generations: found none of {wanted} in {place}/weights; name some of kept_generations"
             )
-        for generation, path in found:
-            tensors, _ = load_tensors(path)
-            model = ResNet(self.run.model, len(tensors["fc.bias"]))
-            model.load_state_dict(tensors)
-            model.to(self.device).eval().requires_grad_(False)
-            yield Network(model, generation, file_sha256(path))
 
-    def write(
-        self, network: Network, params: Mapping[str, Any], values: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any]] | None = None,
-    ) -> None:  # fmt: skip
-        """Write a generation's values, floats rounded to seven digits, and its arrays."""
-        name = f"gen-{network.generation:02d}"
-        if arrays:
-            with atomic(self.folder / f"{name}.npz") as path, path.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+        for generation, path in weights.items():
+            yield load_network(path, generation, self.run.model, self.device)
+
+    def write(self, network: TrainedNetwork, findings: Findings) -> None:
+        """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""
+        path = self.folder / f"gen-{network.generation:02d}.json"
+        if findings.arrays:
+            write_arrays(path.with_suffix(".npz"), findings.arrays)
         record = self._facts() | {
             "generation": network.generation,
             "checkpoint_sha256": network.sha256,
             "data_sha256": self.pack.sha256,
-            "params": dict(params),
-            "values": rounded(values),
+            "params": dict(findings.params),
+            "values": rounded(findings.values),
         }
-        write_json(self.folder / f"{name}.json", record)
+        write_json(path, record)
+
+        self.timing.done += findings.work
+        if findings.remark:
+            self._say(f"{self.folder}: generation {network.generation}: {findings.remark}")
 
     def skip(self, reason: str, status: str) -> None:
         write_json(self.folder / SKIPPED, self._facts() | {"status": status, "reason": reason})
-        self.bar.console.print(f"{self.folder}: {status}: {reason}", highlight=False, soft_wrap=True)
+        self._say(f"{self.folder}: {status}: {reason}")
 
     def _facts(self) -> dict[str, Any]:
         run = self.run
         facts = {"schema": SCHEMA, "evaluation": self.name, "target": self.target}
         return facts | {"tier": run.tier, "arm": run.arm, "seed": run.seed}
 
-
-class Skipped(Exception):
-    """Ends a stage well, with a skipped.json."""
-
-    def __init__(self, reason: str, status: str = "SKIPPED-DATA") -> None:
-        super().__init__(reason)
-        self.status = status
+    def _say(self, line: str) -> None:
+        self.bar.console.print(line, highlight=False, soft_wrap=True)
 
 
-def evaluation_folder(run_folder: Path, name: str, target: str | None = None) -> Path:
-    return run_folder / "eval" / (name if target is None else f"{name}-{target}")
+def folder_name(evaluation: str, target: str | None) -> str:
+    return evaluation if target is None else f"{evaluation}-{target}"
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def rounded(value: Any) -> Any:
     """Floats to seven significant digits; what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {key: rounded(each) for key, each in value.items()}
+        return {key: rounded(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(each) for each in value]
+        return [rounded(member) for member in value]
     if isinstance(value, float):
         return float(f"{value:.7g}") if np.isfinite(value) else None
     return value
 
 
 @contextmanager
-def evaluation_stage(name: str, *, target: bool, arguments: Sequence[str] | None = None) -> Iterator[Evaluation]:
+def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Evaluation]:
     """`python -m eval.<name> --run ARM-SEED [--target DATASET]`: the block evaluates, what it writes is the stage's.
 
     A missing dataset, or Skipped raised in the block, leaves skipped.json and ends well. A UserError ends the process
@@ -155,28 +168,20 @@ def evaluation_stage(name: str, *, target: bool, arguments: Sequence[str] | None
     """
     parser = argparse.ArgumentParser(prog=f"python -m eval.{name}")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
-    if target:
+    parser.set_defaults(target=None)
+    if EVALUATIONS[name].targeted:
         parser.add_argument("--target", required=True, metavar="DATASET", help="a key of `datasets` in params.yaml")
     chosen = parser.parse_args(arguments)
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()
-    began = time.perf_counter()
-    with one_line_errors():
+
+    with stage(f"{folder_name(name, chosen.target)}@{chosen.run}") as timing, progress_bar() as bar:
         params = load_params()
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
-        if target and chosen.target not in params.datasets:
+        if chosen.target is not None and chosen.target not in params.datasets:
             raise UserError(f"--target {chosen.target}: no such dataset, expected one of {', '.join(params.datasets)}")
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            stage = Evaluation(name, chosen.target if target else None, params, run, device, bar)
-            shutil.rmtree(stage.folder, ignore_errors=True)
-            try:
-                yield stage
-            except (DatasetMissing, Skipped) as reason:
-                stage.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
-    seconds = time.perf_counter() - began
-    label = os.environ.get("DVC_STAGE", f"{stage.folder.name}@{run.name}")
-    append_timing(
-        label, seconds, rate=stage.work / seconds if stage.work else None, unit=stage.unit, backend=stage.backend
-    )
+
+        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
+        shutil.rmtree(evaluation.folder, ignore_errors=True)
+        try:
+            yield evaluation
+        except (DatasetMissing, Skipped) as reason:
+            evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))

@@ -1,7 +1,8 @@
 """What a frozen network makes of images: pooled features, and the output of every block."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +43,11 @@ def pooled_features(model: ResNet, batches: Batches) -> tuple[Tensor, Tensor]:
     """
     require_evaluation_mode(model)
     require_plain(batches)
-    rows = [(model.features(x), y) for x, y in batches.clean()]
-    return torch.cat([x for x, _ in rows]), torch.cat([y for _, y in rows])
+    features, labels = [], []
+    for x, y in batches.clean():
+        features.append(model.features(x))
+        labels.append(y)
+    return torch.cat(features), torch.cat(labels)
 
 
 @contextmanager
@@ -51,14 +55,11 @@ def outputs_of(model: nn.Module, modules: Sequence[str]) -> Iterator[dict[str, T
     """A dict that holds, after each forward pass inside the block, the output of every named module."""
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str) -> object:
-        return model.get_submodule(name).register_forward_hook(
-            lambda module, inputs, output: outputs.__setitem__(name, output)
-        )
+    def keep(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        outputs[name] = output
 
-    handles = [keep(name) for name in modules]
-    try:
+    with ExitStack() as hooks:
+        for name in modules:
+            handle = model.get_submodule(name).register_forward_hook(partial(keep, name))
+            hooks.callback(handle.remove)
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]

@@ -7,8 +7,9 @@ that STARTUP (Phoo and Hariharan 2021) does not leave unlabelled, drawn here by 
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,14 +18,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from eval.episodes import Episodes, TooFewImages, drawn_share, orders, sample_episodes
-from eval.evaluation import Evaluation, Skipped, evaluation_stage
+from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage, write_arrays
 from eval.features import plain_batches, pooled_features
 from eval.heads import bytes_per_episode, draw_heads, head_accuracy, train_heads
+from eval.networks import TrainedNetwork
 from seal.data.batches import Batches
 from seal.data.pack import SPLITS, Pack
 from seal.evaluations import FewShot
 from seal.models import ResNet
-from seal.record import atomic
 from seal.rng import stream
 from seal.sections import Training
 
@@ -33,10 +34,9 @@ SHOWN_AT_ONCE = 500
 MB = 2**20
 
 AfterEpoch = Callable[[], object]
-Section = TypeVar("Section", bound=FewShot)
 
 
-class Method(Protocol):
+class Learner(Protocol):
     """How a network learns an episode. Support [E, S] and query [E, Q] are positions of images, by class."""
 
     def bytes_per_episode(self, support: int, query: int) -> int: ...
@@ -46,22 +46,44 @@ class Method(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """A target's images as the benchmark shows them, and its episodes by number of shots."""
+
+    images: Tensor  # uint8 [N, s, s, 3], on the device
+    episodes: dict[str, Episodes]
+    too_few: dict[str, str]  # number of shots -> why it has no episodes
+
+
+def benchmark_of(stage: Evaluation, section: FewShot) -> Benchmark:
+    """The same for every network. Raises Skipped where no number of shots has enough images."""
+    images, labels = benchmark_images(stage.pack, section.images, section.seed)
+    episodes: dict[str, Episodes] = {}
+    too_few: dict[str, str] = {}
+    for shots in section.shots:
+        drawn = sample_episodes(
+            labels, section.n_way, shots, section.n_query, section.episodes, section.seed, len(stage.pack.classes)
+        )
+        if isinstance(drawn, TooFewImages):
+            too_few[str(shots)] = drawn.reason
+        else:
+            episodes[str(shots)] = drawn
+
+    if not episodes:
+        raise Skipped("; ".join(too_few.values()))
+    return Benchmark(images.to(stage.device), episodes, too_few)
+
+
 def benchmark_images(pack: Pack, which: str, seed: int) -> tuple[Tensor, Tensor]:
     """Images uint8 [N, s, s, 3], all or those that STARTUP labels, as the benchmark shows them; and labels [N]."""
     splits = [pack[split] for split in SPLITS]
-    images, labels = (torch.cat([getattr(split, key) for split in splits]) for key in ("images", "labels"))
+    images = torch.cat([split.images for split in splits])
+    labels = torch.cat([split.labels for split in splits])
     if which == "startup":
         labelled = ~drawn_share(labels, UNLABELLED, stream(seed, "unlabelled images"))
         images, labels = images[labelled], labels[labelled]
-    return torch.cat([enlarged(some) for some in torch.split(images, SHOWN_AT_ONCE)]), labels
 
-
-def batches_of(images: Tensor, batch_size: int, training: Training) -> Batches:
-    """The images in batches, normalised; labels mean nothing."""
-    nothing = torch.zeros(len(images))
-    return plain_batches(
-        images, nothing, batch_size=batch_size, mean=training.mean, std=training.std, device=images.device
-    )
+    return torch.cat([enlarged(part) for part in torch.split(images, SHOWN_AT_ONCE)]), labels
 
 
 def enlarged(pixels: Tensor) -> Tensor:
@@ -72,6 +94,58 @@ def enlarged(pixels: Tensor) -> Tensor:
     x = interpolate(pixels.permute(0, 3, 1, 2).float(), (large, large), mode="bilinear", antialias=True)
     x = x[:, :, start : start + size, start : start + size].round_().clamp_(0, 255)
     return x.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def batches_of(images: Tensor, batch_size: int, training: Training) -> Batches:
+    """The images in batches, normalised; labels mean nothing."""
+    nothing = torch.zeros(len(images))
+    return plain_batches(
+        images, nothing, batch_size=batch_size, mean=training.mean, std=training.std, device=images.device
+    )
+
+
+def evaluate(
+    stage: Evaluation, network: TrainedNetwork, section: FewShot, benchmark: Benchmark, learner: Learner
+) -> Findings:
+    """Every number of shots: let the network learn the episodes."""
+    accuracy, sha256, left_out = {}, {}, {}
+    by_shots: dict[str, Any] = {shots: {"skipped": reason} for shots, reason in benchmark.too_few.items()}
+    for shots, episodes in benchmark.episodes.items():
+        description = f"generation {network.generation}, {shots} shots, episode-epochs"
+        task = stage.bar.add_task(description, total=section.episodes * section.epochs)
+        advance = partial(stage.bar.advance, task)
+        accuracy[shots] = accuracies(learner, episodes, section.memory_mb, stage.device, advance)
+
+        by_shots[shots] = summary(accuracy[shots])
+        sha256[shots] = episodes.sha256
+        left_out[shots] = [stage.pack.classes[label] for label in episodes.left_out]
+
+    return Findings(
+        {"shots": by_shots, "episodes_sha256": sha256, "left_out": left_out},
+        {f"accuracy_{shots}": values for shots, values in accuracy.items()},
+        params=section.model_dump(mode="json"),
+        work=section.episodes * len(accuracy),
+    )
+
+
+def accuracies(
+    learner: Learner, episodes: Episodes, memory_mb: int, device: torch.device, after_epoch: Callable[[int], object]
+) -> NDArray[np.float64]:
+    """Of every episode, trained in runs that fit into the memory; `after_epoch` hears how many went through one."""
+    support, query = episodes.support.flatten(1).to(device), episodes.query.flatten(1).to(device)
+    size = max(1, memory_mb * MB // learner.bytes_per_episode(support.shape[1], query.shape[1]))
+    parts = []
+    for start in range(0, len(support), size):
+        run = range(start, min(start + size, len(support)))
+        chosen = slice(run.start, run.stop)
+        parts.append(learner.accuracy(run, support[chosen], query[chosen], partial(after_epoch, len(run))))
+    return torch.cat(parts).cpu().numpy()
+
+
+def summary(accuracy: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean over episodes and half the width of its 95% interval, as the benchmark prints them."""
+    interval = 1.96 * accuracy.std() / math.sqrt(len(accuracy))
+    return {"accuracy": float(accuracy.mean()), "interval": float(interval), "episodes": len(accuracy)}
 
 
 def truth(n_way: int, images: Tensor) -> Tensor:
@@ -98,85 +172,24 @@ class LinearHeads:
         return head_accuracy(self.features[query], truth(section.n_way, query), heads)
 
 
-def accuracies(
-    method: Method, episodes: Episodes, memory_mb: int, device: torch.device, after_epoch: Callable[[int], object]
-) -> NDArray[np.float64]:
-    """Of every episode, trained in runs that fit into the memory; `after_epoch` hears how many went through one."""
-    support, query = (part.flatten(1).to(device) for part in (episodes.support, episodes.query))
-    size = max(1, memory_mb * MB // method.bytes_per_episode(support.shape[1], query.shape[1]))
-    parts = []
-    for start in range(0, len(support), size):
-        run = range(start, min(start + size, len(support)))
-        chosen = slice(run.start, run.stop)
-        parts.append(method.accuracy(run, support[chosen], query[chosen], partial(after_epoch, len(run))))
-    return torch.cat(parts).cpu().numpy()
-
-
-def evaluate(
-    stage: Evaluation, section: Section, method: Callable[[Section, Training, ResNet, Tensor], Method]
-) -> None:
-    """Every number of shots for every network: sample the episodes, let the method learn them, write."""
-    images, labels = benchmark_images(stage.pack, section.images, section.seed)
-    images = images.to(stage.device)
-    lists, too_few = sampled(labels, len(stage.pack.classes), section)
-    if not lists:
-        raise Skipped("; ".join(too_few.values()))
-    stage.unit, stage.backend = "episodes", "batched"
-    for network in stage.networks(section.generations):
-        learner = method(section, stage.params.training, network.model, images)
-        accuracy = {}
-        for shots, episodes in lists.items():
-            total = section.episodes * section.epochs
-            task = stage.bar.add_task(f"generation {network.generation}, {shots} shots, episode-epochs", total=total)
-            advance = partial(stage.bar.advance, task)
-            accuracy[shots] = accuracies(learner, episodes, section.memory_mb, stage.device, advance)
-            stage.work += section.episodes
-        values = {
-            "shots": {shots: {"skipped": reason} for shots, reason in too_few.items()}
-            | {shots: summary(values) for shots, values in accuracy.items()},
-            "episodes_sha256": {shots: episodes.sha256 for shots, episodes in lists.items()},
-            "left_out": {
-                shots: [stage.pack.classes[label] for label in each.left_out] for shots, each in lists.items()
-            },
-        }
-        arrays = {f"accuracy_{shots}": values for shots, values in accuracy.items()}
-        stage.write(network, section.model_dump(mode="json"), values, arrays)
-    keep_lists(stage, lists)
-
-
-def sampled(labels: Tensor, classes: int, section: FewShot) -> tuple[dict[str, Episodes], dict[str, str]]:
-    """The episodes of every number of shots, and why others have none."""
-    lists, too_few = {}, {}
-    for shots in section.shots:
-        try:
-            lists[str(shots)] = sample_episodes(
-                labels, section.n_way, shots, section.n_query, section.episodes, section.seed, classes
-            )
-        except TooFewImages as reason:
-            too_few[str(shots)] = str(reason)
-    return lists, too_few
-
-
-def keep_lists(stage: Evaluation, lists: dict[str, Episodes]) -> None:
+def keep_episodes(stage: Evaluation, benchmark: Benchmark) -> None:
     """episodes.npz: positions in the images that `images` names, in packed order."""
-    arrays = {
-        f"{part}_{shots}": getattr(episodes, part).numpy().astype(np.int32)
-        for shots, episodes in lists.items()
-        for part in ("classes", "support", "query")
-    }
-    with atomic(stage.folder / "episodes.npz") as path, path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def summary(accuracy: NDArray[np.float64]) -> dict[str, Any]:
-    """Mean over episodes and half the width of its 95% interval, as the benchmark prints them."""
-    interval = 1.96 * accuracy.std() / math.sqrt(len(accuracy))
-    return {"accuracy": float(accuracy.mean()), "interval": float(interval), "episodes": len(accuracy)}
+    arrays: dict[str, NDArray[np.int32]] = {}
+    for shots, episodes in benchmark.episodes.items():
+        parts = {"classes": episodes.classes, "support": episodes.support, "query": episodes.query}
+        arrays |= {f"{name}_{shots}": part.numpy().astype(np.int32) for name, part in parts.items()}
+    write_arrays(stage.folder / "episodes.npz", arrays)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with evaluation_stage("fewshot", target=True, arguments=arguments) as stage:
-        evaluate(stage, stage.params.fewshot, LinearHeads)
+    with evaluation_stage("fewshot", arguments) as stage:
+        section = stage.params.fewshot
+        stage.timing.unit, stage.timing.backend = "episodes", "batched"
+        benchmark = benchmark_of(stage, section)
+        for network in stage.networks(section.generations):
+            learner = LinearHeads(section, stage.params.training, network.model, benchmark.images)
+            stage.write(network, evaluate(stage, network, section, benchmark, learner))
+        keep_episodes(stage, benchmark)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import Tensor
 from eval.affines import bytes_per_episode, refuse_single_values, tune
 from eval.episodes import orders
 from eval.evaluation import evaluation_stage
-from eval.fewshot import AfterEpoch, batches_of, evaluate, truth
+from eval.fewshot import AfterEpoch, batches_of, benchmark_of, evaluate, keep_episodes, truth
 from eval.heads import draw_heads
 from seal.errors import UserError
 from seal.evaluations import FewShotAffines
@@ -50,8 +50,14 @@ class HeadsAndAffines:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with evaluation_stage("fewshot_affines", target=True, arguments=arguments) as stage:
-        evaluate(stage, stage.params.fewshot_affines, HeadsAndAffines)
+    with evaluation_stage("fewshot_affines", arguments) as stage:
+        section = stage.params.fewshot_affines
+        stage.timing.unit, stage.timing.backend = "episodes", "batched"
+        benchmark = benchmark_of(stage, section)
+        for network in stage.networks(section.generations):
+            learner = HeadsAndAffines(section, stage.params.training, network.model, benchmark.images)
+            stage.write(network, evaluate(stage, network, section, benchmark, learner))
+        keep_episodes(stage, benchmark)
 
 
 if __name__ == "__main__":

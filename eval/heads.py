@@ -47,16 +47,18 @@ def train_heads(
     the first gradient enters the momentum undamped, and weights and biases decay.
     """
     (episodes, count, _), n_way, device = features.shape, heads.shape[1], features.device
+    rate, decay, mu = protocol.learning_rate, protocol.weight_decay, protocol.momentum
     x = pad(features, (0, 1), value=1.0)
+    targets = one_hot(labels, n_way).to(x.dtype)
     products = (x @ x.mT).flatten(0, 1)  # [E * S, S]
     drawn_logits = heads @ x.mT  # [E, n_way, S], by W0
-    targets = one_hot(labels, n_way).to(x.dtype)
+    first_row = torch.arange(episodes, device=device)[:, None] * count
+
     within = torch.zeros_like(drawn_logits)  # C
     momentum = torch.zeros_like(within)
     drawn, drawn_momentum = 1.0, 0.0  # a, and its momentum
-    first_row = torch.arange(episodes, device=device)[:, None] * count
-    rate, decay, mu = protocol.learning_rate, protocol.weight_decay, protocol.momentum
     fresh = 1.0  # share of a gradient that enters the momentum
+
     for order in orders:
         for batch in torch.split(order.to(device), protocol.batch_size, dim=1):
             size = batch.shape[1]
@@ -64,12 +66,14 @@ def train_heads(
             rows = products.index_select(0, (batch + first_row).flatten()).view(episodes, size, count)
             logits = torch.baddbmm(drawn_logits.gather(2, columns), within, rows.mT, beta=drawn)
             slope = logits.softmax(1) - targets[batch].mT
+
             momentum.mul_(mu).add_(within, alpha=fresh * decay).scatter_add_(2, columns, slope.mul_(fresh / size))
             within.sub_(momentum, alpha=rate)
             drawn_momentum = mu * drawn_momentum + fresh * decay * drawn
             drawn -= rate * drawn_momentum
             fresh = 1 - protocol.dampening if mu else 1.0  # torch dampens nothing without momentum
         after_epoch()
+
     return torch.baddbmm(heads, within, x, beta=drawn)
 
 

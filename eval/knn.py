@@ -29,8 +29,8 @@ from eval.distances import (
     sliced_products,
 )
 from eval.knn_backends import BackendName, backend_of
+from eval.nearest import Nearest
 
-NO_INDEX = torch.iinfo(torch.int64).max
 MB = 2**20
 
 
@@ -61,40 +61,20 @@ def exact_knn(
         began = time.perf_counter()
         for features, first_index in batches():
             batch = as_rows(features, search.device)
-            left = memory_mb * MB - with_copy(search.query) - with_copy(batch)
-            if left < (least := least_work(len(batch), search.features, width, search.device)):
+            work_bytes = memory_mb * MB - with_copy(search.query) - with_copy(batch)
+            least_bytes = least_work(len(batch), search.features, width, search.device)
+            if work_bytes < least_bytes:
                 raise ValueError(
-                    f"memory_mb is {memory_mb:g}, expected at least {memory_mb + (least - left) / MB:.0f} for "
-                    f"{len(query)} queries and a batch of {len(batch)} rows; raise it, or pass fewer of either"
+                    f"memory_mb is {memory_mb:g}, expected at least {memory_mb + (least_bytes - work_bytes) / MB:.0f} "
+                    f"for {len(query)} queries and a batch of {len(batch)} rows; raise it, or pass fewer of either"
                 )
-            search.add(batch, first_index, left)
+            search.add(batch, first_index, work_bytes)
         search.end_pass()
+
         seconds[turn] = time.perf_counter() - began
         if search.done:
             break
-    found = search.nearest
-    return Neighbours(found.distances, found.indices, search.certified, *seconds)
-
-
-class Nearest:
-    """The k nearest rows so far of each query, ordered by (distance, index)."""
-
-    def __init__(self, queries: int, k: int, device: torch.device) -> None:
-        self.distances = torch.full((queries, k), torch.inf, dtype=torch.float64, device=device)
-        self.indices = torch.full((queries, k), NO_INDEX, device=device)
-
-    @property
-    def kth(self) -> Tensor:
-        return self.distances[:, -1]
-
-    def offer(self, rows: Tensor, distances: Tensor, indices: Tensor) -> None:
-        """Offer to the queries `rows` [R] the rows `indices` [R, C] at `distances` [R, C]; infinity is no offer."""
-        distances = torch.cat([self.distances[rows], distances], 1)
-        indices = torch.cat([self.indices[rows], indices], 1)
-        by_index = indices.argsort(1)
-        distances, indices = distances.gather(1, by_index), indices.gather(1, by_index)
-        order = distances.argsort(dim=1, stable=True)[:, : self.distances.shape[1]]
-        self.distances[rows], self.indices[rows] = distances.gather(1, order), indices.gather(1, order)
+    return Neighbours(search.nearest.distances, search.nearest.indices, search.certified, *seconds)
 
 
 class Search:
@@ -108,14 +88,17 @@ class Search:
     ) -> None:
         if k < 1 or spare < 0 or width < 1:
             raise ValueError(f"found k {k}, spare {spare}, width {width}, expected at least 1, 0 and 1")
+
         self.query = as_rows(query, None)
         self.low = self.query.float()
         self.device, self.features = self.query.device, self.query.shape[1]
         refuse_reduced_precision(self.device)
+
         self.k, self.spare, self.width = k, spare, width
         self.candidates, chain = backend_of(backend, self.features, width)
         self.slack = relative_error(chain + 8, torch.float32)
         self.squares = row_squares(self.low, width)
+
         self.nearest = Nearest(len(self.query), k, self.device)
         # The smallest float32 distance less its error among the rejected: no rejected row is nearer than this.
         self.floor = torch.full_like(self.squares, torch.inf)
@@ -140,16 +123,18 @@ class Search:
         error = self.slack * (self.squares.sqrt() + squares.max().sqrt()).square() + self.features * 2.0**-120
         if not bool((error < 2.0**100).all()):  # nor is NaN
             raise ValueError("features are not finite, or too large to be multiplied in float32; scale them down")
+
         count = min(self.k + self.spare, len(batch))
         for tile in tiles(len(self.query), 16 * len(batch), work_bytes / 2):
             limit = self.nearest.kth[tile] + error[tile]
-            found, near, columns = self.candidates(
+            within, near, columns = self.candidates(
                 self.low[tile], self.squares[tile], low, squares, count, limit, self.width
             )
-            rows = found + tile.start
-            if count < len(batch):
+            rows = within + tile.start
+            if count < len(batch):  # the others of the batch are rejected
                 self.floor[rows] = torch.minimum(self.floor[rows], near[:, -1] - error[rows])
-            bar = limit[found]
+
+            bar = limit[within]
             if count >= self.k:  # k rows of this very batch are as near
                 bar = torch.minimum(bar, near[:, self.k - 1] + 2 * error[rows])
             passing = near <= bar[:, None]

@@ -8,16 +8,57 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.evaluation import Evaluation, Network, evaluation_stage
+from eval.evaluation import Evaluation, Findings, evaluation_stage
 from eval.features import plain_batches
-from eval.probes import Probes, prediction_depth, probe
+from eval.networks import TrainedNetwork
+from eval.probes import BlockProbes, prediction_depth, probe
 from seal.data.batches import Batch, Batches
-from seal.data.pack import Split
 from seal.errors import UserError
+from seal.evaluations import PredictionDepth
 from seal.models import block_names
+
+
+def evaluate(stage: Evaluation, network: TrainedNetwork, section: PredictionDepth) -> Findings:
+    train = images_of(stage, section, "train", section.train_images)
+    test = images_of(stage, section, "test", section.test_images)
+    blocks = block_names(stage.run.model)
+
+    def watch(batches: Iterable[Batch], words: str, count: int) -> Iterable[Batch]:
+        return stage.bar.track(batches, total=count, description=f"generation {network.generation}, {words}")
+
+    probes = probe(network.model, list(blocks.values()), train, test, section, watch)
+    reference = probes.prediction if section.reference == "model" else probes.votes[:, -1]
+    depth = prediction_depth(probes.votes, reference)
+
+    training = stage.run.training
+    counts = {"train": len(train.images), "test": len(test.images)}
+    return Findings(
+        depth_values(probes, depth, test.labels, list(blocks)),
+        {
+            "votes": probes.votes.cpu().numpy().astype(np.int16),
+            "labels": np.asarray(test.labels, np.int16),
+            "depth": depth.cpu().numpy().astype(np.uint8),
+        },
+        params=section.model_dump() | {"mean": training.mean, "std": training.std, "images": counts},
+        work=counts["train"] * probes.passes + counts["test"],
+        remark=how_exact(probes),
+    )
+
+
+def images_of(stage: Evaluation, section: PredictionDepth, split: str, count: int | None) -> Batches:
+    """`count` images of a split, or all, not augmented. Raises UserError where there are none."""
+    part, training = stage.pack[split], stage.run.training
+    chosen = each_class_in_turn(part.labels, count)
+    if not len(chosen):
+        kind = "training" if split == "train" else split
+        raise UserError(f"{stage.pack.path}: found no {kind} images, expected some; see datasets in params.yaml")
+
+    return plain_batches(
+        part.images[chosen], part.labels[chosen], batch_size=section.batch_size,
+        mean=training.mean, std=training.std, device=stage.device,
+    )  # fmt: skip
 
 
 def each_class_in_turn(labels: Tensor, count: int | None) -> Tensor:
@@ -27,6 +68,7 @@ def each_class_in_turn(labels: Tensor, count: int | None) -> Tensor:
     """
     if count is None or count >= len(labels):
         return torch.arange(len(labels))
+
     by_class = labels.argsort(stable=True)
     sizes = labels.bincount()
     starts = sizes.cumsum(0) - sizes
@@ -35,7 +77,7 @@ def each_class_in_turn(labels: Tensor, count: int | None) -> Tensor:
     return (rank * len(sizes) + labels).argsort()[:count].sort().values
 
 
-def depth_values(probes: Probes, depth: Tensor, labels: Tensor, blocks: Sequence[str]) -> dict[str, Any]:
+def depth_values(probes: BlockProbes, depth: Tensor, labels: Tensor, blocks: Sequence[str]) -> dict[str, Any]:
     """The JSON's values: per block, and the counts of depth 0..B."""
 
     def share(matches: Tensor) -> Any:
@@ -53,51 +95,19 @@ def depth_values(probes: Probes, depth: Tensor, labels: Tensor, blocks: Sequence
     }
 
 
-def evaluate(stage: Evaluation, network: Network) -> None:
-    params, training = stage.params.prediction_depth, stage.run.training
-
-    def images(split: Split, count: int | None, kind: str) -> Batches:
-        chosen = each_class_in_turn(split.labels, count)
-        if not len(chosen):
-            raise UserError(f"{stage.pack.path}: found no {kind} images, expected some; see datasets in params.yaml")
-        return plain_batches(
-            split.images[chosen], split.labels[chosen], batch_size=params.batch_size,
-            mean=training.mean, std=training.std, device=stage.device,
-        )  # fmt: skip
-
-    def watch(batches: Iterable[Batch], words: str, count: int) -> Iterable[Batch]:
-        return stage.bar.track(batches, total=count, description=f"generation {network.generation}, {words}")
-
-    train = images(stage.pack["train"], params.train_images, "training")
-    test = images(stage.pack["test"], params.test_images, "test")
-    names = block_names(stage.run.model)
-    probes = probe(network.model, list(names.values()), train, test, params, watch)
-    reference = probes.prediction if params.reference == "model" else probes.votes[:, -1]
-    depth = prediction_depth(probes.votes, reference)
-    values = depth_values(probes, depth, test.labels, list(names))
-    arrays: dict[str, NDArray[Any]] = {
-        "votes": probes.votes.cpu().numpy().astype(np.int16),
-        "labels": np.asarray(test.labels, np.int16),
-        "depth": depth.cpu().numpy().astype(np.uint8),
-    }
-    used = {
-        "mean": training.mean,
-        "std": training.std,
-        "images": {"train": len(train.images), "test": len(test.images)},
-    }
-    stage.write(network, params.model_dump() | used, values, arrays)
-    stage.work += len(train.images) * probes.passes + len(test.images)
+def how_exact(probes: BlockProbes) -> str:
     certified = f"{probes.certified.double().mean():.2%} certified"
-    again = f", the others resolved in {probes.resolving_seconds:.1f} s" if probes.resolving_seconds else ""
-    words = f"{stage.folder}: generation {network.generation}: {certified}{again}"
-    stage.bar.console.print(words, highlight=False, soft_wrap=True)
+    if not probes.resolving_seconds:
+        return certified
+    return f"{certified}, the others resolved in {probes.resolving_seconds:.1f} s"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with evaluation_stage("prediction_depth", target=False, arguments=arguments) as stage:
-        stage.unit, stage.backend = "images", stage.params.prediction_depth.backend
-        for network in stage.networks(stage.params.prediction_depth.generations):
-            evaluate(stage, network)
+    with evaluation_stage("prediction_depth", arguments) as stage:
+        section = stage.params.prediction_depth
+        stage.timing.unit, stage.timing.backend = "images", section.backend
+        for network in stage.networks(section.generations):
+            stage.write(network, evaluate(stage, network, section))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ Watch = Callable[[Iterable[Batch], str, int], Iterable[Batch]]  # (batches, what
 
 
 @dataclass(frozen=True)
-class Probes:
+class BlockProbes:
     """What the nearest training images say of each test image, by each of B blocks."""
 
     votes: Tensor  # int64 [N, B]
@@ -66,7 +66,7 @@ def unwatched(batches: Iterable[Batch], words: str, count: int) -> Iterable[Batc
 def probe(
     model: ResNet, blocks: Sequence[str], train: Batches, test: Batches, params: PredictionDepth,
     watch: Watch = unwatched,
-) -> Probes:  # fmt: skip
+) -> BlockProbes:  # fmt: skip
     """Search all of `train` for the neighbours of all of `test` by the outputs of the modules `blocks`.
 
     Exact, as eval/knn.py defines it. Raises ValueError for a network in training mode and for augmented images, and
@@ -75,37 +75,35 @@ def probe(
     require_evaluation_mode(model)
     require_plain(train)
     require_plain(test)
-    if (found := len(train.images)) < params.neighbours:
+    images, queries = len(train.images), len(test.images)
+    if images < params.neighbours:
         raise UserError(
-            f"prediction_depth.neighbours is {params.neighbours}, expected at most {found}, the training images"
+            f"prediction_depth.neighbours is {params.neighbours}, expected at most {images}, the training images"
         )
-    queries, batch = len(test.images), min(train.batch_size, len(train.images))
+
+    batch = min(train.batch_size, images)
     counts = feature_counts(model, blocks, test, params)
     groups = blocks_at_once(counts, queries, batch, params, test.images.device)
     votes, certified = [], []
     passes, resolving_seconds = 0, 0.0
-    for number, group in enumerate(groups):
-        turn = f", blocks {number + 1}/{len(groups)}" if len(groups) > 1 else ""
-        rows, prediction = query_features(
-            model, {name: counts[name] for name in group}, test, params, watch, f"test images{turn}"
-        )
-        searches = {
-            name: Search(
-                rows.pop(name), params.neighbours, backend=params.backend, spare=params.spare, width=params.slice_width
-            )
-            for name in group
-        }
-        left = params.memory_mb * MB - resident(counts, group, queries, batch)
-        feed(model, searches, train, params, left, watch, f"training images{turn}")
+    for number, group in enumerate(groups, start=1):
+        turn = f", blocks {number}/{len(groups)}" if len(groups) > 1 else ""
+        searches, prediction = searches_of(model, {name: counts[name] for name in group}, test, params, watch, turn)
+        work_bytes = params.memory_mb * MB - resident(counts, group, queries, batch)
+        feed(model, searches, train, params, work_bytes, watch, f"training images{turn}")
         passes += 1
-        certified += [search.certified for search in searches.values()]
-        if unresolved := {name: search for name, search in searches.items() if not search.done}:
+
+        unresolved = {name: search for name, search in searches.items() if not search.done}
+        if unresolved:
             began = time.perf_counter()
-            feed(model, unresolved, train, params, left, watch, f"training images again{turn}")
+            feed(model, unresolved, train, params, work_bytes, watch, f"training images again{turn}")
             resolving_seconds += time.perf_counter() - began
             passes += 1
-        votes += [vote(train.labels[search.nearest.indices]) for search in searches.values()]
-    return Probes(torch.stack(votes, 1), prediction, torch.stack(certified, 1), passes, resolving_seconds)
+
+        for search in searches.values():
+            certified.append(search.certified)
+            votes.append(vote(train.labels[search.nearest.indices]))
+    return BlockProbes(torch.stack(votes, 1), prediction, torch.stack(certified, 1), passes, resolving_seconds)
 
 
 @torch.no_grad()
@@ -149,22 +147,28 @@ def blocks_at_once(
 
 
 @torch.no_grad()
-def query_features(
-    model: ResNet, counts: Mapping[str, int], test: Batches, params: PredictionDepth, watch: Watch, words: str
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Every test image's features, float32 [N, D] for each block, and the network's predictions [N]."""
+def searches_of(
+    model: ResNet, counts: Mapping[str, int], test: Batches, params: PredictionDepth, watch: Watch, turn: str
+) -> tuple[dict[str, Search], Tensor]:
+    """A search for each block, of the neighbours of every test image; and the network's predictions [N]."""
     total = len(test.images)
     rows = {name: torch.empty(total, count, device=test.images.device) for name, count in counts.items()}
     prediction = torch.empty(total, dtype=torch.int64, device=test.images.device)
     first = 0
     with outputs_of(model, list(counts)) as outputs:
-        for x, _ in watch(test.clean(), words, len(test)):
+        for x, _ in watch(test.clean(), f"test images{turn}", len(test)):
             here = slice(first, first + len(x))
             prediction[here] = model(x).argmax(1)
-            for name, mine in rows.items():
-                mine[here] = block_features(outputs.pop(name), params.features, params.metric)
+            for name, of_block in rows.items():
+                of_block[here] = block_features(outputs.pop(name), params.features, params.metric)
             first += len(x)
-    return rows, prediction
+
+    searches = {}
+    for name, of_block in rows.items():
+        searches[name] = Search(
+            of_block, params.neighbours, backend=params.backend, spare=params.spare, width=params.slice_width
+        )
+    return searches, prediction
 
 
 @torch.no_grad()
@@ -180,5 +184,6 @@ def feed(
             for name, search in searches.items():
                 search.add(block_features(outputs.pop(name), params.features, params.metric), first, work_bytes)
             first += len(x)
+
     for search in searches.values():
         search.end_pass()

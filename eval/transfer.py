@@ -14,21 +14,41 @@ import torch
 from torch import Tensor
 
 from eval.episodes import drawn_share
-from eval.evaluation import Evaluation, Skipped, evaluation_stage
+from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage
 from eval.features import plain_batches, pooled_features
-from eval.linear_probe import Probes, draw_layer, train_probes
+from eval.linear_probe import ProbeScores, draw_layer, train_probes
+from eval.networks import TrainedNetwork
 from seal.errors import UserError
 from seal.evaluations import Transfer
 from seal.models import ResNet
 from seal.rng import stream
 
-Split = tuple[Tensor, Tensor]  # features [N, D], labels [N]
+Labelled = tuple[Tensor, Tensor]  # features [N, D], labels [N]
 
 
-def split_features(stage: Evaluation, model: ResNet, split: str) -> Split:
+def evaluate(stage: Evaluation, network: TrainedNetwork, section: Transfer) -> Findings:
+    train, val, test = (split_features(stage, network.model, split) for split in ("train", "val", "test"))
+    classes = len(stage.pack.classes)
+    epochs = section.epochs * (1 if len(val[1]) else 2)
+    task = stage.bar.add_task(f"generation {network.generation}, epochs", total=epochs)
+
+    on_val, on_test = probes_of(section, classes, train, val, test, partial(stage.bar.advance, task))
+    values, paper, validation = values_of(section.learning_rates, on_val, on_test)
+
+    correct = on_test.correct.cpu().numpy().astype("uint8")
+    return Findings(
+        values | {"test_images": len(correct), "classes": classes},
+        {"correct_paper": correct[:, paper], "correct_validation": correct[:, validation]},
+        params=section.model_dump(mode="json"),
+        work=epochs,
+    )
+
+
+def split_features(stage: Evaluation, model: ResNet, split: str) -> Labelled:
     part, training = stage.pack[split], stage.params.training
     if not len(part.images):
         return torch.empty(0, model.fc.in_features, device=stage.device), part.labels.to(stage.device)
+
     batches = plain_batches(
         part.images, part.labels, batch_size=stage.params.transfer.feature_batch_size, mean=training.mean,
         std=training.std, device=stage.device,
@@ -37,50 +57,50 @@ def split_features(stage: Evaluation, model: ResNet, split: str) -> Split:
 
 
 def probes_of(
-    protocol: Transfer, classes: int, train: Split, val: Split, test: Split, after_epoch: Callable[[], object]
-) -> tuple[Probes, Probes]:
+    section: Transfer, classes: int, train: Labelled, val: Labelled, test: Labelled,
+    after_epoch: Callable[[], object],
+) -> tuple[ProbeScores, ProbeScores]:  # fmt: skip
     """The learning rates' layers on validation and on test images.
 
     Raises UserError where `val_share` of no class is an image.
     """
+    x, y = train
     fit = partial(
-        train_probes, layer=draw_layer(protocol.seed, train[0].shape[1], classes), rates=protocol.learning_rates,
-        epochs=protocol.epochs, batch_size=protocol.batch_size, momentum=protocol.momentum,
-        weight_decay=protocol.weight_decay, seed=protocol.seed, after_epoch=after_epoch,
+        train_probes, layer=draw_layer(section.seed, x.shape[1], classes), rates=section.learning_rates,
+        epochs=section.epochs, batch_size=section.batch_size, momentum=section.momentum,
+        weight_decay=section.weight_decay, seed=section.seed, after_epoch=after_epoch,
     )  # fmt: skip
     if len(val[0]):
-        _, (on_val, on_test) = fit(*train, others=[val, test])
+        _, (on_val, on_test) = fit(x, y, others=[val, test])
         return on_val, on_test
-    held_out = drawn_share(train[1].cpu(), protocol.val_share, stream(protocol.seed, "validation images"))
-    held_out = held_out.to(train[1].device)
+
+    held_out = drawn_share(y.cpu(), section.val_share, stream(section.seed, "validation images")).to(y.device)
     if not held_out.any():
         raise UserError(
-            f"transfer.val_share: found {protocol.val_share:g}, which leaves no validation image of {len(held_out)}; "
+            f"transfer.val_share: found {section.val_share:g}, which leaves no validation image of {len(held_out)}; "
             "expected a share that does"
         )
-    _, (on_val,) = fit(train[0][~held_out], train[1][~held_out], others=[(train[0][held_out], train[1][held_out])])
-    _, (on_test,) = fit(*train, others=[test])
+    _, (on_val,) = fit(x[~held_out], y[~held_out], others=[(x[held_out], y[held_out])])
+    _, (on_test,) = fit(x, y, others=[test])
     return on_val, on_test
 
 
-def values_of(rates: Sequence[float], on_val: Probes, on_test: Probes) -> tuple[dict[str, Any], int, int]:
+def values_of(rates: Sequence[float], on_val: ProbeScores, on_test: ProbeScores) -> tuple[dict[str, Any], int, int]:
     """The JSON's values, and the positions of the rates that the paper's rule and the validation rule choose.
 
     Accuracies after the last epoch decide; of equal ones the first rate is taken.
     """
-    test, val = on_test.accuracy.tolist(), on_val.accuracy.tolist()
-    each = {
-        f"{rate:g}": {
-            "last": test[-1][index],
-            "best": max(row[index] for row in test),
-            "val_last": val[-1][index],
-            "val_best": max(row[index] for row in val),
-        }
-        for index, rate in enumerate(rates)
-    }
+    val, test = on_val.accuracy.tolist(), on_test.accuracy.tolist()  # of each epoch and rate
+    best_val, best_test = on_val.accuracy.amax(0).tolist(), on_test.accuracy.amax(0).tolist()
+    by_rate = {}
+    for at, rate in enumerate(rates):
+        by_rate[f"{rate:g}"] = {
+            "last": test[-1][at], "best": best_test[at], "val_last": val[-1][at], "val_best": best_val[at],
+        }  # fmt: skip
+
     paper, validation = test[-1].index(max(test[-1])), val[-1].index(max(val[-1]))
     values = {
-        "rates": each,
+        "rates": by_rate,
         "paper": {"rate": rates[paper], "accuracy": test[-1][paper]},
         "validation": {"rate": rates[validation], "accuracy": test[-1][validation]},
     }
@@ -88,25 +108,15 @@ def values_of(rates: Sequence[float], on_val: Probes, on_test: Probes) -> tuple[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with evaluation_stage("transfer", target=True, arguments=arguments) as stage:
-        protocol, pack = stage.params.transfer, stage.pack
-        if empty := [split for split in ("train", "test") if not len(pack[split].labels)]:
-            raise Skipped(f"{pack.name} has no {empty[0]} images, expected some to fit or test a linear layer")
-        fits = 1 if len(pack["val"].labels) else 2
-        stage.unit, stage.backend = "epochs", "rates batched"
-        for network in stage.networks(protocol.generations):
-            train, val, test = (split_features(stage, network.model, split) for split in ("train", "val", "test"))
-            task = stage.bar.add_task(f"generation {network.generation}, epochs", total=fits * protocol.epochs)
-            on_val, on_test = probes_of(protocol, len(pack.classes), train, val, test, partial(stage.bar.advance, task))
-            values, paper, validation = values_of(protocol.learning_rates, on_val, on_test)
-            correct = on_test.correct.cpu().numpy().astype("uint8")
-            stage.write(
-                network,
-                protocol.model_dump(mode="json"),
-                values | {"test_images": len(correct), "classes": len(pack.classes)},
-                {"correct_paper": correct[:, paper], "correct_validation": correct[:, validation]},
-            )
-            stage.work += fits * protocol.epochs
+    with evaluation_stage("transfer", arguments) as stage:
+        section = stage.params.transfer
+        stage.timing.unit, stage.timing.backend = "epochs", "rates batched"
+        for split in ("train", "test"):
+            if not len(stage.pack[split].labels):
+                raise Skipped(f"{stage.pack.name} has no {split} images, expected some to fit or test a linear layer")
+
+        for network in stage.networks(section.generations):
+            stage.write(network, evaluate(stage, network, section))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,14 @@
 """SEAL: simulated annealing in early layers, trained by generations (CVPR 2023)."""
 
+import os
+import sys
 from typing import TYPE_CHECKING
+
+if "DVC_STAGE" in os.environ and sys.argv[:1] == ["-m"]:  # DVC starts a stage of this package, or of eval
+    # Before the stage's own imports: torch takes seconds, in which DVC may be killed.
+    from seal.stage import die_with_parent
+
+    die_with_parent()
 
 if TYPE_CHECKING:
     from seal.optim import SignedSGD as SignedSGD

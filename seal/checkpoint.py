@@ -3,11 +3,9 @@
 Training writes and reads it, evaluations read weights by it.
 """
 
-import ctypes
 import errno
 import json
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -115,12 +113,3 @@ class State:
             index: {"momentum_buffer": self.momentum[name]} for index, name in enumerate(names) if name in self.momentum
         }
         optimizer.load_state_dict(layout)
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends: a killed `dvc repro` would else leave it training on."""
-    parent = os.getppid()
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request was made
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -146,13 +146,13 @@ def report(
 @app.command()
 def compare(
     expected: Annotated[Path, typer.Argument(metavar="EXPECTED", help="a folder of runs to hold it against")],
-    found: Annotated[Path, typer.Argument(metavar="FOUND", help="a folder of runs of your own")] = RESULTS,
+    own: Annotated[Path, typer.Argument(metavar="FOUND", help="a folder of runs of your own")] = RESULTS,
 ) -> None:
     """Say whether your runs agree with others, as those in expected/mini: bit for bit, or within the seeds' spread."""
     from seal.study import compare as comparing
 
     with one_line_errors():
-        agrees = comparing.compare(expected, found)
+        agrees = comparing.compare(expected, own)
     raise typer.Exit(0 if agrees else 1)
 
 

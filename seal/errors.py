@@ -18,24 +18,25 @@ REMEDIES = {
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn a UserError into one line on stderr and exit status 1, and Ctrl-C into one and 130.
+def one_line_errors(prefix: str = "error") -> Iterator[None]:
+    """Turn a UserError into one line on stderr, `prefix: message`, and exit status 1, and Ctrl-C into one and 130.
 
     So too a file that cannot be written, and an optimizer backend that cannot run here.
     """
     try:
         yield
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"{prefix}: {error}")
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"error: {place}{error.strerror}; {REMEDIES[error.errno]}")
+        sys.exit(f"{prefix}: {place}{error.strerror}; {REMEDIES[error.errno]}")
     except RuntimeError as error:
         if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
             raise
-        sys.exit(f"error: runtime.optimizer_backend: {str(error).splitlines()[0]}")
+        sys.exit(f"{prefix}: runtime.optimizer_backend: {str(error).splitlines()[0]}")
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the last resume point", file=sys.stderr)
+        place = "" if prefix == "error" else f"{prefix}: "
+        print(f"{place}interrupted: the same command goes on from the last resume point", file=sys.stderr)
         sys.exit(130)

@@ -6,12 +6,12 @@ Plain values, known to all: seal/evaluations.py describes each evaluation by the
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, "NDArray[Any]"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Measure:
     unit: str = ""
     scale: float = 1.0  # from the file's number to one in the unit
     digits: int = 2  # after the point
-    items: str | Callable[[Arrays, int], NDArray[Any]] | None = None  # of the .npz, one a test item
+    items: str | Callable[[Arrays, int], Any] | None = None  # of the .npz, one a test item
     interval: str | None = None  # path of the half width that the evaluation gives itself
     limit: str | None = None  # path of a share's 95% upper limit, where none was seen
     skipped: str | None = None  # path of the reason why the cell could not be evaluated
@@ -138,9 +138,10 @@ def lookup(values: Any, path: str, cell: Cell = NOWHERE, blocks: Sequence[str] =
     return values
 
 
-def votes_that_are_right(arrays: Arrays, block: int) -> NDArray[Any]:
+def votes_that_are_right(arrays: Arrays, block: int) -> "NDArray[Any]":
     """Of prediction depth's arrays: whether a block's probe gives each test image its class, bool [N]."""
     votes, labels = arrays["votes"], arrays["labels"]
     if votes.ndim != 2 or len(votes) != len(labels):
         raise ValueError(f"found votes {votes.shape}, expected images by blocks")
-    return np.asarray(votes[:, block] == labels)
+    right: NDArray[Any] = votes[:, block] == labels
+    return right

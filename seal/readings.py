@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, finite_items, read_arrays
-from seal.measure import Arrays, Cell, Measure, lookup
+from seal.measure import Arrays, Cell, Measure, keys_of, lookup
 
 Status = Literal["NOT-RUN", "SKIPPED-DATA", "NOT-COMPARABLE"]
 
@@ -42,6 +42,13 @@ class EvaluationFile:
     @cached_property
     def arrays(self) -> Arrays:
         return read_arrays(self.path.with_suffix(".npz"))
+
+    def keys(self, measure: Measure) -> list[str]:
+        """The shots or the blocks of which it has the measure. Raises BrokenEvidence where it does not name them."""
+        try:
+            return keys_of(self.values, measure)
+        except LookupError as error:
+            raise _no_key(self.path, error) from None
 
 
 def reading(
@@ -80,8 +87,12 @@ def _number_at(file: EvaluationFile, at: str, cell: Cell, blocks: Sequence[str])
     try:
         value = lookup(file.values, at, cell, blocks)
     except LookupError as error:
-        raise BrokenEvidence(f"{file.path}: no {str(error.args[0])!r}, which this version expects; {MEND}") from None
+        raise _no_key(file.path, error) from None
     return finite(value, file.path, shown)
+
+
+def _no_key(path: Path, error: LookupError) -> BrokenEvidence:
+    return BrokenEvidence(f"{path}: no {str(error.args[0])!r}, which this version expects; {MEND}")
 
 
 def _optional(values: Mapping[str, Any], path: str, cell: Cell) -> Any:

@@ -16,6 +16,8 @@ from seal.readings import EvaluationFile, Missing, Reading, Status, reading
 from seal.record import Row, file_sha256, read_history
 
 Generation = int | Literal["last"]
+Names = Sequence[str] | None
+Targets = Mapping[str, Sequence[str]] | None  # by evaluation
 RECORD = ("history.csv", "summary.json")  # a folder with both is a run's
 SKIPPED = "skipped.json"
 
@@ -34,6 +36,10 @@ class RunFolder:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def summary_path(self) -> Path:
+        return self.folder / "summary.json"
 
     @property
     def arm(self) -> str:
@@ -74,7 +80,7 @@ class RunFolder:
             return Missing("NOT-COMPARABLE", f"{self.name} diverged in generation {self.diverged_in}")
         if wanted > self.last:
             return Missing("NOT-RUN", f"{self.name} ends at generation {self.last}")
-        raise BrokenEvidence(f"{self.folder / 'summary.json'}: no outcome of generation {wanted}; {MEND}")
+        raise BrokenEvidence(f"{self.summary_path}: no outcome of generation {wanted}; {MEND}")
 
     @cached_property
     def history(self) -> list[Row]:
@@ -109,8 +115,9 @@ class RunFolder:
         status: Status = "SKIPPED-DATA" if entry(skip, "status", path) == "SKIPPED-DATA" else "NOT-COMPARABLE"
         return Missing(status, f"{self.name}/eval/{name}: {entry(skip, 'reason', path)}")
 
-    def evaluation(self, name: str, generation: Generation) -> EvaluationFile | Missing:
+    def evaluation(self, name: str, generation: Generation, target: str | None = None) -> EvaluationFile | Missing:
         """What an evaluation found of a generation's network."""
+        name = name if target is None else f"{name}-{target}"
         folder, wanted = self.folder / "eval" / name, self.number(generation)
         if skipped := self.skipped(name):
             return skipped
@@ -128,9 +135,10 @@ class RunFolder:
         self, evaluation: str, measure: Measure, generation: Generation, cell: Cell = NOWHERE, items: bool = True
     ) -> Reading | Missing:
         """A number of an evaluation, at a cell, whose target is the evaluation's. Without `items` no array is read."""
-        name = evaluation if cell.target is None else f"{evaluation}-{cell.target}"
-        file = self.evaluation(name, generation)
-        return file if isinstance(file, Missing) else reading(self.name, name, file, measure, cell, items)
+        file = self.evaluation(evaluation, generation, cell.target)
+        if isinstance(file, Missing):
+            return file
+        return reading(self.name, file.path.parent.name, file, measure, cell, items)
 
     def _evaluation_file(self, path: Path) -> EvaluationFile:
         if path not in self._files:
@@ -142,12 +150,13 @@ class RunFolder:
 class Runs:
     """Runs by arm and seed, in the order in which they were named."""
 
-    def __init__(self, runs: Iterable[RunFolder]) -> None:
+    def __init__(self, runs: Iterable[RunFolder], targets: Targets = None) -> None:
         self._runs = {(run.arm, run.seed): run for run in runs}
+        self._targets = targets  # those that count, whatever else is there; None: all
 
     @classmethod
-    def read(cls, folders: Sequence[Path], names: Sequence[str] | None = None) -> "Runs":
-        """The runs of these names, or every run, in folders of runs; those that are there.
+    def read(cls, folders: Sequence[Path], names: Names = None, targets: Targets = None) -> "Runs":
+        """Every run, or those of these names, that the folders hold; `targets`: of each evaluation those that count.
 
         Raises UserError where a folder is not there, or two hold one run with different records.
         """
@@ -158,7 +167,7 @@ class Runs:
                 if earlier != path.parent and file_sha256(earlier / "summary.json") != file_sha256(path):
                     raise UserError(f"{path} and {earlier}: two records of one run differ; give only one of them")
         wanted = sorted(places) if names is None else [name for name in names if name in places]
-        return cls(RunFolder.read(places[name]) for name in wanted)
+        return cls([RunFolder.read(places[name]) for name in wanted], targets)
 
     def __iter__(self) -> Iterator[RunFolder]:
         return iter(self._runs.values())
@@ -185,7 +194,8 @@ class Runs:
         have a file of this pattern."""
         folders = [folder for run in self for folder in run.evaluation_folders(f"{evaluation}-*")]
         met = [folder.name.removeprefix(f"{evaluation}-") for folder in folders if any(folder.glob(results))]
-        return list(dict.fromkeys(met))
+        counted = met if self._targets is None else self._targets.get(evaluation, ())
+        return [target for target in dict.fromkeys(met) if target in counted]
 
     def the_same(self, key: str) -> Any:
         """What every run's summary has at `key`; None without runs. Raises UserError where they differ."""

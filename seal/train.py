@@ -1,8 +1,6 @@
 """Training by generations: the loop, and the stage `python -m seal.train --run <arm>-<seed>`."""
 
 import argparse
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,18 +8,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from seal.checkpoint import RESUME, State, die_with_parent, save_tensors
+from seal.checkpoint import RESUME, State, save_tensors
 from seal.clock import Clock, clocks
 from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, Pack, open_pack
 from seal.device import torch_device
-from seal.errors import one_line_errors
 from seal.progress import TrainingProgress
 from seal.publish import publish, refuse
-from seal.record import RESULTS, SUMMARY_SCHEMA, Row, append_timing, atomic
+from seal.record import RESULTS, SUMMARY_SCHEMA, Row, atomic
 from seal.resume import resume_key, starting_state
 from seal.rows import describe, measured, outcome, shortened
 from seal.scratch import held, scratch_folder
+from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.trainer import Diverged, Trainer
 from seal.training_data import make_data
@@ -82,9 +80,8 @@ def end_generation(trainer: Trainer, state: State, folder: Path) -> None:
         np.savez(file, correct=right.cpu().numpy().astype(np.uint8))
 
 
-def run_stage(run_name: str, params: Params) -> None:
-    """Train a run and write its record to results/<run>/, and a row of timings apart."""
-    began = time.perf_counter()
+def run_stage(run_name: str, params: Params) -> tuple[float, str]:
+    """Train a run and write its record to results/<run>/. Gives images per second, and the optimizer's backend."""
     run, base, runtime = params.find_run(run_name), params.base_of(run_name), params.runtime
     pack = open_pack(PACKS / f"{params.source}.safetensors")
     device = torch_device(runtime)
@@ -111,8 +108,7 @@ def run_stage(run_name: str, params: Params) -> None:
             publish(run, state, folder, RESULTS / run.name, facts, diverged)
             tracker.finish(RESULTS / run.name)
 
-    stage, seconds = os.environ.get("DVC_STAGE", f"train@{run.name}"), time.perf_counter() - began
-    append_timing(stage, seconds, rate=progress.rate, unit="images", backend=trainer.optimizer.backend)
+    return progress.rate, trainer.optimizer.backend
 
 
 def facts_of(run: Run, pack: Pack) -> dict[str, Any]:
@@ -130,11 +126,10 @@ def facts_of(run: Run, pack: Pack) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m seal.train")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
-    arguments = parser.parse_args()
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()
-    with one_line_errors():
-        run_stage(arguments.run, load_params())
+    name = parser.parse_args().run
+    with stage(f"train@{name}") as timing:
+        timing.unit = "images"
+        timing.rate, timing.backend = run_stage(name, load_params())
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from eval.claims.claim_list import load_claims
-from eval.claims.evidence import Record
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import ClaimVerdict, evaluate_claims
 from seal.config import load_params
 from seal.record import HISTORY_COLUMNS, write_csv, write_json
+from seal.runs import Runs
 from tests.invented_records import facts_of
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ def write_transfer(results: Path, target: str, levels: Mapping[str, float], seed
 
 
 def verdicts(*folders: Path) -> dict[str, ClaimVerdict]:
-    return {each.claim.id: each for each in evaluate_claims(Record.read(folders), CLAIMS)}
+    return {verdict.claim.id: verdict for verdict in evaluate_claims(Runs.read(folders), CLAIMS)}
 
 
 def verdict(folder: Path, claim: str) -> Verdict:

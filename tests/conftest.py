@@ -1,20 +1,59 @@
-"""One Hypothesis profile, derandomised in CI; and closing lines that say what a green run has not covered."""
+"""One Hypothesis profile, one new MLflow database; and closing lines that say what a green run has not covered."""
 
 import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from seal.tracking.database import QUIET
 
 settings.register_profile(
     "seal", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("seal")
 
+ROOT = Path(__file__).parents[1]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "mirror" in getattr(item, "fixturenames", ()):
             item.add_marker("mirrored")  # a report, which a worker process sends, knows its test's marks alone
+
+
+@dataclass(frozen=True)
+class NewDatabase:
+    path: Path
+    openers: list["subprocess.CompletedProcess[str]"]  # those that made it
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """MLflow's database, as two processes leave it that open a new one at once. Tests start from copies of it: MLflow's
+    migrations take 4 s."""
+    folder = tmp_path_factory.mktemp("new")
+    command = "from pathlib import Path; from seal.tracking.mlflow_view import View; View(Path.cwd())"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    processes = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", command], cwd=folder, env=environment, text=True, stderr=subprocess.PIPE
+        )
+        processes.append(process)
+
+    os.environ.update(QUIET)
+    import_module("mlflow")  # meanwhile: it takes this process as long as those
+
+    openers = []
+    for process in processes:
+        _, words = process.communicate(timeout=120)
+        openers.append(subprocess.CompletedProcess(process.args, process.returncode, stderr=words))
+    return NewDatabase(folder / "mlflow.db", openers)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -29,14 +29,14 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
 
     assert status([*names, "llf-9"]) == [("seal", "written")]
     view = View(project)
-    (found,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
-    assert (found.info.run_name, found.info.status) == ("seal", "FINISHED")
-    assert found.data.tags["seed"] == "mean of 20, 21"
-    metrics = found.data.metrics
+    (entry,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
+    assert (entry.info.run_name, entry.info.status) == ("seal", "FINISHED")
+    assert entry.data.tags["seed"] == "mean of 20, 21"
+    metrics = entry.data.metrics
     assert metrics["final/transfer-digits-gen-02/accuracy"] == 0.5
     assert metrics["deviation/transfer-digits-gen-02/accuracy"] == pytest.approx(0.125**0.5)
     assert not [name for name in metrics if "seal-2" in name], "what one seed alone has is no mean"
-    kept = project / "mlartifacts/seal" / found.info.run_id / "artifacts"
+    kept = project / "mlartifacts/seal" / entry.info.run_id / "artifacts"
     assert (kept / "claims/claims.json").is_file()
     assert (kept / "report/figures/figure-2.svg").read_text() == "<svg/>"
 
@@ -45,8 +45,8 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     assert status(names) == [("seal", "written")]
     assert len(view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))) == 1
     assert status(names[:1]) == [("seal", "written")], "one seed has no deviation"
-    (found,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
-    assert not [name for name in found.data.metrics if name.startswith("deviation/")]
+    (entry,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
+    assert not [name for name in entry.data.metrics if name.startswith("deviation/")]
 
 
 def test_an_arm_says_how_many_of_its_seeds_diverged_and_has_no_mean_of_the_others(project: Path) -> None:
@@ -54,6 +54,6 @@ def test_an_arm_says_how_many_of_its_seeds_diverged_and_has_no_mean_of_the_other
     for run, diverged in zip(runs, (None, {"generation": 2, "epoch": 0, "batch": 1}), strict=True):
         write_record(RESULTS, run, diverged=diverged)
     sync_aggregates([run.name for run in runs])
-    (found,) = View(project).find(run_key(facts_of(runs[0]) | {"run": "seal_reverse"}))
-    assert found.data.tags["diverged"] == "1 of 2 seeds"
-    assert not [name for name in found.data.metrics if name.startswith("final/")]
+    (entry,) = View(project).find(run_key(facts_of(runs[0]) | {"run": "seal_reverse"}))
+    assert entry.data.tags["diverged"] == "1 of 2 seeds"
+    assert not [name for name in entry.data.metrics if name.startswith("final/")]

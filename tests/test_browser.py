@@ -1,78 +1,88 @@
-"""The MLflow pages in a real browser, after `seal sync`.
+"""MLflow's pages as `seal ui` serves them after `seal sync`: their server, and what a real browser shows."""
 
-`python tests/test_browser.py FOLDER`, in a project whose runs are synced, writes the pictures runs.png and charts.png.
-"""
-
+import http.client
 import json
-import os
 import re
 import shutil
+import signal
 import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import NewDatabase
 from invented_records import invented_run, write_record
-from playwright.sync_api import Page, expect, sync_playwright
+from pages import CHROMIUM, Served, browsed, free_port, serving
+from pages import FLAGS as FLAGS
+from playwright.sync_api import expect
 
+from seal.errors import UserError
 from seal.record import RESULTS, TIMINGS
+from seal.tracking import server
 from seal.tracking.arms import sync_aggregates
+from seal.tracking.mlflow_view import View
 from seal.tracking.sync import sync
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-# MLflow opens a chat panel by itself for a new visitor.
-NO_PANEL = """
-    localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
-    localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
-"""
 # MLflow asks for a signed-in user whom a local server does not have; the second is about the page's own layout.
 KNOWN_ERRORS = re.compile(r"404 \(Not Found\).*/users/current$|ResizeObserver loop completed")
 RUN_LINK = 'a[href*="/runs/"]'
+ARMS = ("normal", "normal_long", "llf", "seal")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on the PATH"),
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # MLflow's own use of SQLAlchemy
-]
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own use of SQLAlchemy
 
 
-@contextmanager
-def served(project: Path) -> Iterator[str]:
-    """The address of the runs' table while `serve` runs in that folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", f"from seal.tracking.server import serve; serve({port})"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    server = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().split()[-1]
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
+@pytest.fixture(scope="module")
+def project(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synced runs and arms, in a folder that was moved since."""
+    first, moved = tmp_path_factory.mktemp("a project"), tmp_path_factory.mktemp("elsewhere") / "moved here"
+    shutil.copy(new_database.path, first)
+    runs = [invented_run(arm) for arm in ARMS]
+    names = [run.name for run in runs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(first)
+        for run in runs:
+            write_record(RESULTS, run)
+        Path("report/figures").mkdir(parents=True)
+        Path("report/figures/figure-2.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        sync(names, RESULTS, TIMINGS)
+        sync_aggregates(names)
+
+    first.rename(moved)
+    return moved
 
 
-@contextmanager
-def browsed(folder: Path) -> Iterator[Page]:
-    """A page of 1400 x 900 in a browser with a fresh profile in `folder`."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            folder, executable_path=CHROMIUM, headless=True, args=FLAGS, viewport={"width": 1400, "height": 900}
-        )
-        browser.add_init_script(NO_PANEL)
-        yield browser.new_page()
-        browser.close()
+@pytest.fixture(scope="module")
+def served(project: Path) -> Iterator[Served]:
+    """As in a container; one server for the module, since each imports MLflow three times."""
+    with serving(project, "0.0.0.0") as server_of_project:
+        yield server_of_project
+
+
+@pytest.mark.slow
+def test_artifacts_survive_moving_the_folder(served: Served) -> None:
+    assert f"http://localhost:{served.port}/#/experiments/" in served.table
+    assert processes_with(served.port)
+    (entry,) = View(served.project).find("smoke/seal-0")
+
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    for name in ("history.csv", "summary.json"):
+        connection.request("GET", f"/get-artifact?run_uuid={entry.info.run_id}&path={name}")
+        assert connection.getresponse().read() == (served.project / "results/seal-0" / name).read_bytes()
+    connection.close()
+
+
+@pytest.mark.slow
+def test_only_this_host_is_answered_for(served: Served) -> None:
+    """Docker may publish it at another port; a name that its owner points here (DNS rebinding) is not answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    for name, expected in (("localhost:8080", 200), ("rebinding.example", 403), ("10.example:5000", 403)):
+        connection.request("GET", "/", headers={"Host": name})
+        reply = connection.getresponse()
+        reply.read()
+        assert reply.status == expected, name
+    connection.close()
 
 
 def compare_address(table: str, runs: list[str]) -> str:
@@ -81,33 +91,23 @@ def compare_address(table: str, runs: list[str]) -> str:
     return f"{table.partition('#')[0]}#/compare-runs?runs={json.dumps(runs)}&experiments={json.dumps([experiment[1]])}"
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        runs = [invented_run(arm) for arm in ("normal", "normal_long", "llf", "seal")]
-        for run in runs:
-            write_record(RESULTS, run)
-        Path("report/figures").mkdir(parents=True)
-        Path("report/figures/figure-2.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-        names = [run.name for run in runs]
-        sync(names, RESULTS, TIMINGS)
-        sync_aggregates(names)
-    return folder
-
-
-def test_a_browser_finds_the_runs_by_name_and_compares_two(project: Path, tmp_path: Path) -> None:
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on the PATH")
+def test_a_browser_finds_the_runs_by_name_and_compares_two(served: Served, tmp_path: Path) -> None:
     errors: list[str] = []
     hosts: set[str | None] = set()
-    with served(project) as table, browsed(tmp_path) as page:
+    with browsed(tmp_path) as page:
+
+        def on_console(message: Any) -> None:
+            if message.type == "error":
+                errors.append(f"{message.text} {message.location.get('url')}")
+
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console",
-            lambda said: errors.append(f"{said.text} {said.location.get('url')}") if said.type == "error" else None,
-        )
+        page.on("console", on_console)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page.goto(table)
+
+        page.goto(served.table)
         for place, arm in enumerate(["seal", "llf", "normal_long", "normal"]):  # by test accuracy
             for row in (2 * place, 2 * place + 1):  # the run, and the arm over its only seed
                 name = page.locator(f'[row-index="{row}"] {RUN_LINK}')
@@ -115,32 +115,81 @@ def test_a_browser_finds_the_runs_by_name_and_compares_two(project: Path, tmp_pa
         over_seeds = page.locator(RUN_LINK).filter(has_text=re.compile("^seal$")).get_attribute("href")
         for column in ("final/test_accuracy", "arm", "seed"):
             expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
-        ids = [page.get_by_role("link", name=name, exact=True).get_attribute("href") for name in ("seal-0", "llf-0")]
-        page.goto(compare_address(table, [str(link).rpartition("/")[2] for link in ids]))
+
+        links = [page.get_by_role("link", name=name, exact=True).get_attribute("href") for name in ("seal-0", "llf-0")]
+        page.goto(compare_address(served.table, [str(link).rpartition("/")[2] for link in links]))
         expect(page.get_by_role("heading", name="Comparing 2 Runs")).to_be_visible(timeout=60_000)
         for words in ("seal-0", "llf-0", "final/test_accuracy", "training.learning_rate"):
             expect(page.get_by_text(words, exact=True).first).to_be_attached()
-        page.goto(f"{table.partition('#')[0]}#{str(over_seeds).rpartition('#')[2]}/artifacts")
+
+        page.goto(f"{served.table.partition('#')[0]}#{str(over_seeds).rpartition('#')[2]}/artifacts")
         page.get_by_text("report", exact=True).click(timeout=60_000)
         expect(page.get_by_text("figures", exact=True)).to_be_visible()
+
     assert [error for error in errors if not KNOWN_ERRORS.search(error)] == []
-    assert {host for host in hosts if host} == {"127.0.0.1"}
+    assert {host for host in hosts if host} == {"localhost"}
 
 
-def take_pictures(folder: Path) -> None:
-    """runs.png, the table of the runs, and charts.png, their curves, of the project in the working directory."""
-    charts = "^(train_accuracy|val_accuracy|test_accuracy|train_loss|norm_early|lr_early)$"
-    with served(Path.cwd()) as table, tempfile.TemporaryDirectory() as profile, browsed(Path(profile)) as page:
-        page.goto(table)
-        page.get_by_role("button", name="Hide banner").click(timeout=60_000)
-        page.wait_for_timeout(3000)
-        page.screenshot(path=folder / "runs.png")
-        page.set_viewport_size({"width": 1400, "height": 1040})
-        page.goto(f"{table}&compareRunsMode=CHART")
-        page.get_by_placeholder("Search metric charts").fill(charts, timeout=60_000)
-        page.wait_for_timeout(5000)
-        page.screenshot(path=folder / "charts.png")
+@pytest.mark.slow
+def test_the_server_ends_whole(served: Served) -> None:
+    """The last to ask for it."""
+    served.process.send_signal(signal.SIGINT)
+    printed, _ = served.process.communicate(timeout=30)
+    assert printed.splitlines()[-1] == "MLflow's server ended"
+    assert served.process.returncode == 0
+    assert not processes_with(served.port)
+    assert not (served.project / "elsewhere.db").exists()
 
 
-if __name__ == "__main__":
-    take_pictures(Path(sys.argv[1]))
+def test_a_taken_port_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=rf"^port {port} of 127.0.0.1: Address already in use; choose another"):
+            server.serve(port)
+
+
+def test_unless_told_it_listens_on_this_machine_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def start(command: list[str], **options: object) -> None:
+        commands.append(command)
+        raise InterruptedError
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(server, "_let_endings_interrupt", lambda: None)
+    monkeypatch.setattr("subprocess.Popen", start)
+    with pytest.raises(InterruptedError):
+        server.serve(free_port())
+
+    (command,) = commands
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--allowed-hosts") + 1] == "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
+
+
+def test_a_terminals_end_interrupts_unless_it_is_to_be_outlived() -> None:
+    kept = {ending: signal.getsignal(ending) for ending in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        server._let_endings_interrupt()
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        for ending, handler in kept.items():
+            signal.signal(ending, handler)
+
+
+def processes_with(port: int) -> list[str]:
+    """Command lines of the live processes that were told this port."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_text(errors="replace").split("\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if "--port" in words and str(port) in words:
+            lines.append(" ".join(words))
+    return lines

@@ -7,7 +7,14 @@ import pytest
 import yaml
 
 from eval.claims.claim_list import load_claims
-from tests.claim_records import CLAIMS, PARAMS, ROOT
+from eval.claims.measures import MEASURES
+from seal.evaluations import EVALUATIONS
+from tests.claim_records import CLAIMS, ROOT
+
+ENTRY = {
+    "id": "x", "says": "x", "place": "x", "area": "C3",
+    "test": "order", "measure": "transfer", "terms": ["seal", "llf"],
+}  # fmt: skip
 
 
 def test_a_contradiction_stands_exactly_where_the_paper_s_numbers_contradict() -> None:
@@ -39,14 +46,34 @@ def test_the_paper_s_differences_are_those_of_its_tables(claim: str, differences
     assert [pair[0] for pair in CLAIMS.paper_differences(found)] == pytest.approx(differences)
 
 
-def test_the_list_names_arms_that_exist_and_covers_the_cells() -> None:
-    known = {"normal", *PARAMS.arms, "seal_full_rate", "seal_full_rate_grow"}
-    for claim in CLAIMS.claims:
-        assert {term.arm for term in claim.parsed()} <= known, claim.id
+def test_the_list_covers_the_cells() -> None:
     groups = [claim.group for claim in CLAIMS.claims]
     sizes = {"transfer": 5, "fewshot_cell": 32, "llf_fewshot_below_normal": 32, "affines_gain": 48}
     assert {name: groups.count(name) for name in sizes} == sizes
     assert len(CLAIMS.untestable) > 5
+
+
+def test_claims_of_one_group_stand_in_one_area() -> None:
+    areas: dict[str, set[str]] = {}
+    for claim in CLAIMS.claims:
+        areas.setdefault(claim.group, set()).add(claim.area)
+    assert all(len(members) == 1 for members in areas.values())
+    assert set().union(*areas.values()) == set(CLAIMS.areas), "no area is empty"
+
+
+def test_a_measure_s_name_is_one_evaluation_s() -> None:
+    names = ["test_accuracy", "clean_accuracy", "ascent_over_chance", "diverged"]
+    for evaluation in EVALUATIONS.values():
+        names += evaluation.measures
+    assert list(MEASURES) == names
+
+
+def written(path: Path, changes: dict[str, Any]) -> Path:
+    """The list with one claim, and with these changes."""
+    raw = yaml.safe_load((ROOT / "eval/claims/claims.yaml").read_text())
+    raw["claims"] = [ENTRY]
+    path.write_text(yaml.safe_dump(raw | changes))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -59,14 +86,30 @@ def test_the_list_names_arms_that_exist_and_covers_the_cells() -> None:
         ({"bound": 1}, "`bound` belongs to a threshold"),
         ({"conditions": ["R9"]}, "R1"),
         ({"tolerence": 1}, "Extra inputs"),
+        ({"area": "C9"}, "x: area C9, expected one of C1, C2"),
+        ({"area": None}, "area: Input should be a valid string"),
+        ({"terms": ["seal", "lfl"]}, "x: arm lfl, expected one of params/paper.yaml: normal, normal_long, "),
+        ({"terms": ["seal_s001", "llf"]}, "x: arm seal_s001, expected one of params/paper.yaml: "),
     ],
 )
 def test_a_bad_entry_is_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    raw = yaml.safe_load((ROOT / "eval/claims/claims.yaml").read_text())
-    entry = {"id": "x", "says": "x", "place": "x", "test": "order", "measure": "transfer", "terms": ["seal", "llf"]}
-    raw["claims"] = [entry | change]
-    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(raw))
+    path = written(tmp_path / "claims.yaml", {"claims": [ENTRY | change]})
     with pytest.raises(ValueError, match="claims") as caught:
-        load_claims(tmp_path / "claims.yaml")
+        load_claims(path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bad_condition_is_one_line(tmp_path: Path) -> None:
+    condition = {"says": "x", "arms": ["normal", "sael"], "threshold": 1}
+    path = written(tmp_path / "claims.yaml", {"conditions": {"R1": condition}})
+    with pytest.raises(ValueError, match="arm sael") as caught:
+        load_claims(path)
+    assert "conditions.R1: arm sael, expected one of params/paper.yaml: normal, " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_claim_that_stands_there_twice_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "claims.yaml", {"claims": [ENTRY, ENTRY]})
+    with pytest.raises(ValueError, match="x stands there twice"):
+        load_claims(path)

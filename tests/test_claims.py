@@ -11,9 +11,9 @@ import pytest
 
 from eval.claims.claim import ConditionName
 from eval.claims.conditions import check
-from eval.claims.evidence import Record
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import ClaimVerdict
+from seal.runs import RunFolder, Runs
 from tests.claim_records import (
     CLAIMS,
     LEVELS,
@@ -187,16 +187,21 @@ def test_a_condition_that_holds_by_a_hair_holds_on_every_processor(
     assert verdicts(study)["seal_over_llf"].verdict == Verdict.SUPPORTED
 
 
+def last_outcome(run: RunFolder) -> dict[str, Any]:
+    outcome: dict[str, Any] = run.summary["outcomes"][-1]
+    return outcome
+
+
 @pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
 def test_r4_holds_where_both_are_as_good(study: Path, wobble: float) -> None:
     write_study(study, {"normal_long_cosine": (0.3, 0.4, 0.45)})
-    record = Record.read([study])
-    runs = {seed: record.run("normal_long", seed) for seed in SEEDS}
-    for seed, run in runs.items():
-        base = record.run("normal", seed).summary["outcomes"][0]["test_accuracy"]
-        run.summary["outcomes"][-1]["test_accuracy"] = base + wobble
-        record.run("normal_long_cosine", seed).summary["outcomes"][-1]["test_accuracy"] = base
-    checked = check("R4", CLAIMS.conditions["R4"], record, {("normal_long", seed) for seed in SEEDS})
+    runs = Runs.read([study])
+    for base, longer, cosine in zip(*map(runs.of, ("normal", "normal_long", "normal_long_cosine")), strict=True):
+        accuracy = last_outcome(base)["test_accuracy"]
+        last_outcome(longer)["test_accuracy"] = accuracy + wobble
+        last_outcome(cosine)["test_accuracy"] = accuracy
+
+    checked = check("R4", CLAIMS.conditions["R4"], runs, {("normal_long", seed) for seed in SEEDS})
     assert checked.passed, checked.failures
 
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from seal import config
 from seal.data import fetch as fetching
-from seal.data import stage
 from seal.data.archives import DataError
 from seal.data.fetch import Places, fetch, relocate
 from seal.data.sources import SOURCES, Archive
@@ -143,7 +143,7 @@ def test_a_folder_is_hashed_by_names_and_contents(places: Places, tmp_path: Path
 def test_the_stage_writes_the_record(places: Places, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEAL_DATA_MIRROR", "mirror")
-    monkeypatch.setattr(stage, "load_params", lambda: SimpleNamespace(datasets={"tiny": TINY}))
+    monkeypatch.setattr(config, "load_params", lambda: SimpleNamespace(datasets={"tiny": TINY}))
     fetching.main(["tiny"])
     assert json.loads(Path("data/sources/tiny.json").read_text())["status"] == "missing"
     (places.mirror / "tiny-imagenet-200.tar").write_bytes(b"fewer")

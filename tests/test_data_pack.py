@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from seal.data import packing, stage
+from seal import config
+from seal.data import packing
 from seal.data.archives import DataError
 from seal.data.fetch import Places, SourceRecord, fetch
 from seal.data.pack import SPLITS, DatasetMissing, open_pack
@@ -206,7 +207,7 @@ def test_the_stage_packs_or_says_what_is_missing(places: Places, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEAL_DATA_MIRROR", "mirror")
     monkeypatch.delenv("SEAL_SCRATCH", raising=False)
-    monkeypatch.setattr(stage, "load_params", lambda: SimpleNamespace(datasets={"tiny": OFFICIAL}))
+    monkeypatch.setattr(config, "load_params", lambda: SimpleNamespace(datasets={"tiny": OFFICIAL}))
     with pytest.raises(SystemExit, match=r"pack@tiny: data/sources/tiny\.json: no such file; run `dvc repro fetch"):
         packing.main(["tiny"])
 

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from eval import hessian
-from eval.hessian import augmented, batch_hessian, batch_norm, main, mean_hessian
-from eval.spectrum import Eigenvalues, Krylov, NotConverged, lanczos, power_iteration, summary
+from eval import curvature
+from eval.curvature import batch_hessian, batch_norm, mean_hessian
+from eval.hessian import augmented, main
+from eval.lanczos import Krylov, lanczos
+from eval.power_iteration import power_iteration
+from eval.spectrum import Eigenvalues, NotConverged, summary
 from seal.config import load_params
 from seal.data.batches import Batch
 from seal.errors import UserError
@@ -338,8 +341,8 @@ def test_the_stage_writes_its_values_and_twice_the_same(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hessian, "DENSITY_RUNS", 2)
-    monkeypatch.setattr(hessian, "DENSITY_STEPS", 6)
+    monkeypatch.setattr(curvature, "DENSITY_RUNS", 2)
+    monkeypatch.setattr(curvature, "DENSITY_STEPS", 6)
     write_hessian_params(spectral_density=True)
     folder = project / "results/normal-0/eval/hessian"
     written = []

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # of. Arrows point one way: a test below looks for circles.
 BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock")
 ARROWS = {
-    "seal": {"seal.optim", "seal.split"},
+    "seal": {"seal.optim", "seal.split", "seal.stage"},
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.record": set(),
@@ -24,6 +24,7 @@ ARROWS = {
     "seal.evaluations": {"seal.measure", "seal.sections"},
     "seal.config": {"seal.errors", "seal.sections", "seal.evaluations"},
     "seal.clock": {"seal.config"},
+    "seal.stage": set(),
     "seal.evidence": set(),
     "seal.readings": {"seal.evidence"},
     "seal.runs": {"seal.evidence", "seal.readings"},
@@ -35,7 +36,7 @@ ARROWS = {
     "seal.optim": {"seal.kernels"},
     "seal.models": {"seal.reinit"},
     "seal.methods": {"seal.split"},
-    "seal.data": set(),
+    "seal.data": {"seal.stage"},
     "seal.checkpoint": set(),
     "seal.progress": set(),
     "seal.publish": {"seal.checkpoint"},
@@ -49,24 +50,32 @@ ARROWS = {
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
-    "seal.tracking": set(),
+    "seal.tracking": {"seal.runs"},
     "seal.train": {
         "seal.checkpoint", "seal.data", "seal.device", "seal.progress", "seal.publish", "seal.resume", "seal.rows",
-        "seal.scratch", "seal.tracking", "seal.trainer", "seal.training_data",
+        "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
-    "seal.curves": set(),
+    "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {
         "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.runs", "seal.study", "seal.trainer",
     },
     "seal.doctor": {"seal.data", "seal.tracking"},
     "seal.cli": {"seal.doctor", "seal.planning", "seal.study", "seal.tracking", "eval.claims", "eval.report"},
-    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models"},
-    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs"},
-    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "eval.claims"},
+    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
+    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
+    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "eval.claims"},
 }  # fmt: skip
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
-WITHOUT_TORCH = ("seal.runs", "seal.evaluations", "seal.record", "eval.claims", "eval.report", "seal.planning.costs")
+WITHOUT_TORCH = (
+    "seal.stage",
+    "seal.runs",
+    "seal.evaluations",
+    "seal.record",
+    "eval.claims",
+    "eval.report",
+    "seal.planning.costs",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""A reader on another kind of machine is told, in a line, that bits differ; a reader on the same one is told nothing."""
+"""A reader on another kind of machine is told, in a line, that bits differ; on the same kind nothing is said."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ from seal.planning.plan import DVC_SECONDS, plan
 from seal.planning.show import duration, show
 from seal.planning.stages import parts, stages_of_tier, stages_to_run
 from seal.record import TIMING_COLUMNS, cpu_name, write_csv, write_json
-from seal.study.study import stages_by_run
+from seal.study.dvc_repo import stages_by_run
 from tests.strategies import params_with
 from tests.test_costs import ROOT, SIZE, price
 from tests.test_costs import params as params

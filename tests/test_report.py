@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,22 @@ from invented_records import invented_run, write_record
 from playwright.sync_api import sync_playwright
 from test_browser import CHROMIUM, FLAGS
 
+from eval.claims.__main__ import main as judge
 from eval.report.__main__ import main
 from eval.report.accuracy import table_2
+from eval.report.cells import below_limit, limit_of_all
 from eval.report.document import Section, Table, write_document
 from eval.report.evidence import shortened
+from eval.report.numbers import SeedNumbers
 from eval.report.verdicts import cells, failed
+from seal.evaluations import EVALUATIONS
+from seal.measure import Measure
+from seal.readings import Reading
 from seal.record import RESULTS, read_json, write_json
 from seal.runs import Runs
 
 ROOT = Path(__file__).parents[1]
+MINI = ROOT / "expected/mini"
 BLOCKS = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
 ARMS = ("normal", "normal_long", "llf", "seal")
 
@@ -161,6 +169,83 @@ def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out
     row = next(line for line in text.splitlines() if line.startswith("| Gen=2"))
     assert "±" in row.split("|")[-2], "SEAL has two seeds"
     assert "| LLF |" not in text
+
+
+def test_a_record_older_and_newer_than_its_keys_is_judged_and_reported_as_before(project: Path, tmp_path: Path) -> None:
+    """Each section of every summary gets a key that no version knows, and loses one that this version has."""
+    record = tmp_path / "mini"
+    shutil.copytree(MINI, record, ignore=shutil.ignore_patterns("report", "claims.json"))
+    for path in record.glob("*/summary.json"):
+        summary = read_json(path)
+        for section, lost in {"model": "stem", "training": "warmup_epochs", "generations": "reset_momentum"}.items():
+            summary[section]["of_another_version"] = [1]
+            summary[section].pop(lost, None)
+        write_json(path, summary | {"of_another_version": {}})
+
+    judge(["--record", "mini", "--out", "claims.json"])
+    main(["--record", "mini", "--claims", "claims.json", "--out", "report"])
+
+    before, after = read_json(MINI / "claims.json")["claims"], read_json(Path("claims.json"))["claims"]
+    assert after == before
+    lines = {
+        "before": (MINI / "report/report.md").read_text("utf-8"),
+        "after": Path("report/report.md").read_text("utf-8"),
+    }
+    told = {name: set(text.partition("## Data")[0].splitlines()) for name, text in lines.items()}
+    assert told["after"] - told["before"] == {
+        "| training.warmup_epochs | 0 | 20 | not recorded |",
+        "| generations.reset_momentum | True | True | not recorded |",
+    }
+
+
+def test_a_new_evaluation_is_shown_without_an_edit_of_the_report(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measures = {
+        "robust": Measure("kinds.accuracy", "under corruption, {target}, %", "points", 100, 1, shown=True),
+        "by_block": Measure("at.{block}", "at {block}", digits=3, shown=True),
+        "hidden": Measure("kinds.accuracy", "nobody sees this"),
+    }
+    new = replace(EVALUATIONS["transfer"], measures=measures)
+    monkeypatch.setitem(EVALUATIONS, "corruption", new)
+    for place, arm in enumerate(ARMS):
+        values = {"kinds": {"accuracy": 0.2 + place / 10}, "blocks": ["a", "b", "c"], "at": [1, 2 + place, 3]}
+        evaluation(project / f"results/{arm}-0", "corruption-digits", 2 if place else 1, values)
+    main([])
+    text = (project / "report/report.md").read_text(encoding="utf-8")
+    assert "| under corruption, digits, % | 20.0 | 30.0 | 40.0 | 50.0 |" in text
+    assert "| at the second block | 2.000 | 3.000 | 4.000 | 5.000 |" in text
+    assert "| at the last block | 3.000 | 3.000 | 3.000 | 3.000 |" in text
+    assert "nobody sees this" not in text
+
+
+def test_a_number_that_an_evaluation_did_not_write_yet_is_not_missed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measure that is added to an evaluation, over blocks or shots or alone, leaves older records readable."""
+    newer = {
+        "sharpness": Measure("sharpness.mean", "sharpness", shown=True),
+        "by_block": Measure("ranks.{block}", "rank at {block}", shown=True),
+        "by_shot": Measure("tries.{shot}.count", "tries of {shot}", shown=True),
+    }
+    new = replace(EVALUATIONS["hessian"], measures={**EVALUATIONS["hessian"].measures, **newer})
+    monkeypatch.setitem(EVALUATIONS, "hessian", new)
+    main([])
+    text = (project / "report/report.md").read_text(encoding="utf-8")
+    assert "| largest Hessian eigenvalue | 100 | 101 | 102 | 103 |" in text
+    assert "sharpness" not in text
+
+
+def test_shares_of_which_none_was_seen_have_the_limit_of_all_seeds_together() -> None:
+    def limit(batches: int) -> float:
+        return 1 - 0.05 ** (1 / batches)
+
+    assert limit_of_all([limit(40), limit(40), limit(7)]) == pytest.approx(limit(87), rel=1e-12)
+    seeds = [Reading(value, None, (), limit=limit(40)) for value in (0.0, 0.0)]
+    assert below_limit(SeedNumbers(seeds, [], scale=100)) == f"0, below {100 * limit(80):.1f}"
+    seen = [*seeds, Reading(0.1, None, (), limit=limit(40))]
+    assert below_limit(SeedNumbers(seen, [], scale=100)) is None
+    assert below_limit(SeedNumbers([Reading(0.0, None, ())], [], scale=100)) is None
 
 
 def test_without_any_record_it_says_what_to_do(project: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from eval import transfer
-from eval.linear_probe import Probes, draw_layer, train_probes
+from eval.linear_probe import ProbeScores, draw_layer, train_probes
 from seal.config import load_params
 from seal.data.packing import make_missing_pack
 from seal.errors import UserError
@@ -79,8 +79,8 @@ def test_no_tensor_is_left_on_another_device() -> None:
 
 
 def test_the_papers_rule_reads_the_test_images_and_the_validation_rule_does_not() -> None:
-    test = Probes(torch.tensor([[0.1, 0.9, 0.2], [0.5, 0.3, 0.6]]), torch.zeros(1, 3, dtype=torch.bool))
-    val = Probes(torch.tensor([[0.9, 0.0, 0.0], [0.7, 0.7, 0.1]]), torch.zeros(1, 3, dtype=torch.bool))
+    test = ProbeScores(torch.tensor([[0.1, 0.9, 0.2], [0.5, 0.3, 0.6]]), torch.zeros(1, 3, dtype=torch.bool))
+    val = ProbeScores(torch.tensor([[0.9, 0.0, 0.0], [0.7, 0.7, 0.1]]), torch.zeros(1, 3, dtype=torch.bool))
     values, paper, validation = transfer.values_of([0.1, 0.01, 0.001], val, test)
     assert (paper, validation) == (2, 0), "by the last epoch; of equals the first"
     assert values["paper"] == {"rate": 0.001, "accuracy": pytest.approx(0.6)}

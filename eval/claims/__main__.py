@@ -5,37 +5,23 @@ Without --out it only shows them: the pipeline's claims/claims.json is the stage
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from eval.claims.claim_list import load_claims
-from eval.claims.evidence import Record
 from eval.claims.output import as_json, print_table
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import evaluate_claims
 from seal.config import Params, load_params
 from seal.errors import UserError, one_line_errors
-from seal.record import RESULTS, append_timing, write_json
-from seal.runs import are_folders
+from seal.evaluations import EVALUATIONS
+from seal.record import RESULTS, write_json
+from seal.runs import Runs, are_folders
+from seal.stage import stage
 
-TARGETED = ("transfer", "fewshot", "fewshot_affines")
-
-
-def own_record(params: Params) -> Record:
-    """What results/ holds of the active parameters' runs and targets; what an earlier tier left is not looked at."""
-    targets = {name: getattr(params, name).targets for name in TARGETED}
-    return Record.read([RESULTS], params.run_names(), targets)
-
-
-def stages_by_arm(params: Params) -> dict[str, str]:
-    """Which of the stages train, train_extra and train_sensitivity trains an arm."""
-    extra = dict.fromkeys(params.extra_arms, "train_extra")
-    return (
-        dict.fromkeys(params.sensitivity_arms, "train_sensitivity") | extra | dict.fromkeys(params.main_arms, "train")
-    )
+WIDTH = 150  # of the table where no terminal says how wide it is
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,30 +30,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdicts as JSON")
     parser.add_argument("--strict", action="store_true", help="fail where a claim is REFUTED")
     chosen = parser.parse_args(arguments)
-    began = time.perf_counter()
-    with one_line_errors():
-        if chosen.record:
-            are_folders(chosen.record)
-            record, stages = Record.read(chosen.record), {}
-        else:
-            params = load_params()
-            record, stages = own_record(params), stages_by_arm(params)
-        if not record.runs:
-            places = ", ".join(map(str, chosen.record or [RESULTS]))
-            raise UserError(f"{places}: found no run's folder with a summary.json, expected some, as in expected/mini")
+
+    with stage("claims", timed=bool(chosen.out) and not chosen.record):
+        runs, stages = recorded_runs(chosen.record) if chosen.record else own_runs(load_params())
         claims = load_claims()
-        found = evaluate_claims(record, claims)
+        verdicts = evaluate_claims(runs, claims)
         if chosen.out:
-            write_json(chosen.out, as_json(record, claims, found, stages))
+            write_json(chosen.out, as_json(runs, claims, verdicts, stages))
+
         console = Console(highlight=False)
-        print_table(found, console if console.is_terminal else Console(highlight=False, width=150))
-        words = f"{len(found)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
-        print(f"{chosen.out}: {words}" if chosen.out else words)
-        if chosen.out and not chosen.record:
-            append_timing("claims", time.perf_counter() - began)
-        refuted = [each.claim.id for each in found if each.verdict == Verdict.REFUTED]
-        if chosen.strict and refuted:
+        print_table(verdicts, console if console.is_terminal else Console(highlight=False, width=WIDTH))
+        counts = f"{len(verdicts)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
+        print(f"{chosen.out}: {counts}" if chosen.out else counts)
+
+    refuted = [verdict.claim.id for verdict in verdicts if verdict.verdict == Verdict.REFUTED]
+    if chosen.strict and refuted:
+        with one_line_errors():
             raise UserError(f"REFUTED: {', '.join(refuted)}")
+
+
+def recorded_runs(folders: Sequence[Path]) -> tuple[Runs, dict[str, str]]:
+    """Every run in these folders; which stages trained them, such folders do not say."""
+    are_folders(folders)
+    return _some(Runs.read(folders), folders), {}
+
+
+def own_runs(params: Params) -> tuple[Runs, dict[str, str]]:
+    """What results/ holds of the active parameters' runs and targets, and the stage that trains each arm.
+
+    What an earlier tier left is not looked at.
+    """
+    targets = {}
+    for name, evaluation in EVALUATIONS.items():
+        if evaluation.targeted:
+            targets[name] = getattr(params, name).targets
+
+    stages = dict.fromkeys(params.sensitivity_arms, "train_sensitivity")
+    stages |= dict.fromkeys(params.extra_arms, "train_extra")
+    stages |= dict.fromkeys(params.main_arms, "train")
+    return _some(Runs.read([RESULTS], params.run_names(), targets), [RESULTS]), stages
+
+
+def _some(runs: Runs, folders: Sequence[Path]) -> Runs:
+    """The same runs. Raises UserError for none."""
+    if not len(runs):
+        places = ", ".join(map(str, folders))
+        raise UserError(f"{places}: found no run's folder with a summary.json, expected some, as in expected/mini")
+    return runs
 
 
 if __name__ == "__main__":

@@ -1,14 +1,21 @@
 """Where the numbers stand that a claim compares: the product of its measures, targets, shots and blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.claims.claim import Claim, Term, Where
-from eval.claims.evidence import Absent, Cell, Record, RunRecord, entry
-from eval.claims.measures import MEASURES
-from eval.claims.rule import Verdict
+from eval.claims.measures import MEASURES, OfEvaluation, OfTraining
+from seal.measure import Cell
+from seal.readings import Missing
+from seal.runs import RunFolder, Runs
 
-Runs = Sequence[tuple[RunRecord, Term]]
+
+@dataclass(frozen=True)
+class Side:
+    """A term, and its arm's runs by seed."""
+
+    term: Term
+    runs: Mapping[int, RunFolder]
 
 
 @dataclass(frozen=True)
@@ -17,68 +24,84 @@ class Place:
     measure: str | None  # instead of the terms' own
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.measure, str(self.cell)) if part)
+        return " ".join(filter(None, (self.measure, str(self.cell))))
 
 
-def places_of(record: Record, claim: Claim, term: Term, other: Term | None, seeds: Sequence[int]) -> list[Place]:
-    """The claim's cells; `all` is what any run has, or was skipped in. Raises Absent for none."""
-    where, terms = claim.where, [each for each in (term, other) if each]
-    runs = [(record.run(each.arm, seed), each) for each in terms for seed in seeds]
+def places_of(runs: Runs, claim: Claim, sides: Sequence[Side], seeds: Sequence[int]) -> list[Place] | Missing:
+    """The claim's cells; `all` is what any run has, or was skipped in."""
+    where = claim.where
     if where.block is not None:
-        return [Place(Cell(block=block), None) for block in _blocks(runs, where.block)]
-    found = []
-    measures: list[str | None] = [*where.measure] or [None]
+        return _places_by_block(where.block, sides, seeds)
+
+    places = []
+    none: list[None] = [None]
+    for name in where.measure or none:
+        measures = [MEASURES[name or side.term.measure] for side in sides]
+        for target in _targets(runs, where, measures):
+            for shot in _shots(where, sides, seeds, measures, target):
+                places.append(Place(Cell(target, shot), name))
+    return places or Missing("NOT-RUN", f"{', '.join(claim.needs())} has not been run")
+
+
+def _targets(runs: Runs, where: Where, measures: Sequence[OfTraining | OfEvaluation]) -> Sequence[str | None]:
+    """`all`: the paper's that have run, or else the others that have; and those whose data are missing."""
+    if where.target != "all":
+        return where.target or [None]
+
+    met, run = set[str](), set[str]()
     for measure in measures:
-        names = {MEASURES[measure or each.measure].evaluation or "" for each in terms}
-        targets: list[str | None] = [None]
-        if where.target is not None:
-            targets = [*(_targets(record, where, names) if where.target == "all" else where.target)]
-        for target in targets:
-            shots: list[int | None] = [None]
-            if where.shot is not None:
-                shots = [*(_shots(runs, names, target) if where.shot == "all" else where.shot)] or [None]
-            found += [Place(Cell(target, shot), measure) for shot in shots]
-    if not found:
-        raise Absent(Verdict.NOT_RUN, f"{', '.join(claim.needs())} has not been run")
-    return found
+        met.update(runs.targets(measure.stage))
+        run.update(runs.targets(measure.stage, "gen-*.json"))
+    skipped = met - run
+    return sorted((run & set(where.paper_targets) or run) | skipped)
 
 
-def _targets(record: Record, where: Where, names: set[str]) -> list[str]:
-    run = {target for name in names for target in record.targets_of(name, "gen-*.json")}
-    skipped = {target for name in names for target in record.targets_of(name)} - run
-    paper = {*where.paper_targets}
-    return sorted((run & paper or run) | skipped)
+def _shots(
+    where: Where,
+    sides: Sequence[Side],
+    seeds: Sequence[int],
+    measures: Sequence[OfTraining | OfEvaluation],
+    target: str | None,
+) -> Sequence[int | None]:
+    if where.shot != "all":
+        return where.shot or [None]
+
+    shots = set[int]()
+    for side in sides:
+        for seed in seeds:
+            for measure in measures:
+                keys = measure.keys(side.runs[seed], side.term.generation, target)
+                if not isinstance(keys, Missing):
+                    shots.update(map(int, keys))
+    return sorted(shots) or [None]
 
 
-def _shots(runs: Runs, names: set[str], target: str | None) -> list[int]:
-    shots: set[int] = set()
-    for run, term in runs:
-        for name in names:
-            try:
-                path, values = run.evaluation(f"{name}-{target}", term.generation)
-            except Absent:
-                continue
-            shots |= {int(shot) for shot in entry(values, "shots", path)}
-    return sorted(shots)
-
-
-def _blocks(runs: Runs, block: str) -> list[str]:
+def _places_by_block(block: str, sides: Sequence[Side], seeds: Sequence[int]) -> list[Place] | Missing:
     """The blocks that `block` selects, by the names that the first probed run has."""
     reasons = []
-    for run, term in runs:
-        try:
-            path, values = run.evaluation("prediction_depth", term.generation)
-        except Absent as reason:
-            reasons.append(reason)
-            continue
-        return _selected(list(entry(values, "blocks", path)), block, str(run.summary["generations"]["layer_threshold"]))
-    raise reasons[0]
+    for side in sides:
+        for seed in seeds:
+            run = side.runs[seed]
+            names = MEASURES[side.term.measure].keys(run, side.term.generation, None)
+            if not isinstance(names, Missing):
+                selected = _selected(names, block, str(run.settings["layer_threshold"]))
+                return [Place(Cell(block=name), None) for name in selected]
+            reasons.append(names)
+    return reasons[0]
 
 
 def _selected(names: list[str], block: str, threshold: str) -> list[str]:
-    layer, _, first = threshold.removeprefix("layer").partition(".")
-    edge = (int(layer), int(first or 0) + 1)  # blocks are named from 1, modules from 0
-    late = [name for name in names if tuple(int(part) for part in name.removeprefix("Block").split(".")) >= edge]
+    """The blocks that `block` means, in the network's order."""
     if block.endswith(".last"):
-        return [name for name in names if name.startswith(block.removesuffix("last"))][-1:]
-    return {"all": names, "late": late, "early": [name for name in names if name not in late]}.get(block, [block])
+        layer = [name for name in names if name.startswith(block.removesuffix("last"))]
+        return layer[-1:]
+
+    stage, _, module = threshold.removeprefix("layer").partition(".")
+    edge = (int(stage), int(module or 0) + 1)  # blocks are named from 1, modules from 0
+    early: list[str] = []
+    late: list[str] = []
+    for name in names:
+        position = tuple(map(int, name.removeprefix("Block").split(".")))
+        side = late if position >= edge else early
+        side.append(name)
+    return {"all": names, "late": late, "early": early}.get(block, [block])

@@ -1,4 +1,4 @@
-"""A claim of the paper as data: a sentence in our words, and how it is tested."""
+"""A claim of the paper as data: a sentence in our words, and how it is tested. eval/claims/claim_list.py reads them."""
 
 import itertools
 import re
@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eval.claims.evidence import Generation
 from eval.claims.measures import MEASURES
 from seal.config import BASE_ARM
+from seal.runs import Generation
 
 ConditionName = Literal["R1", "R2", "R3", "R4"]
 TERM = re.compile(r"(?P<arm>[a-z0-9_]+)(@(?P<generation>\d+))?(:(?P<measure>[a-z_]+))?")
@@ -66,6 +66,7 @@ class Claim(Strict):
     group: str
     says: str
     place: str
+    area: str  # of `areas`: under which heading tables list it
     test: Literal["order", "margin", "sign", "chain", "first", "family", "threshold"]
     measure: str
     terms: list[str] = Field(min_length=1)
@@ -83,9 +84,10 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        names = [self.measure, *self.where.measure, *(term.measure for term in self.parsed())]
-        if unknown := [name for name in names if name not in MEASURES]:
-            raise ValueError(f"{self.id}: measure {unknown[0]}, expected one of {', '.join(MEASURES)}")
+        for name in (self.measure, *self.where.measure, *self._measures_of_terms()):
+            if name not in MEASURES:
+                raise ValueError(f"{self.id}: measure {name}, expected one of {', '.join(MEASURES)}")
+
         if (self.bound is not None) != (self.test == "threshold"):
             raise ValueError(f"{self.id}: `bound` belongs to a threshold, and only to it")
         if self.tolerance and not self.why:
@@ -95,33 +97,42 @@ class Claim(Strict):
         return self
 
     def parsed(self) -> list[Term]:
-        terms = []
-        for text in self.terms:
-            match = TERM.fullmatch(text)
-            if match is None:
-                raise ValueError(f"{self.id}: term {text!r}, expected arm, arm@generation or arm:measure")
-            generation: Generation = int(match["generation"]) if match["generation"] else "last"
-            generation = 1 if match["arm"] == BASE_ARM else generation
-            terms.append(Term(arm=match["arm"], generation=generation, measure=match["measure"] or self.measure))
-        return terms
+        return list(map(self._term, self.terms))
+
+    def _term(self, text: str) -> Term:
+        match = TERM.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{self.id}: term {text!r}, expected arm, arm@generation or arm:measure")
+
+        generation: Generation = int(match["generation"]) if match["generation"] else "last"
+        if match["arm"] == BASE_ARM:
+            generation = 1
+        return Term(arm=match["arm"], generation=generation, measure=match["measure"] or self.measure)
 
     def pairs(self) -> list[tuple[Term, Term | None]]:
         """The comparisons whose worst verdict is the claim's."""
         terms = self.parsed()
         if self.test == "threshold":
-            return [(term, None) for term in terms]
+            return list(itertools.product(terms, [None]))
         if self.test == "chain":
             return list(itertools.pairwise(terms))
-        return [(terms[0], other) for other in terms[1:]]
+        return list(itertools.product(terms[:1], terms[1:]))
 
     @property
     def sign(self) -> int:
         return 1 if self.side == "above" else -1
 
+    @property
+    def unit(self) -> str:
+        return MEASURES[self.parsed()[0].measure].unit
+
     def needs(self) -> list[str]:
         """The evaluations whose stages the claim needs; train is the training's own record."""
-        measures = self.where.measure or [term.measure for term in self.parsed()]
-        return sorted({MEASURES[measure].evaluation or "train" for measure in measures})
+        names = self.where.measure or self._measures_of_terms()
+        return sorted({MEASURES[name].stage for name in names})
+
+    def _measures_of_terms(self) -> list[str]:
+        return [term.measure for term in self.parsed()]
 
 
 class Untestable(Strict):

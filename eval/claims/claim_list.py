@@ -1,7 +1,11 @@
-"""The list of claims, eval/claims/claims.yaml, checked strictly; and what the paper's own numbers say of each."""
+"""The list of claims, eval/claims/claims.yaml, checked strictly; and what the paper's own numbers say of each.
+
+The stage reads it, and eval/report/artifact_tables.py for the tables of artifact.md.
+"""
 
 import itertools
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +13,21 @@ import yaml
 from pydantic import ValidationError
 
 from eval.claims.claim import Claim, Condition, ConditionName, Strict, Term, Untestable, Where
-from eval.claims.evidence import Cell
 from eval.claims.paper import paper_number
+from seal.config import BASE_ARM, load_params
+from seal.measure import Cell
 from seal.record import ROUNDING
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
+KNOWS_THE_ARMS = "params/paper.yaml"
+ROOT = Path(__file__).parents[2]
 LAST_IN_PAPER = 10  # G, section 4.1
 
 
 class Claims(Strict):
     conditions: dict[ConditionName, Condition]
     paper_cells: dict[str, Where]  # what `all` was in the paper, by measure
+    areas: dict[str, str]  # title by name, in the order of tables
     claims: list[Claim]
     untestable: list[Untestable]
 
@@ -29,44 +37,57 @@ class Claims(Strict):
             return [[float(_reference(claim.paper_difference) or 0) - claim.tolerance]]
         if claim.paper is None:
             return []
-        terms, cells = claim.parsed(), self.cells_in_paper(claim)
-        found = []
+
+        differences = []
         for pair in claim.pairs():
-            differences = []
-            for cell, measure in cells:
-                numbers = [self.in_paper(claim, term, terms.index(term), cell, measure) for term in pair if term]
-                other = numbers[1] if len(numbers) == 2 else claim.bound
-                if numbers[0] is not None and other is not None:
-                    differences.append(claim.sign * (numbers[0] - other) - claim.tolerance)
-            found.append(differences)
-        return found
+            known = []
+            for cell in self.cells_in_paper(claim):
+                difference = self._difference(claim, *pair, *cell)
+                if difference is not None:
+                    known.append(difference)
+            differences.append(known)
+        return differences
+
+    def paper_agrees(self, claim: Claim) -> bool | None:
+        """Whether the paper's own numbers have every difference on the claimed side; None where it gives none."""
+        differences = list(itertools.chain.from_iterable(self.paper_differences(claim)))
+        return min(differences) > ROUNDING if differences else None
+
+    def cells_in_paper(self, claim: Claim) -> list[tuple[Cell, str | None]]:
+        """The cells, and the measure where the claim names several."""
+        in_paper = self.paper_cells.get(claim.measure, Where())
+        targets = in_paper.target if claim.where.target == "all" else claim.where.target
+        shots = in_paper.shot if claim.where.shot == "all" else claim.where.shot
+        assert targets != "all"
+        assert shots != "all"
+
+        none: list[None] = [None]
+        cells: list[tuple[Cell, str | None]] = []
+        for target in targets or none:
+            for shot in shots or none:
+                for measure in claim.where.measure or none:
+                    cells.append((Cell(target, shot), measure))
+        return cells
 
     def in_paper(self, claim: Claim, term: Term, index: int, cell: Cell, measure: str | None = None) -> float | None:
         """The paper's number for a term at a cell; None where it gives none."""
         if claim.paper is None:
             return None
-        text = claim.paper if isinstance(claim.paper, str) else claim.paper[index]
+
+        reference = claim.paper if isinstance(claim.paper, str) else claim.paper[index]
         generation = LAST_IN_PAPER if term.generation == "last" else term.generation
         names = {"arm": term.arm, "generation": generation, "measure": measure or term.measure}
-        return _reference(text.format(**names, target=cell.target, shot=cell.shot))
+        return _reference(reference.format(**names, target=cell.target, shot=cell.shot))
 
-    def cells_in_paper(self, claim: Claim) -> list[tuple[Cell, str | None]]:
-        where = claim.where
-        known = self.paper_cells.get(claim.measure, Where())
-        targets = known.target if where.target == "all" else where.target
-        shots = known.shot if where.shot == "all" else where.shot
-        none: list[None] = [None]
-        return [
-            (Cell(target if isinstance(target, str) else None, shot if isinstance(shot, int) else None), measure)
-            for target in targets or none
-            for shot in shots or none
-            for measure in where.measure or none
-        ]
-
-    def paper_agrees(self, claim: Claim) -> bool | None:
-        """Whether the paper's own numbers have every difference on the claimed side; None where it gives none."""
-        pairs = self.paper_differences(claim)
-        return all(difference > ROUNDING for pair in pairs for difference in pair) if any(pairs) else None
+    def _difference(
+        self, claim: Claim, term: Term, other: Term | None, cell: Cell, measure: str | None
+    ) -> float | None:
+        terms = claim.parsed()
+        number = self.in_paper(claim, term, terms.index(term), cell, measure)
+        boundary = self.in_paper(claim, other, terms.index(other), cell, measure) if other else claim.bound
+        if number is None or boundary is None:
+            return None
+        return claim.sign * (number - boundary) - claim.tolerance
 
 
 def _reference(text: str) -> float | None:
@@ -82,47 +103,75 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     """
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     raw.pop("names", None)  # anchors
-    raw["claims"] = [each for entry in raw["claims"] for each in _expanded(entry)]
+    raw["claims"] = list(itertools.chain.from_iterable(map(_variants, raw["claims"])))
     try:
         claims = Claims.model_validate(raw)
-        cells = {name: {"paper_targets": where.target} for name, where in claims.paper_cells.items()}
-        claims = claims.model_copy(update={"claims": [
-            claim.model_copy(update={"where": claim.where.model_copy(update=cells.get(claim.measure, {}))})
-            for claim in claims.claims
-        ]})  # fmt: skip
     except ValidationError as error:
         problem = error.errors()[0]
         raise ValueError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
-    ids = [claim.id for claim in claims.claims]
-    if repeated := {name for name in ids if ids.count(name) > 1}:
-        raise ValueError(f"{path}: {sorted(repeated)[0]} stands there twice")
-    kept = [
-        claim.model_copy(update={"contradiction": None})
-        if claim.id != claim.group and claims.paper_agrees(claim)
-        else claim
-        for claim in claims.claims
-    ]
-    return claims.model_copy(update={"claims": kept})
+
+    for sentence in _unknown_names(claims):
+        raise ValueError(f"{path}: {sentence}")
+    return claims.model_copy(update={"claims": [_completed(claims, claim) for claim in claims.claims]})
 
 
-def _expanded(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    each = entry.pop("each", {})
-    if not each:
+def _variants(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claims that an entry stands for."""
+    values_by_name = entry.pop("each", {})
+    if not values_by_name:
         return [entry | {"group": entry["id"]}]
-    found = []
-    for values in itertools.product(*each.values()):
-        names = dict(zip(each, values, strict=True))
-        name = ".".join([entry["id"], *map(str, values)])
-        found.append(_filled(entry, names) | {"id": name, "group": entry["id"]})
-    return found
+
+    variants = []
+    for values in itertools.product(*values_by_name.values()):
+        names = dict(zip(values_by_name, values, strict=True))
+        identity = ".".join([entry["id"], *map(str, values)])
+        variants.append(_filled(entry, names) | {"id": identity, "group": entry["id"]})
+    return variants
 
 
-def _filled(value: Any, names: dict[str, Any]) -> Any:
+def _filled(value: Any, names: Mapping[str, Any]) -> Any:
     """The same with names' values for {name}; other braces stay."""
     if isinstance(value, dict):
         return {key: _filled(part, names) for key, part in value.items()}
     if isinstance(value, list):
         return [_filled(part, names) for part in value]
     if isinstance(value, str):
-        return re.sub(r"\{(\w+)\}", lambda found: str(names.get(found[1], found[0])), value)
+        return re.sub(r"\{(\w+)\}", lambda braces: str(names.get(braces[1], braces[0])), value)
     return value
+
+
+def _unknown_names(claims: Claims) -> Iterator[str]:
+    """A sentence for each name that stands for nothing: a typing error would be a claim that never runs."""
+    ids = set[str]()
+    for claim in claims.claims:
+        if claim.id in ids:
+            yield f"{claim.id} stands there twice"
+        ids.add(claim.id)
+        if claim.area not in claims.areas:
+            yield f"{claim.id}: area {claim.area}, expected one of {', '.join(claims.areas)}"
+
+    known = [BASE_ARM, *load_params(ROOT / KNOWS_THE_ARMS).arms]
+    for place, arm in _named_arms(claims):
+        if arm not in known:
+            yield f"{place}: arm {arm}, expected one of {KNOWS_THE_ARMS}: {', '.join(known)}"
+
+
+def _named_arms(claims: Claims) -> Iterator[tuple[str, str]]:
+    """Every arm, and where it is named."""
+    for name, condition in claims.conditions.items():
+        for arm in condition.arms:
+            yield f"conditions.{name}", arm
+    for claim in claims.claims:
+        for term in claim.parsed():
+            yield claim.id, term.arm
+
+
+def _completed(claims: Claims, claim: Claim) -> Claim:
+    """The same with what `all` was in the paper, and of a variant the contradiction only where it is one."""
+    if claim.measure in claims.paper_cells:
+        in_paper = {"paper_targets": claims.paper_cells[claim.measure].target}
+        claim = claim.model_copy(update={"where": claim.where.model_copy(update=in_paper)})
+
+    if claim.id != claim.group and claims.paper_agrees(claim):
+        claim = claim.model_copy(update={"contradiction": None})
+    return claim

@@ -1,19 +1,21 @@
-"""The regime conditions R1 to R4: without them a claim of the paper is not about what was run. Thresholds are data."""
+"""The regime conditions R1 to R4: without them a claim of the paper is not about what was run. Thresholds are data.
 
+eval/claims/verdicts.py checks them for the runs that a claim uses.
+"""
+
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.claims.claim import Condition, ConditionName, Term
-from eval.claims.evidence import Absent, Cell, Record, RunRecord, finite
-from eval.claims.measures import MEASURES
+from eval.claims.claim import Condition, ConditionName
+from eval.claims.measures import ascent_over_chance, clean_accuracy, test_accuracy
 from eval.claims.normal_long import candidates
 from seal.config import BASE_ARM
+from seal.evidence import finite
+from seal.readings import Missing
 from seal.record import ROUNDING
-
-NOWHERE = Cell()
-
-Found = tuple[str | None, tuple[Path, ...]]  # what speaks against the condition, and the files that were read
+from seal.runs import RunFolder, Runs
 
 
 @dataclass(frozen=True)
@@ -26,63 +28,119 @@ class Check:
     files: frozenset[Path]
 
 
-def check(name: ConditionName, condition: Condition, record: Record, runs: Collection[tuple[str, int]]) -> Check:
+@dataclass(frozen=True)
+class Finding:
+    """What speaks against a condition in one run."""
+
+    against: str | None
+    files: tuple[Path, ...]  # that were read
+
+
+def check(name: ConditionName, condition: Condition, runs: Runs, used: Collection[tuple[str, int]]) -> Check:
     """Check the condition for those of the runs (arm, seed) whose arm it looks at; R4 goes by their seeds alone."""
-    looked_at = sorted({(arm, seed) for arm, seed in runs if arm in condition.arms})
     if name == "R4":
-        longer = candidates(record, Term(arm="normal_long", generation="last", measure="test_accuracy"))
-        looked_at = sorted({(arm, seed) for _, seed in runs for arm in longer})
+        seeds = {seed for _, seed in used}
+        looked_at = set(itertools.product(candidates(runs, "last"), seeds))
+    else:
+        looked_at = {(arm, seed) for arm, seed in used if arm in condition.arms}
+
     failures, files = [], set[Path]()
-    for arm, seed in looked_at:
-        try:
-            found, read = FINDS[name](record, record.run(arm, seed), condition)
-        except Absent as reason:
-            found, read = f"not checked: {reason}", ()
-        files.update(read)
-        if found:
-            failures.append(f"{arm}-{seed}: {found}")
+    for arm, seed in sorted(looked_at):
+        finding = _finding(name, condition, runs, arm, seed)
+        if isinstance(finding, Missing):
+            failures.append(f"{arm}-{seed}: not checked: {finding.reason}")
+            continue
+
+        files.update(finding.files)
+        if finding.against:
+            failures.append(f"{arm}-{seed}: {finding.against}")
     return Check(name, not failures, tuple(failures), frozenset(files))
 
 
-def trained(record: Record, run: RunRecord, condition: Condition) -> Found:
+def _finding(name: ConditionName, condition: Condition, runs: Runs, arm: str, seed: int) -> Finding | Missing:
+    run = runs.get(arm, seed)
+    return FINDINGS[name](runs, run, condition) if run else Missing("NOT-RUN", f"no run {arm}-{seed}")
+
+
+def trained(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
     """R1: clean training accuracy at the end of every generation; with a single cosine only its end counts."""
-    first = run.last if run.summary["generations"]["schedule"] == "one_cosine" else 1
+    first = run.last if run.settings["schedule"] == "one_cosine" else 1
     for generation in range(first, run.last + 1):
-        reading = MEASURES["clean_accuracy"].read(run, generation, NOWHERE)
-        if reading.value < condition.threshold - ROUNDING:
-            return f"{reading.value:.2f}% in generation {generation}", reading.files
-    return None, (run.folder / "summary.json",)
+        accuracy = clean_accuracy(run, generation)
+        if isinstance(accuracy, Missing):
+            return accuracy
+        if accuracy.value < condition.threshold - ROUNDING:
+            return Finding(f"{accuracy.value:.2f}% in generation {generation}", accuracy.files)
+    return Finding(None, (run.summary_path,))
 
 
-def forgot(record: Record, run: RunRecord, condition: Condition) -> Found:
+def forgot(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
     """R2: training accuracy after each ascent, in multiples of chance."""
-    reading = MEASURES["ascent_over_chance"].read(run, "last", NOWHERE)
-    above = reading.value > condition.threshold + ROUNDING
-    return f"{reading.value:.2f} times chance" if above else None, reading.files
+    accuracy = ascent_over_chance(run, "last")
+    if isinstance(accuracy, Missing):
+        return accuracy
+
+    above = accuracy.value > condition.threshold + ROUNDING
+    return Finding(f"{accuracy.value:.2f} times chance" if above else None, accuracy.files)
 
 
-def recovered(record: Record, run: RunRecord, condition: Condition) -> Found:
+def recovered(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
     """R3: clean training accuracy and loss at the end of each later generation, beside generation 1's."""
-    path, first = run.folder / "summary.json", run.outcome(1)
-    accuracy, loss = (finite(first.get(key), path, key) for key in ("clean_accuracy", "clean_loss"))
+    first = _end(run, 1)
+    if isinstance(first, Missing):
+        return first
+
     for generation in range(2, run.last + 1):
-        end = run.outcome(generation)
-        points = 100 * (accuracy - finite(end.get("clean_accuracy"), path, "clean_accuracy"))
-        percent = 100 * (finite(end.get("clean_loss"), path, "clean_loss") / loss - 1)
+        end = _end(run, generation)
+        if isinstance(end, Missing):
+            return end
+
+        points = 100 * (first.accuracy - end.accuracy)
+        percent = 100 * (end.loss / first.loss - 1)
         if points > condition.threshold + ROUNDING or percent > (condition.loss or 0) + ROUNDING:
-            words = f"generation {generation} ends {points:.2f} points below generation 1, with {percent:+.1f}% loss"
-            return words, (path,)
-    return None, (path,)
+            against = f"generation {generation} ends {points:.2f} points below generation 1, with {percent:+.1f}% loss"
+            return Finding(against, (run.summary_path,))
+    return Finding(None, (run.summary_path,))
 
 
-def overfits(record: Record, run: RunRecord, condition: Condition) -> Found:
+def overfits(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
     """R4: test accuracy of Normal (long) over Normal's of the same seed."""
-    read = MEASURES["test_accuracy"].read
-    longer, base = read(run, "last", NOWHERE), read(record.run(BASE_ARM, run.seed), 1, NOWHERE)
-    gain, files = longer.value - base.value, longer.files + base.files
-    return f"{gain:+.2f} points over Normal" if gain > condition.threshold + ROUNDING else None, files
+    longer, base_run = test_accuracy(run, "last"), runs.get(BASE_ARM, run.seed)
+    if isinstance(longer, Missing):
+        return longer
+    if base_run is None:
+        return Missing("NOT-RUN", f"no run {BASE_ARM}-{run.seed}")
+    base = test_accuracy(base_run, 1)
+    if isinstance(base, Missing):
+        return base
+
+    gain = longer.value - base.value
+    against = f"{gain:+.2f} points over Normal" if gain > condition.threshold + ROUNDING else None
+    return Finding(against, longer.files + base.files)
 
 
-FINDS: Mapping[str, Callable[[Record, RunRecord, Condition], Found]] = {
-    "R1": trained, "R2": forgot, "R3": recovered, "R4": overfits,
-}  # fmt: skip
+FINDINGS: Mapping[str, Callable[[Runs, RunFolder, Condition], Finding | Missing]] = {
+    "R1": trained,
+    "R2": forgot,
+    "R3": recovered,
+    "R4": overfits,
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """Training images without augmentation, at a generation's end."""
+
+    accuracy: float
+    loss: float
+
+
+def _end(run: RunFolder, generation: int) -> End | Missing:
+    outcome = run.outcome(generation)
+    if isinstance(outcome, Missing):
+        return outcome
+
+    return End(
+        accuracy=finite(outcome.get("clean_accuracy"), run.summary_path, "clean_accuracy"),
+        loss=finite(outcome.get("clean_loss"), run.summary_path, "clean_loss"),
+    )

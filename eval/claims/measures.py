@@ -1,148 +1,109 @@
-"""What the claims are about: each measure's place in the record, its unit, and how it is read."""
+"""What claims compare, by name: the numbers of training's own record, read here, and every measure of an evaluation.
 
-from collections.abc import Callable, Mapping
+eval/claims/claim.py checks a claim's names against MEASURES; cells.py and comparisons.py read by it.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from eval.claims.evidence import (
-    Absent,
-    Cell,
-    Generation,
-    Items,
-    Reading,
-    RunRecord,
-    entry,
-    finite,
-    finite_items,
-)
-from eval.claims.rule import Verdict
-from seal.evidence import MEND, BrokenEvidence
-
-Reader = Callable[[RunRecord, Generation, Cell], Reading]
+from seal.evaluations import EVALUATIONS
+from seal.evidence import MEND, BrokenEvidence, finite
+from seal.measure import Cell, Measure
+from seal.readings import Missing, Reading
+from seal.runs import Generation, RunFolder
 
 
 @dataclass(frozen=True)
-class Measure:
-    evaluation: str | None  # the stage; None: training's own record
+class OfTraining:
+    """A number of training's own record."""
+
     unit: str
-    read: Reader
+    own: Callable[[RunFolder, Generation], Reading | Missing]
+    stage: str = "train"
+
+    def read(self, run: RunFolder, generation: Generation, cell: Cell) -> Reading | Missing:
+        return self.own(run, generation)
+
+    def keys(self, run: RunFolder, generation: Generation, target: str | None) -> list[str] | Missing:
+        return []
 
 
-def test_accuracy(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
-    outcome, name = run.outcome(generation), f"predictions/gen-{run.number(generation):02d}.npz"
-    path = run.existing(name)
-    items = 100 * finite_items(run.arrays(name).get("correct"), path, "correct")
-    summary = run.folder / "summary.json"
-    return Reading(100 * finite(outcome.get("test_accuracy"), summary, "test_accuracy"), items, (summary, path))
+@dataclass(frozen=True)
+class OfEvaluation:
+    """A number that an evaluation's stage makes."""
+
+    stage: str
+    measure: Measure
+
+    @property
+    def unit(self) -> str:
+        return self.measure.unit
+
+    def read(self, run: RunFolder, generation: Generation, cell: Cell) -> Reading | Missing:
+        return run.measured(self.stage, self.measure, generation, cell)
+
+    def keys(self, run: RunFolder, generation: Generation, target: str | None) -> list[str] | Missing:
+        """The shots or the blocks of which the run has it."""
+        file = run.evaluation(self.stage, generation, target)
+        return file if isinstance(file, Missing) else file.keys(self.measure)
 
 
-def clean_accuracy(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
+def test_accuracy(run: RunFolder, generation: Generation) -> Reading | Missing:
+    outcome = run.outcome(generation)
+    if isinstance(outcome, Missing):
+        return outcome
+
+    path, correct = run.predictions(generation)
+    accuracy = finite(outcome.get("test_accuracy"), run.summary_path, "test_accuracy")
+    return Reading(100 * accuracy, 100 * correct, (run.summary_path, path))
+
+
+def clean_accuracy(run: RunFolder, generation: Generation) -> Reading | Missing:
     """On the training images without augmentation, at the generation's end."""
-    path = run.folder / "summary.json"
-    return Reading(100 * finite(run.outcome(generation).get("clean_accuracy"), path, "clean_accuracy"), None, (path,))
+    outcome = run.outcome(generation)
+    if isinstance(outcome, Missing):
+        return outcome
+
+    accuracy = finite(outcome.get("clean_accuracy"), run.summary_path, "clean_accuracy")
+    return Reading(100 * accuracy, None, (run.summary_path,))
 
 
-def ascent_over_chance(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
+def ascent_over_chance(run: RunFolder, generation: Generation) -> Reading | Missing:
     """Clean training accuracy by batch statistics after the last ascent epoch of a generation, over 1/C: the largest
     over generations. Running statistics lag while weights move."""
-    path, summary = run.existing("history.csv"), run.folder / "summary.json"
+    path = run.existing("history.csv")
     if "classes" not in run.summary:
-        raise Absent(Verdict.NOT_RUN, f"{summary} does not say how many classes there are")
-    last = {row["generation"]: row for row in run.history() if row["phase"] == "ascent"}
-    if not last:
-        raise Absent(Verdict.NOT_RUN, f"{run.folder.name} has no ascent phase")
-    ended = {each["generation"] for each in run.summary["outcomes"]}
-    if lost := {generation for generation in ended if generation >= min(last)} - set(last):
-        raise BrokenEvidence(f"{path}: found no ascent in generation {min(lost)}, expected one; {MEND}")
+        return Missing("NOT-RUN", f"{run.summary_path} does not say how many classes there are")
+
+    last_epochs = {}
+    for row in run.history:
+        if row["phase"] == "ascent":
+            last_epochs[row["generation"]] = row
+    if not last_epochs:
+        return Missing("NOT-RUN", f"{run.name} has no ascent phase")
+
+    for outcome in run.summary["outcomes"]:
+        if min(last_epochs) <= outcome["generation"] not in last_epochs:
+            lost = outcome["generation"]
+            raise BrokenEvidence(f"{path}: found no ascent in generation {lost}, expected one; {MEND}")
+
     key = "clean_accuracy_batch_statistics"
-    largest = max(finite(row[key], path, f"{key}, generation {row['generation']}") for row in last.values())
-    return Reading(largest * finite(run.summary["classes"], summary, "classes"), None, (path, summary))
+    accuracies = [finite(row[key], path, f"{key}, generation {number}") for number, row in last_epochs.items()]
+    classes = finite(run.summary["classes"], run.summary_path, "classes")
+    return Reading(max(accuracies) * classes, None, (path, run.summary_path))
 
 
-def diverged(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
+def diverged(run: RunFolder, generation: Generation) -> Reading:
     """1 where the training loss stopped being finite, else 0."""
-    return Reading(float(run.summary["diverged"] is not None), None, (run.folder / "summary.json",))
+    return Reading(float(run.diverged_in is not None), None, (run.summary_path,))
 
 
-def transfer(rule: str) -> Reader:
-    """A linear probe of cell.target, at the rate that `rule` chooses: paper or validation."""
-
-    def read(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
-        path, values = run.evaluation(f"transfer-{cell.target}", generation)
-        value = 100 * finite(entry(entry(values, rule, path), "accuracy", path), path, f"{rule}.accuracy")
-        return _with_items(run, path, value, f"correct_{rule}", 100)
-
-    return read
-
-
-def few_shot(evaluation: str) -> Reader:
-    def read(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
-        path, values = run.evaluation(f"{evaluation}-{cell.target}", generation)
-        found = entry(values, "shots", path).get(str(cell.shot))
-        if found is None:
-            raise Absent(Verdict.NOT_RUN, f"{run.folder.name}/eval/{path.parent.name}: {cell.shot}-shot: not run")
-        if isinstance(found, Mapping) and "skipped" in found:
-            raise Absent(Verdict.SKIPPED_DATA, f"{path.parent.name}: {cell.shot}-shot: {found['skipped']}")
-        value = 100 * finite(entry(found, "accuracy", path), path, f"shots.{cell.shot}.accuracy")
-        return _with_items(run, path, value, f"accuracy_{cell.shot}", 100)
-
-    return read
-
-
-def knn_accuracy(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
-    """The probe's accuracy on the output of cell.block (Figs. 2 and 3)."""
-    path, values = run.evaluation("prediction_depth", generation)
-    blocks, accuracy = (entry(values, key, path) for key in ("blocks", "knn_accuracy"))
-    if cell.block not in blocks:
-        raise Absent(Verdict.NOT_RUN, f"{run.folder.name}: no block {cell.block}")
-    at = blocks.index(cell.block)
-    value = 100 * finite(dict(enumerate(accuracy)).get(at), path, f"knn_accuracy[{at}]")
-    name = path.with_suffix(".npz").relative_to(run.folder).as_posix()
-    arrays_path = run.folder / name
-    votes, labels = (entry(run.arrays(name), key, arrays_path) for key in ("votes", "labels"))
-    if votes.shape != (len(labels), len(blocks)):
-        raise BrokenEvidence(f"{arrays_path}: found votes {votes.shape}, expected images by blocks; {MEND}")
-    return Reading(value, 100.0 * (votes[:, at] == labels), (path, arrays_path))
-
-
-def mean_depth(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
-    path, values = run.evaluation("prediction_depth", generation)
-    return _with_items(run, path, finite(values.get("mean_depth"), path, "mean_depth"), "depth", 1)
-
-
-def hessian(key: str, scale: float) -> Reader:
-    """Over the eigenvalues that Lanczos found; no values per test item."""
-
-    def read(run: RunRecord, generation: Generation, cell: Cell) -> Reading:
-        path, values = run.evaluation("hessian", generation)
-        if "power" in values and "lanczos" not in values:
-            raise Absent(Verdict.NOT_RUN, f"{run.folder.name}: hessian.solvers leaves lanczos out")
-        found = entry(values, "lanczos", path)
-        value = scale * finite(entry(found, key, path), path, f"lanczos.{key}")
-        limit = found.get("negative_upper_limit") if key == "negative_fraction" else None
-        return Reading(value, None, (path,), scale * finite(limit or 0.0, path, "lanczos.negative_upper_limit"))
-
-    return read
-
-
-def _with_items(run: RunRecord, path: Any, value: float, key: str, scale: float) -> Reading:
-    arrays = path.with_suffix(".npz")
-    name = arrays.relative_to(run.folder).as_posix()
-    items: Items = scale * finite_items(run.arrays(name).get(key), arrays, key)
-    return Reading(value, items, (path, arrays))
-
-
-MEASURES = {
-    "test_accuracy": Measure(None, "points", test_accuracy),
-    "clean_accuracy": Measure(None, "points", clean_accuracy),
-    "ascent_over_chance": Measure(None, "times chance", ascent_over_chance),
-    "diverged": Measure(None, "", diverged),
-    "transfer": Measure("transfer", "points", transfer("paper")),
-    "transfer_validation": Measure("transfer", "points", transfer("validation")),
-    "fewshot": Measure("fewshot", "points", few_shot("fewshot")),
-    "fewshot_affines": Measure("fewshot_affines", "points", few_shot("fewshot_affines")),
-    "knn_accuracy": Measure("prediction_depth", "points", knn_accuracy),
-    "mean_depth": Measure("prediction_depth", "blocks", mean_depth),
-    "max_eigenvalue": Measure("hessian", "", hessian("max_eigenvalue", 1)),
-    "negative_fraction": Measure("hessian", "points", hessian("negative_fraction", 100)),
+MEASURES: dict[str, OfTraining | OfEvaluation] = {
+    "test_accuracy": OfTraining("points", test_accuracy),
+    "clean_accuracy": OfTraining("points", clean_accuracy),
+    "ascent_over_chance": OfTraining("times chance", ascent_over_chance),
+    "diverged": OfTraining("", diverged),
 }
+for stage, evaluation in EVALUATIONS.items():
+    for name, measure in evaluation.measures.items():
+        MEASURES[name] = OfEvaluation(stage, measure)

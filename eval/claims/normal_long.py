@@ -1,52 +1,72 @@
-"""Which arm stands for the paper's Normal (long): it does not say whether the cosine restarts, so both are run."""
+"""Which arm stands for the paper's Normal (long): it does not say whether the cosine restarts, so both are run.
+
+Comparisons and the condition R4 ask for it.
+"""
 
 import math
+from collections.abc import Collection, Sequence
 
 from eval.claims.claim import Term
-from eval.claims.evidence import Absent, Record
+from seal.readings import Missing
 from seal.record import ROUNDING
+from seal.runs import Generation, RunFolder, Runs
 
 NORMAL_LONG = ("normal_long", "normal_long_cosine")
 Pair = tuple[Term, Term | None]
 
 
-def resolved(record: Record, term: Term, other: Term | None) -> list[Pair]:
+def resolved(runs: Runs, term: Term, other: Term | None) -> list[Pair]:
     """The comparison with the better arm by validation images; with both where there are none."""
     if NORMAL_LONG[0] not in (term.arm, other and other.arm):
         return [(term, other)]
+
     own, partner = (term, other) if term.arm == NORMAL_LONG[0] else (other or term, term)
-    seeds = set(record.seeds(partner.arm)) if partner and partner.arm != own.arm else None
+    seeds = set(runs.seeds(partner.arm)) if partner and partner.arm != own.arm else None
 
     def put(side: Term, arm: str) -> Term:
         return side.model_copy(update={"arm": arm}) if side.arm == own.arm else side
 
-    return [(put(term, arm), other and put(other, arm)) for arm in candidates(record, own, seeds)]
+    pairs: list[Pair] = []
+    for arm in candidates(runs, own.generation, seeds):
+        pairs.append((put(term, arm), other and put(other, arm)))
+    return pairs
 
 
-def candidates(record: Record, term: Term, seeds: set[int] | None = None) -> list[str]:
-    """The arms that stand for Normal (long) in a term: one, or both where validation images do not decide.
+def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None = None) -> list[str]:
+    """The arms that stand for Normal (long) after a generation: one, or both where validation images do not decide.
 
     An arm with a single cosine counts only where that has ended. `seeds`: those that the other side has.
     """
-    found = []
-    for arm in NORMAL_LONG:
-        runs = [record.run(arm, seed) for seed in record.seeds(arm)]
-        restarts = all(run.summary["generations"]["schedule"] == "per_generation" for run in runs)
-        if runs and (restarts or all(run.number(term.generation) == run.last for run in runs)):
-            found.append(arm)
-    if len(found) < 2:
-        return found or [NORMAL_LONG[0]]
-    common = set(record.seeds(found[0])) & set(record.seeds(found[1]))
-    common = common & seeds if seeds is not None else common
-    accuracy: dict[str, float] = {}
-    for arm in found:
-        try:
-            outcomes = [record.run(arm, seed).outcome(term.generation) for seed in sorted(common)]
-        except Absent:
-            return found
-        measured = [each["val_accuracy"] for each in outcomes if each.get("val_accuracy") is not None]
-        if not measured or len(measured) < len(outcomes):
-            return found
-        accuracy[arm] = math.fsum(measured)
-    best = max(accuracy.values())
-    return [next(arm for arm in found if accuracy[arm] >= best - ROUNDING)]  # of equal ones the first
+    arms = [arm for arm in NORMAL_LONG if _stands_for_it(runs.of(arm), generation)]
+    if len(arms) < 2:
+        return arms or [NORMAL_LONG[0]]
+
+    common = set(runs.seeds(arms[0])) & set(runs.seeds(arms[1]))
+    if seeds is not None:
+        common &= set(seeds)
+
+    first = _validation_accuracy(runs.of(arms[0]), common, generation)
+    second = _validation_accuracy(runs.of(arms[1]), common, generation)
+    if first is None or second is None:
+        return arms
+    return arms[:1] if first >= second - ROUNDING else arms[1:]  # of equal ones the first
+
+
+def _stands_for_it(runs: Sequence[RunFolder], generation: Generation) -> bool:
+    schedules = {run.settings["schedule"] for run in runs}
+    if schedules == {"per_generation"}:
+        return True
+    return bool(runs) and all(run.number(generation) == run.last for run in runs)
+
+
+def _validation_accuracy(runs: Sequence[RunFolder], seeds: Collection[int], generation: Generation) -> float | None:
+    """Summed over the seeds' runs; None where one has none."""
+    accuracies = []
+    for run in runs:
+        if run.seed not in seeds:
+            continue
+        outcome = run.outcome(generation)
+        if isinstance(outcome, Missing) or outcome.get("val_accuracy") is None:
+            return None
+        accuracies.append(outcome["val_accuracy"])
+    return math.fsum(accuracies) if accuracies else None

@@ -1,4 +1,4 @@
-"""The paper's numbers, from eval/claims/paper_tables.yaml."""
+"""The paper's numbers, from eval/claims/paper_tables.yaml: for the list of claims and for the report's tables."""
 
 from functools import cache
 from pathlib import Path
@@ -19,11 +19,12 @@ def paper_tables() -> dict[str, Any]:
 def paper_number(table: str, *keys: str | int) -> float | None:
     """A number by its table and keys, e.g. ("table_2", "seal", 10); None where the paper has none. Percent for
     accuracies; of the few-shot tables the mean, of the text's entries the number. Raises KeyError for no such table."""
-    found: Any = paper_tables()[table]["numbers"]
+    number: Any = paper_tables()[table]["numbers"]
     for key in keys:
-        found = found.get(SAME_IN_PAPER.get(str(key), key)) if isinstance(found, dict) else None
-    if isinstance(found, dict):
-        found = found.get("number")
-    if isinstance(found, list):
-        found = found[0]
-    return None if found is None else float(found)
+        number = number.get(SAME_IN_PAPER.get(str(key), key)) if isinstance(number, dict) else None
+
+    if isinstance(number, dict):
+        number = number.get("number")
+    if isinstance(number, list):
+        number = number[0]
+    return None if number is None else float(number)

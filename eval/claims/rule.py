@@ -1,4 +1,7 @@
-"""The rule from evidence to verdict: the unit of evidence is the seed, and test items widen the interval."""
+"""The rule from evidence to verdict: the unit of evidence is the seed, and test items widen the interval.
+
+Numbers in, a judgement out: eval/claims/verdicts.py brings them, and this file knows no record and no claim.
+"""
 
 import math
 from collections.abc import Sequence
@@ -121,6 +124,7 @@ def p_value(sample: Sample) -> float | None:
         return 1.0
     if half_width(sample) <= ROUNDING:
         return 0.0
+
     low, high = -300.0, 0.0  # of log10(level); the interval narrows as the level rises
     for _ in range(60):
         middle = (low + high) / 2
@@ -143,12 +147,17 @@ def judge(sample: Sample, level: float = LEVEL) -> Judgement:
         verdict = Verdict.SUPPORTED if mean > 0 else Verdict.REFUTED
     else:
         verdict = Verdict.WEAK if mean > ROUNDING else Verdict.INCONCLUSIVE
+
     items = z_quantile(level) * sample.item_error
     return Judgement(
-        verdict, mean, (mean - half, mean + half) if n > 1 else None,
-        (mean - items, mean + items) if n == 1 and items > ROUNDING else None, n, level,
-        detectable_difference(sample, level),
-    )  # fmt: skip
+        verdict,
+        mean,
+        interval=(mean - half, mean + half) if n > 1 else None,
+        item_interval=(mean - items, mean + items) if n == 1 and items > ROUNDING else None,
+        seeds=n,
+        level=level,
+        detectable=detectable_difference(sample, level),
+    )
 
 
 def detectable_difference(sample: Sample, level: float = LEVEL) -> float | None:
@@ -158,6 +167,7 @@ def detectable_difference(sample: Sample, level: float = LEVEL) -> float | None:
     """
     if sample.seeds == 1:
         return None
+
     items = (z_quantile(level) + z_quantile(2 * (1 - POWER))) * sample.item_error
     return math.hypot(noncentrality(level, sample.seeds) * sample.seed_error, items)
 
@@ -167,6 +177,7 @@ def holm_levels(p_values: Sequence[float | None]) -> list[float]:
     fails, whose level the rest share. A claim without evidence counts among the m, and comes last."""
     m = len(p_values)
     order = sorted(range(m), key=lambda index: math.inf if p_values[index] is None else float(p_values[index] or 0))
+
     levels, level, stopped = [0.0] * m, 0.0, False
     for rank, index in enumerate(order):
         if not stopped:

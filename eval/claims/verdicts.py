@@ -1,15 +1,22 @@
-"""Every claim judged on the record: its comparisons, its conditions, and Holm's levels for the primary ones."""
+"""Every claim judged on the record: its comparisons, its conditions, and Holm's levels for the primary ones.
 
+The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
+"""
+
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
-from eval.claims.evidence import Record
 from eval.claims.rule import LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
+from seal.runs import Runs
+
+OF_ONE_STUDY = ("tier", "data_sha256", "model")  # what all runs have in common
 
 
 @dataclass(frozen=True)
@@ -25,42 +32,92 @@ class ClaimVerdict:
     p: float | None  # the largest of its comparisons'; None where one of them has none
 
     @property
+    def judged(self) -> list[tuple[Comparison, Judgement]]:
+        """The comparisons that have evidence."""
+        pairs = zip(self.comparisons, self.judgements, strict=True)
+        return [(comparison, judgement) for comparison, judgement in pairs if judgement]
+
+    @property
     def files(self) -> list[Path]:
-        read = [each.files for each in self.comparisons] + [each.files for each in self.checks]
-        return sorted(frozenset[Path]().union(*read))
+        files = set[Path]()
+        for comparison in self.comparisons:
+            files |= comparison.files
+        for checked in self.checks:
+            files |= checked.files
+        return sorted(files)
 
 
-def evaluate_claims(record: Record, claims: Claims) -> list[ClaimVerdict]:
-    """Judge every claim; the primary ones by Holm's levels. Raises BrokenEvidence, which names the file."""
-    gathered = [tuple(comparisons(record, claim)) for claim in claims.claims]
-    p_values = [_largest_p(found) for found in gathered]
-    primary = [index for index, claim in enumerate(claims.claims) if claim.primary]
-    levels = dict(zip(primary, holm_levels([p_values[index] for index in primary]), strict=True))
-    return [
-        _verdict(record, claims, claim, gathered[index], levels.get(index, LEVEL), p_values[index])
-        for index, claim in enumerate(claims.claims)
-    ]
+def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
+    """Judge every claim; the primary ones by Holm's levels.
+
+    Raises UserError for runs that are not of one study, BrokenEvidence, which names the file.
+    """
+    for key in OF_ONE_STUDY:
+        runs.the_same(key)
+
+    compared: dict[str, list[Comparison]] = {}
+    p_values: dict[str, float | None] = {}
+    for claim in claims.claims:
+        compared[claim.id] = comparisons(runs, claim)
+        p_values[claim.id] = _largest_p(compared[claim.id])
+    primary = [claim.id for claim in claims.claims if claim.primary]
+    levels = dict(zip(primary, holm_levels(list(map(p_values.get, primary))), strict=True))
+
+    verdicts = []
+    for claim in claims.claims:
+        members = compared[claim.id]
+        judgements = _judgements(members, levels.get(claim.id, LEVEL))
+        checks = _checks(runs, claims, claim, members)
+        verdict, reason = _verdict(runs.the_same("tier"), members, judgements, checks)
+        evidence = (tuple(members), tuple(judgements), tuple(checks))
+        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id]))
+    return verdicts
 
 
-def _largest_p(found: Sequence[Comparison]) -> float | None:
-    values = [p_value(each.sample) if each.sample else None for each in found]
-    known = [value for value in values if value is not None]
-    return max(known) if known and len(known) == len(values) else None
+def _largest_p(compared: Sequence[Comparison]) -> float | None:
+    """None where a comparison has none."""
+    p_values = []
+    for comparison in compared:
+        p = p_value(comparison.sample) if comparison.sample else None
+        if p is None:
+            return None
+        p_values.append(p)
+    return max(p_values, default=None)
+
+
+def _judgements(compared: Sequence[Comparison], level: float) -> list[Judgement | None]:
+    return [judge(comparison.sample, level) if comparison.sample else None for comparison in compared]
+
+
+def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> list[Check]:
+    """The claim's conditions, for the runs that its comparisons use; none where they use none."""
+    used = set[tuple[str, int]]()
+    for comparison in compared:
+        used.update(itertools.product(comparison.arms(), comparison.seeds))
+    return [check(name, claims.conditions[name], runs, used) for name in claim.conditions if used]
 
 
 def _verdict(
-    record: Record, claims: Claims, claim: Claim, found: tuple[Comparison, ...], level: float, p: float | None
-) -> ClaimVerdict:
-    judgements = tuple(judge(each.sample, level) if each.sample else None for each in found)
-    runs = {(arm, seed) for each in found for arm in each.arms() for seed in each.seeds}
-    checks = tuple(check(name, claims.conditions[name], record, runs) for name in claim.conditions if runs)
-    failed = [f"{each.name}: {words}" for each in checks for words in each.failures]
-    absent = [each.absent for each in found if each.absent]
-    verdict, reason = worst([one.verdict for one in (*judgements, *absent) if one]), ""
+    tier: Any, compared: Sequence[Comparison], judgements: Sequence[Judgement | None], checks: Sequence[Check]
+) -> tuple[Verdict, str]:
+    """The claim's verdict, and the reason of one that says nothing on the claim itself."""
+    reasons: dict[Verdict, str] = {}  # by a comparison's verdict; of several the first
+    for comparison, judgement in zip(compared, judgements, strict=True):
+        if judgement:
+            reasons.setdefault(judgement.verdict, "")
+        elif comparison.absent:
+            reasons.setdefault(Verdict(comparison.absent.status), comparison.absent.reason)
+
+    verdict = worst(list(reasons))
     if verdict in UNJUDGED:
-        reason = next(str(each) for each in absent if each.verdict == verdict)
-    elif record.tier == "smoke":
-        verdict, reason = Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"
-    elif failed:
-        verdict, reason = Verdict.NOT_COMPARABLE, failed[0] + (f", and {len(failed) - 1} more" if failed[1:] else "")
-    return ClaimVerdict(claim, verdict, reason, found, judgements, checks, p)
+        return verdict, reasons[verdict]
+    if tier == "smoke":
+        return Verdict.NOT_COMPARABLE, "the smoke tier is too small for any claim"
+
+    failures: list[str] = []
+    for condition in checks:
+        failures += [f"{condition.name}: {failure}" for failure in condition.failures]
+    if failures:
+        others = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return Verdict.NOT_COMPARABLE, failures[0] + others
+    return verdict, ""

@@ -4,15 +4,15 @@ With --record it reads committed folders of runs instead of results/. What it sa
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from eval.report.page import write_report
 from eval.report.settings import own_study, recorded_study
-from seal.errors import UserError, one_line_errors
+from seal.errors import UserError
 from seal.evidence import read_checked_json
-from seal.record import RESULTS, TIMINGS, append_timing
+from seal.record import RESULTS, TIMINGS
+from seal.stage import stage
 
 REPORT = Path("report")
 
@@ -24,11 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
 
-    began = time.perf_counter()
-    with one_line_errors():
+    with stage("report", timed=not chosen.record):
         page = report(chosen.record, chosen.claims, chosen.out)
-        if not chosen.record:
-            append_timing("report", time.perf_counter() - began)
         print(f"report: {page}")
 
 

@@ -1,7 +1,7 @@
 """Accuracy on the images that the networks were trained on, from the runs' own summaries: Tables 2 and 7 of the paper,
 and the last weights beside the best."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eval.report.cells import NOTHING, beside, percent, with_diverged
@@ -14,28 +14,28 @@ PaperAccuracy = Callable[[str, int], float | None]  # of an arm and a generation
 
 def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
     """Test accuracy at the end of each generation, an arm a column."""
-    generations: set[int] = set()
-    for arm in arms:
-        generations.update(_trained_generations(runs.of(arm)))
-
     rows = []
-    for generation in sorted(generations):
-        cells = [_accuracy_cell(runs.of(arm), generation, paper(arm, generation)) for arm in arms]
-        rows.append([f"Gen={generation}", *cells])
+    for generation in _trained_generations(runs, arms):
+        row = [f"Gen={generation}"]
+        for arm in arms:
+            row.append(_accuracy_cell(runs.of(arm), generation, paper(arm, generation)))
+        rows.append(row)
 
     note = "Last weights of each generation. Generation 1 is the same for all that share it."
-    seeds = {label(arm): len(runs.of(arm)) for arm in arms}
-    if len({*seeds.values()}) > 1:
-        counts = ", ".join(f"{arm} {count}" for arm, count in seeds.items())
-        note += f" Seeds: {counts}."
-    return Table("Table 2: test accuracy, %", ["Generation", *seeds], rows, note=note)
+    seeds = [len(runs.of(arm)) for arm in arms]
+    names = [*map(label, arms)]
+    if len({*seeds}) > 1:
+        note += f" Seeds: {', '.join(map('{} {}'.format, names, seeds))}."
+    return Table("Table 2: test accuracy, %", ["Generation", *names], rows, note=note)
 
 
-def _trained_generations(runs: Iterable[RunFolder]) -> set[int]:
-    generations: set[int] = set()
-    for run in runs:
-        generations.update(outcome["generation"] for outcome in run.summary["outcomes"])
-    return generations
+def _trained_generations(runs: Runs, arms: Sequence[str]) -> list[int]:
+    generations = set()
+    for arm in arms:
+        for run in runs.of(arm):
+            for outcome in run.summary["outcomes"]:
+                generations.add(outcome["generation"])
+    return sorted(generations)
 
 
 def _accuracy_cell(runs: Sequence[RunFolder], generation: int, paper: float | None) -> str:
@@ -55,12 +55,17 @@ def best_and_last(runs: Runs) -> Table:
     """The last weights beside those best on the validation images."""
     rows = []
     for arm in runs.arms:
-        seeds = runs.of(arm)
-        finals = [final for run in seeds if (final := end_of_training(run))]
-        last = percent([final["test_accuracy"] for final in finals])
-        best = percent([final["best"]["test_accuracy"] for final in finals if final["best"]])
-        clean = percent([final["clean_accuracy"] for final in finals])
-        rows.append([label(arm), with_diverged(last, len(seeds) - len(finals)), best, clean])
+        last, best, clean = [], [], []
+        for run in runs.of(arm):
+            final = end_of_training(run)
+            if final:
+                last.append(final["test_accuracy"])
+                clean.append(final["clean_accuracy"])
+            if final and final["best"]:
+                best.append(final["best"]["test_accuracy"])
+
+        diverged = len(runs.of(arm)) - len(last)
+        rows.append([label(arm), with_diverged(percent(last), diverged), percent(best), percent(clean)])
 
     columns = ["", "test, last", "test, best by validation", "training images, not augmented"]
     return Table("The last weights, and those best on the validation images; accuracy, %", columns, rows)

@@ -16,16 +16,6 @@ from seal.record import ROUNDING, atomic
 
 ARTIFACT = Path("artifact.md")
 STUDY = Path("expected/mini")
-AREAS = {
-    "C1": "The method, section 3",
-    "C2": "Accuracy in distribution, Table 2",
-    "C3": "Transfer, Table 1",
-    "C4": "Few-shot, Tables 4 and 5",
-    "C5": "Prediction depth, Figures 2 and 3",
-    "C6": "The Hessian, Table 6",
-    "C7": "What late layers do meanwhile, Table 7",
-}
-BY_EVALUATION = {"transfer": "C3", "fewshot": "C4", "fewshot_affines": "C4", "prediction_depth": "C5", "hessian": "C6"}
 TESTS = {
     "order": "first above second",
     "sign": "later above earlier",
@@ -69,16 +59,16 @@ def _put(text: str, name: str, table: str) -> str:
 
 def claims_table(claims: Claims) -> str:
     """A row for each group of claims, by areas, each of which is one experiment's."""
-    by_area: dict[str, list[list[Claim]]] = {name: [] for name in AREAS}
+    by_area: dict[str, list[list[Claim]]] = {}
     for _, members in itertools.groupby(claims.claims, lambda claim: claim.group):
         group = list(members)
-        by_area[area(group[0])].append(group)
+        by_area.setdefault(group[0].area, []).append(group)
 
     rows = []
-    for name, title in AREAS.items():
+    for name, title in claims.areas.items():
         experiment = name.replace("C", "E")
         rows.append([f"**{name}**", f"**{title}**", "", "", "", experiment])
-        for position, group in enumerate(by_area[name], start=1):
+        for position, group in enumerate(by_area.get(name, []), start=1):
             rows.append([f"{name}.{position}", *_claim_cells(claims, group), experiment])
 
     columns = ["", "claim in eval/claims/claims.yaml", "place", "the paper's numbers", "test; conditions", "by"]
@@ -94,18 +84,6 @@ def _claim_cells(claims: Claims, group: Sequence[Claim]) -> list[str]:
     return [name, claim.place, numbers(claims, group), tested(claim)]
 
 
-def area(claim: Claim) -> str:
-    """By what is measured; of trainings by which arms are compared."""
-    for evaluation in claim.needs():
-        if evaluation in BY_EVALUATION:
-            return BY_EVALUATION[evaluation]
-
-    arms = {term.arm for term in claim.parsed()}
-    if any(arm.startswith(("seal_freeze", "seal_reinit", "seal_reverse")) for arm in arms):
-        return "C7"
-    return "C2" if claim.measure in ("test_accuracy", "clean_accuracy") and "seal_s0" not in arms else "C1"
-
-
 def numbers(claims: Claims, group: Sequence[Claim]) -> str:
     """What the paper gives: its terms' numbers of a single claim, how many cells agree of several."""
     claim = group[0]
@@ -118,11 +96,11 @@ def numbers(claims: Claims, group: Sequence[Claim]) -> str:
         return f"as claimed in {sum(verdicts)} of {len(verdicts)}"
 
     by_pair = claims.paper_differences(claim)
-    if all(len(cells) == 1 for cells in by_pair):
+    if {*map(len, by_pair)} == {1}:
         return _numbers_of_terms(claims, claim)
-    differences = [difference + claim.tolerance for difference in itertools.chain(*by_pair)]
-    as_claimed = [difference > ROUNDING for difference in differences]
-    return f"as claimed in {sum(as_claimed)} of {len(differences)} cells"
+    beyond = [*itertools.chain(*by_pair)]
+    as_claimed = sum(difference + claim.tolerance > ROUNDING for difference in beyond)
+    return f"as claimed in {as_claimed} of {len(beyond)} cells"
 
 
 def _numbers_of_terms(claims: Claims, claim: Claim) -> str:

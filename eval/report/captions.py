@@ -1,7 +1,10 @@
 """What is seen in the report's figures, said in numbers under each; made from the record, so it never goes stale."""
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 
 from eval.report.figures import Curve, label
 from seal.record import Row
@@ -16,9 +19,13 @@ def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]])
     for place in _places(blocks):
         ranges.append(f"at {blocks[place]} from {extremes(_at(curves, place))}")
 
-    leaders = [highest_first(_at(curves, place))[0] for place in range(len(blocks))]
-    leads = ", ".join(f"{label(arm)} at {leaders.count(arm)}" for arm in curves if arm in leaders)
-    return f" Accuracy runs {'; '.join(ranges)}. Of {len(blocks)} blocks, highest are {leads}.{brackets(curves)}"
+    leaders: Counter[str] = Counter()
+    for place in range(len(blocks)):
+        leaders[highest_first(_at(curves, place))[0]] += 1
+    leads = [f"{label(arm)} at {leaders[arm]}" for arm in curves if leaders[arm]]
+
+    accuracy = f" Accuracy runs {'; '.join(ranges)}."
+    return f"{accuracy} Of {len(blocks)} blocks, highest are {', '.join(leads)}.{brackets(curves)}"
 
 
 def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Mapping[int, Sequence[Curve]]]) -> str:
@@ -48,9 +55,9 @@ def training(histories: Histories) -> str:
 
     highest = []
     for arm in ends:
-        ascents = [_accuracies_at_ascents_ends(rows) for rows in histories[arm]]
+        ascents = [*map(_accuracies_at_ascents_ends, histories[arm])]
         if all(ascents):
-            highest.append(f"{spread([max(accuracies) for accuracies in ascents])} ({label(arm)})")
+            highest.append(f"{spread([*map(max, ascents)])} ({label(arm)})")
 
     ascent = f" The highest accuracy at an ascent's end is {', '.join(highest)}." if highest else ""
     return f"{ascent} Training ends at {extremes(ends)}.{brackets(ends)}"
@@ -62,8 +69,8 @@ def validation(histories: Histories) -> str:
     if not ends:
         return ""
 
-    order = ", ".join(f"{label(arm)} {spread(ends[arm])}" for arm in highest_first(ends))
-    return f" At its end, from the highest: {order}.{brackets(ends)}"
+    accuracies = [f"{label(arm)} {spread(ends[arm])}" for arm in highest_first(ends)]
+    return f" At its end, from the highest: {', '.join(accuracies)}.{brackets(ends)}"
 
 
 def spread(fractions: Sequence[float], unit: str = "%", sign: str = "") -> str:
@@ -94,7 +101,8 @@ def highest_first(values: Fractions) -> list[str]:
 
 def _at(curves: Mapping[str, Sequence[Curve]], place: int) -> dict[str, list[float]]:
     """Each arm's seeds at one block."""
-    return {arm: [curve[place] for curve in seeds] for arm, seeds in curves.items()}
+    at = itemgetter(place)
+    return {arm: [*map(at, seeds)] for arm, seeds in curves.items()}
 
 
 def _places(blocks: Sequence[str]) -> list[int]:
@@ -103,20 +111,19 @@ def _places(blocks: Sequence[str]) -> list[int]:
 
 
 def _gains(first: Sequence[Curve], last: Sequence[Curve], place: int) -> list[float]:
+    """By how much each seed's last curve is above its first."""
     return [after[place] - before[place] for before, after in zip(first, last, strict=True)]
 
 
 def _ends(histories: Histories, column: str) -> dict[str, list[float]]:
     """The last value of each seed, of the arms whose seeds all have the column throughout."""
+    cell = itemgetter(column)
     ends = {}
     for arm, seeds in histories.items():
-        if all(_has_throughout(rows, column) for rows in seeds):
-            ends[arm] = [rows[-1][column] for rows in seeds]
+        columns = [[*map(cell, rows)] for rows in seeds]
+        if all(columns) and None not in chain(*columns):
+            ends[arm] = [values[-1] for values in columns]
     return ends
-
-
-def _has_throughout(rows: Sequence[Row], column: str) -> bool:
-    return bool(rows) and all(row[column] is not None for row in rows)
 
 
 def _accuracies_at_ascents_ends(rows: Sequence[Row]) -> list[float]:

@@ -65,5 +65,7 @@ def limit_of_all(limits: Sequence[float]) -> float:
 
     Where none of n is seen it is 1 - 0.05^(1/n): n is in proportion to 1 / log(1 - limit), and the seeds' n add up.
     """
-    tests = math.fsum(1 / math.log1p(-limit) for limit in limits)
+    tests = 0.0
+    for limit in limits:
+        tests += 1 / math.log1p(-limit)
     return -math.expm1(1 / tests)

@@ -1,7 +1,7 @@
 """The report's section on open choices: where paper and authors' code differ, and what changed parameters did."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,10 @@ def choices(study: Study, shown_elsewhere: Sequence[str]) -> Section:
 
 def differences(study: Study) -> Table:
     """A row for each value of the authors' code that the paper does not give, or gives otherwise."""
-    paper = _read(PAPER)
+    paper = dict(_values(_read(PAPER)))
     rows = []
-    for section, values in _read(CODE).items():
-        for key, value in values.items():
-            ours = study.value(section, key)
-            rows.append([f"{section}.{key}", str(paper[section][key]), str(value), str(ours)])
+    for place, value in _values(_read(CODE)):
+        rows.append([".".join(place), str(paper[place]), str(value), str(study.value(*place))])
 
     columns = ["parameter", "paper.yaml", "author_code.yaml", "this run"]
     return Table("Where the paper's and the authors' choices differ", columns, rows)
@@ -45,14 +43,19 @@ def sensitivity(study: Study, arms: Sequence[str]) -> Table:
     rows = []
     for arm in arms:
         seeds = study.runs.of(arm)
-        accuracies = [accuracy for run in seeds if (accuracy := last_accuracy(run)) is not None]
-        diverged = [run for run in seeds if run.diverged_in is not None]
+        accuracies, diverged = [], 0
+        for run in seeds:
+            accuracy = last_accuracy(run)
+            if accuracy is not None:
+                accuracies.append(accuracy)
+            diverged += run.diverged_in is not None
 
-        changes = ", ".join(f"{key} = {value}" for key, value in study.params.arms[arm].changes.items())
-        gains = _gains(study.runs, seeds, study.params.arms[arm].method)
+        entry = study.params.arms[arm]
+        changes = ", ".join(f"{key} = {value}" for key, value in entry.changes.items())
+        gains = _gains(study.runs, seeds, entry.method)
         gain = f"{100 * statistics.fmean(gains):+.2f}" if gains else NOTHING
-        numbers = ", ".join(str(run.seed) for run in seeds)
-        rows.append([label(arm), changes, with_diverged(percent(accuracies), len(diverged)), gain, numbers])
+        numbers = ", ".join(map(str, study.runs.seeds(arm)))
+        rows.append([label(arm), changes, with_diverged(percent(accuracies), diverged), gain, numbers])
 
     title = "Sensitivity: one parameter changed; test accuracy at the end, %"
     note = (
@@ -81,3 +84,12 @@ def _gains(runs: Runs, seeds: Sequence[RunFolder], method: str) -> list[float]:
 
 def _read(path: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _values(tree: Mapping[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each value of nested sections, with the keys that lead to it."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _values(value, (*place, key))
+        else:
+            yield (*place, key), value

@@ -19,16 +19,12 @@ def probe_blocks(runs: Runs) -> list[str]:
 
 def probe_curves(runs: Runs, arms: Sequence[str], blocks: Sequence[str]) -> dict[str, ByGeneration]:
     """Each arm's kNN probes' accuracy over the blocks, of the arms that have been evaluated."""
-    curves = {arm: _curves_of_arm(runs.of(arm), blocks) for arm in arms}
-    return {arm: by_generation for arm, by_generation in curves.items() if by_generation}
-
-
-def _curves_of_arm(seeds: Sequence[RunFolder], blocks: Sequence[str]) -> ByGeneration:
-    by_generation: ByGeneration = {}
-    for generation in evaluated_generations(seeds, "prediction_depth"):
-        curves = [curve for run in seeds if (curve := _curve(run, generation, blocks))]
-        by_generation[generation] = curves
-    return by_generation
+    curves: dict[str, ByGeneration] = {}
+    for arm in arms:
+        for generation in evaluated_generations(runs.of(arm), "prediction_depth"):
+            seeds = [_curve(run, generation, blocks) for run in runs.of(arm)]
+            curves.setdefault(arm, {})[generation] = [*filter(None, seeds)]
+    return curves
 
 
 def _curve(run: RunFolder, generation: int, blocks: Sequence[str]) -> list[float]:

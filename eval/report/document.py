@@ -4,6 +4,7 @@ It knows how a document looks and nothing of what it says; the sections are eval
 """
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +46,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        words = "".join(letter if letter.isalnum() else " " for letter in self.title.lower()).split()
-        return "-".join(words)
+        return "-".join(re.findall(r"[^\W_]+", self.title.lower()))
 
 
 def write_document(folder: Path, name: str, title: str, lead: Sequence[str], sections: Sequence[Section]) -> Path:
@@ -63,9 +63,8 @@ def write_document(folder: Path, name: str, title: str, lead: Sequence[str], sec
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table for a file that people write, as artifact.md: an empty cell is one space."""
-    lines = [_markdown_row(cells) for cells in (columns, *rows)]
-    lines.insert(1, f"|{'---|' * len(columns)}")
-    return "\n".join(lines)
+    head = [_markdown_row(columns), f"|{'---|' * len(columns)}"]
+    return "\n".join([*head, *map(_markdown_row, rows)])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

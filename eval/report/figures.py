@@ -78,9 +78,8 @@ def training_curves(runs: Mapping[str, Sequence[Row]], column: str, ylabel: str)
     for arm, axes in panels.items():
         _mark_phases(axes, runs[arm])
 
-        rows = [row for row in runs[arm] if row[column] is not None]
-        epochs, values = [row["global_epoch"] + 1 for row in rows], [row[column] for row in rows]
-        axes.plot(epochs, values, color=_style(arm)["color"], linewidth=1.4)
+        points = [(row["global_epoch"] + 1, row[column]) for row in runs[arm] if row[column] is not None]
+        axes.plot(*zip(*points, strict=True), color=_style(arm)["color"], linewidth=1.4)
         axes.set_xlabel("epoch")
         _finish(axes, ylabel)
     return _svg(figure, column)
@@ -111,7 +110,7 @@ def _panels(arms: Iterable[str], height: float) -> tuple[Figure, dict[str, Axes]
 
 def _of_columns(summary: Callable[[Sequence[float]], float], seeds: Sequence[Curve]) -> list[float]:
     """A number for each block, of all seeds' at it."""
-    return [summary(column) for column in zip(*seeds, strict=True)]
+    return [*map(summary, zip(*seeds, strict=True))]
 
 
 def _mean(values: Sequence[float]) -> float:

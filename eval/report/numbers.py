@@ -7,7 +7,7 @@ another float, which a tie may round the other way.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from seal.measure import NOWHERE, Cell, Measure, keys_of
+from seal.measure import NOWHERE, Cell, Measure
 from seal.readings import EvaluationFile, Missing, Reading
 from seal.runs import Generation, RunFolder
 
@@ -44,7 +44,10 @@ def numbers_of_generation(
 def as_recorded(
     run: RunFolder, evaluation: str, measure: Measure, generation: Generation, cell: Cell
 ) -> Reading | Missing:
-    """A run's number as the file has it."""
+    """A run's number as the file has it. What the evaluation did not write yet has not been run."""
+    file = run.evaluation(_folder(evaluation, cell.target), generation)
+    if isinstance(file, EvaluationFile) and not _knows(file, measure):
+        return Missing("NOT-RUN", f"{file.path}: from before {measure.at}")
     return run.measured(evaluation, replace(measure, scale=1.0), generation, cell, items=False)
 
 
@@ -61,7 +64,8 @@ def keys(runs: Iterable[RunFolder], evaluation: str, measure: Measure, target: s
     met: dict[str, None] = {}
     for run in runs:
         for file in _files(run, evaluation, target).values():
-            met |= dict.fromkeys(keys_of(file.values, measure))
+            if _knows(file, measure):
+                met |= dict.fromkeys(file.keys(measure))
     return list(met)
 
 
@@ -72,10 +76,23 @@ def second_and_last(blocks: Sequence[str]) -> dict[str, str]:
 
 
 def _files(run: RunFolder, evaluation: str, target: str | None) -> dict[int, EvaluationFile]:
-    return run.evaluations(evaluation if target is None else f"{evaluation}-{target}")
+    return run.evaluations(_folder(evaluation, target))
+
+
+def _folder(evaluation: str, target: str | None) -> str:
+    return evaluation if target is None else f"{evaluation}-{target}"
+
+
+def _knows(file: EvaluationFile, measure: Measure) -> bool:
+    """Whether the evaluation wrote the measure: one that is newer than the file is not missed in it."""
+    return measure.at.partition(".")[0] in file.values
 
 
 def _parted(results: Sequence[Reading | Missing], measure: Measure) -> SeedNumbers:
-    readings = [result for result in results if isinstance(result, Reading)]
-    missing = [result for result in results if isinstance(result, Missing)]
+    readings, missing = [], []
+    for result in results:
+        if isinstance(result, Reading):
+            readings.append(result)
+        else:
+            missing.append(result)
     return SeedNumbers(readings, missing, measure.scale)

@@ -17,7 +17,7 @@ def overview(runs: Runs, arms: Sequence[str]) -> Table:
     for evaluation, measure in _shown_measures():
         for words, cell in _cells(runs, evaluation, measure):
             texts = [_text(runs.of(arm), evaluation, measure, cell) for arm in arms]
-            if any(text != NOTHING for text in texts):
+            if {*texts} != {NOTHING}:
                 rows.append([words, *texts])
     return Table("One number of each evaluation of the last generation", ["", *map(label, arms)], rows)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,13 @@ def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings:
         compute(timings),
         versions(),
     ]
+
     return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead(study), sections)
 
 
 def lead(study: Study) -> list[str]:
     """What the reader has to know before the first number."""
-    numbers = sorted({run.seed for run in study.runs})
-    seeds = f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
     network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
@@ -95,9 +96,9 @@ def depth(runs: Runs, arms: Sequence[str]) -> Section:
         return Section("Prediction depth", text=["Not run."])
 
     pictures = [figure_2(blocks, curves)]
-    generations = {generation for by_generation in curves.values() for generation in by_generation}
+    generations = sorted({*chain(*curves.values())})
     if len(generations) > 1:
-        pictures.append(figure_3(blocks, curves, sorted(generations)))
+        pictures.append(figure_3(blocks, curves, generations))
     return Section("Prediction depth", parts=[*pictures, depth_table(runs, arms)])
 
 
@@ -124,15 +125,17 @@ def hessian(runs: Runs, arms: Sequence[str]) -> Section:
 
 def training(runs: Runs, arms: Sequence[str]) -> Section:
     """The curves of each arm's first seed; the captions' numbers are of all seeds."""
-    histories = {arm: [run.history for run in runs.of(arm)] for arm in arms}
-    first = {arm: seeds[0] for arm, seeds in histories.items()}
+    first, histories = {}, {}
+    for arm in arms:
+        histories[arm] = [run.history for run in runs.of(arm)]
+        first[arm] = histories[arm][0]
     seed = next(iter(runs)).seed
 
     caption = f"Training accuracy, running, of seed {seed}; {PHASES}.{captions.training(histories)}"
     svg = figures.training_curves(first, "train_accuracy", "training accuracy")
     parts = [Figure("training", caption, svg, "training accuracy by epoch")]
 
-    if any(row["val_accuracy"] is not None for rows in first.values() for row in rows):
+    if any(row["val_accuracy"] is not None for row in chain(*first.values())):
         caption = f"Validation accuracy of seed {seed}; {PHASES}.{captions.validation(histories)}"
         svg = figures.training_curves(first, "val_accuracy", "validation accuracy")
         parts.append(Figure("validation", caption, svg, "validation by epoch"))

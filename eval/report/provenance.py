@@ -27,7 +27,7 @@ def _pack(run: RunFolder) -> list[str]:
 
 def compute(timings: Path) -> Section:
     """The last row of each stage's timings; none of it is part of the record."""
-    rows = [_stage(path) for path in sorted(timings.glob("*.csv"))]
+    rows = [*map(_stage, sorted(timings.glob("*.csv")))]
     if not rows:
         return Section("Compute", text=["Not recorded."])
 

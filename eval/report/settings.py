@@ -13,7 +13,7 @@ from seal.record import RESULTS
 from seal.runs import RunFolder, Runs, are_folders
 
 NOT_RECORDED = "not recorded"
-Values = Mapping[str, Mapping[str, Any]]  # section -> key -> value
+Values = Mapping[str, Any]  # as params.yaml is laid out: sections, and `arms` with their own values
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,24 @@ class Study:
 
     params: Params  # the tier's
     runs: Runs
-    values: Values  # what its runs were trained by, but for the changes of arms
+    values: Values  # what its runs were trained by
 
     @property
     def main_arms(self) -> list[str]:
         return [arm for arm in self.runs.arms if arm in (BASE_ARM, *self.params.main_arms)]
 
-    def value(self, section: str, key: str) -> Any:
-        return self.values.get(section, {}).get(key, NOT_RECORDED)
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    def value(self, *place: str) -> Any:
+        """What its runs were trained by, e.g. at `training`, `batch_size`."""
+        values: Any = self.values
+        for key in place:
+            if key not in values:
+                return NOT_RECORDED
+            values = values[key]
+        return values
 
 
 def own_study() -> Study:
@@ -43,7 +53,7 @@ def recorded_study(folders: Sequence[Path]) -> Study:
     not know."""
     are_folders(folders)
     runs = Runs.read(folders)
-    params = tier_params(runs.the_same("tier"))
+    params = params_of(runs.the_same("tier"))
     for run in runs:
         params.find_run(run.name)
 
@@ -52,20 +62,27 @@ def recorded_study(folders: Sequence[Path]) -> Study:
     return Study(params, Runs(ordered), recorded_values(ordered))
 
 
-def tier_params(tier: str | None) -> Params:
+def params_of(tier: str | None) -> Params:
     """The parameters of a tier: the active ones where they are its own, or where none is asked for."""
     active = load_params()
     return active if tier in (active.tier, None) else load_params(f"params/{tier}.yaml")
 
 
 def recorded_values(runs: Sequence[RunFolder]) -> Values:
-    """What the runs' summaries say, of arms that change nothing of their method; where none does, of the base."""
+    """What the runs' summaries say: each arm's own values, and the sections by the arms that change nothing of their
+    method; where none does, by the base."""
+    arms: dict[str, Any] = {}
+    for run in runs:
+        arms.setdefault(run.arm, run.settings)
+
     unchanged = [run for run in runs if run.arm == run.summary.get("method")]
     base = [run for run in runs if run.arm == BASE_ARM]
 
-    values: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "generations": {}}
-    for run in unchanged or base:
-        recorded = {"generations": run.settings} | {name: run.summary.get(name, {}) for name in ("model", "training")}
-        for section, known in recorded.items():
-            values[section] = {**known, **values[section]}
-    return values
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    generations: dict[str, Any] = {}
+    for run in unchanged or base:  # of several values the first run's
+        model = {**run.summary.get("model", {}), **model}
+        training = {**run.summary.get("training", {}), **training}
+        generations = {**run.settings, **generations}
+    return {"model": model, "training": training, "generations": generations, "arms": arms}

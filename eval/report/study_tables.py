@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def study_tables(folder: Path) -> dict[str, str]:
 def accuracy_table(runs: Runs, arms: Sequence[str]) -> str:
     """Test accuracy at the end of each generation, an arm a column."""
     table = table_2(runs, arms, lambda arm, generation: None)
-    rows = [[row[0].removeprefix("Gen="), *row[1:]] for row in table.rows]
+    rows = [[generation.removeprefix("Gen="), *cells] for generation, *cells in table.rows]
     return markdown(["generation", *table.columns[1:]], rows)
 
 
@@ -44,6 +45,6 @@ def verdicts_table(claims: Sequence[Mapping[str, Any]]) -> str:
             rows.append([f"`{claim['id']}`{' *' if claim['primary'] else ''}", claim["verdict"], *difference])
 
     table = markdown(["claim", "verdict", "difference", "seeds", "80%"], rows)
-    counts = Counter(claim["verdict"] for claim in claims)
-    numbers = ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common())
+    counts = Counter(map(itemgetter("verdict"), claims)).most_common()
+    numbers = ", ".join(f"{verdict} {count}" for verdict, count in counts)
     return f"{table}\n\nOf all {len(claims)}: {numbers}."

@@ -49,7 +49,7 @@ def tables_4_and_5(runs: Runs, arms: Sequence[str], paper: Callable[[str, str, s
                 for target in targets:
                     published = paper(evaluation, arm, target, shot)
                     cells.append(_few_shot_cell(runs.of(arm), evaluation, Cell(target, shot), published))
-                if any(cell != NOTHING for cell in cells):
+                if {*cells} != {NOTHING}:
                     rows.append([f"{shot}-shot", words, label(arm), *cells])
 
     note = (
@@ -96,16 +96,10 @@ def table_6(runs: Runs, arms: Sequence[str], paper: Callable[[str, str], float |
             negative = last_numbers(runs.of(arm), "hessian", HESSIAN[f"negative_fraction{ending}"])
             batches = last_numbers(runs.of(arm), "hessian", HESSIAN[f"batches{ending}"])
 
+            eigenvalue = beside(f"{mean_of(largest.values):.2f}", paper(arm, "max_eigenvalue"))
             share = below_limit(negative) or f"{mean_of(negative.values, negative.scale):.2f}"
-            rows.append(
-                [
-                    label(arm),
-                    solver,
-                    beside(f"{mean_of(largest.values):.2f}", paper(arm, "max_eigenvalue")),
-                    beside(share, paper(arm, "negative_percent")),
-                    f"{batches.values[0]:.0f}",
-                ]
-            )
+            share = beside(share, paper(arm, "negative_percent"))
+            rows.append([label(arm), solver, eigenvalue, share, f"{batches.values[0]:.0f}"])
 
     columns = ["", "solver", "largest eigenvalue", "negative, %", "batches"]
     return Table("Table 6: the Hessian's five largest eigenvalues of each batch", columns, rows)

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from eval.report.document import Section, Table
@@ -14,6 +15,7 @@ VERDICT_CLASSES = {
 }  # fmt: skip
 DECIDED = ("SUPPORTED", "REFUTED")
 LEVEL = 0.05  # of a claim that is not primary
+UNTESTABLE = ("says", "place", "why")  # of a claim that cannot be tested
 SEVERAL = 4  # names that are shown one by one
 
 Claim = Mapping[str, Any]  # of claims.json
@@ -22,7 +24,7 @@ Claim = Mapping[str, Any]  # of claims.json
 def verdicts(claims: Mapping[str, Any]) -> Section:
     """Each claim's verdict and its conditions; the paper against itself; what cannot be tested."""
     conditions = [[name, condition["says"]] for name, condition in claims["conditions"].items()]
-    untestable = [[claim["says"], claim["place"], claim["why"]] for claim in claims["untestable"]]
+    untestable = [*map(itemgetter(*UNTESTABLE), claims["untestable"])]
     parts = [
         measured_claims(claims["claims"]),
         Table("Conditions, without which a claim is not comparable", ["", "what has to hold"], conditions),
@@ -54,7 +56,7 @@ def measured_claims(claims: Sequence[Claim]) -> Table:
 
 def counted(claims: Sequence[Claim]) -> str:
     """How many claims have which verdict."""
-    counts = Counter(claim["verdict"] for claim in claims)
+    counts = Counter(map(itemgetter("verdict"), claims))
     numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_CLASSES if counts[verdict])
     return f"Of {len(claims)} claims: {numbers}."
 
@@ -88,7 +90,7 @@ def cells(claim: Claim) -> str:
         return ""
 
     texts = _measured(claim)[0]["cells"]
-    names = list(dict.fromkeys(name for text in texts for name in _names(text)))
+    names = list(dict.fromkeys(chain(*map(_names, texts))))
     shown = ", ".join(names) if len(names) <= SEVERAL else f"{names[0]} to {names[-1]}"
 
     paper = claim["where"]["paper_targets"]
@@ -129,7 +131,11 @@ def contradictions(claims: Sequence[Claim]) -> Table:
         members = list(alike)
         says = members[0]["says"]
         if len(members) > 1:
-            names = ", ".join(" ".join(claim["id"].split(".")[1:]) for claim in members)
-            says = f"{group}, {len(members)} times: {names}"
+            says = f"{group}, {len(members)} times: {', '.join(map(_name_in_group, members))}"
         rows.append([says, members[0]["place"], numbers])
     return Table("Where the paper's own numbers speak against its text", ["claim", "place", "its numbers"], rows)
+
+
+def _name_in_group(claim: Claim) -> str:
+    """Of `fewshot_cell.seal.eurosat` what parts it from the others of its group."""
+    return " ".join(claim["id"].split(".")[1:])

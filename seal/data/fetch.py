@@ -16,9 +16,9 @@ from typing import Any
 from seal.data.archives import DataError, class_files
 from seal.data.download import Report, download, mismatch
 from seal.data.sources import SOURCES, Source
-from seal.data.stage import data_stage
 from seal.record import file_sha256, read_json, write_json
 from seal.sections import Dataset
+from seal.stage import dataset_stage
 
 RECORDS = Path("data/sources")
 DOWNLOADS = Path("data/archives")  # no DVC output: it survives every repro; also the place to drop archives by hand
@@ -195,7 +195,7 @@ def _lacking(source: Source, places: Places) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with data_stage("fetch", "bytes", arguments) as (name, dataset, report):
+    with dataset_stage("fetch", "bytes", arguments) as (name, dataset, report):
         record = fetch(name, dataset, Places.of_environment(), report)
         write_json(RECORDS / f"{name}.json", record)
     if record["status"] == "missing":

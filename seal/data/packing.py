@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from seal.data.fetch import Places, SourceRecord, read_record, relocate, source_
 from seal.data.layouts import below
 from seal.data.pack import METADATA, PACKS, SCHEMA, SPLITS
 from seal.data.selection import Selection, follows_list, parameters_of, read_list, select
-from seal.data.stage import data_stage
 from seal.record import atomic
 from seal.sections import Dataset
+from seal.stage import dataset_stage
 
 CHUNK = 64  # image files that a worker decodes at a time
 BYTES_PER_WORKER = 32 * 2**20  # of image files: the first takes 0.7 s to start, and one decodes this in about 2 s
@@ -195,7 +195,7 @@ def _follow_parent() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with data_stage("pack", "images", arguments) as (name, dataset, report):
+    with dataset_stage("pack", "images", arguments) as (name, dataset, report):
         record, target = read_record(name), PACKS / f"{name}.safetensors"
         if record["status"] == "missing":
             make_missing_pack(target, name, dataset, record["reason"])
@@ -204,7 +204,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             paths = relocate(record, dataset, Places.of_environment())
             scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
             workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            try:
+                made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            except BrokenExecutor as error:  # a worker that the system ended, as where memory is short
+                raise DataError(str(error)) from error
             counts = ", ".join(f"{count} {split}" for split, count in made.items())
             print(f"pack@{name}: {counts} images", file=sys.stderr)
 

@@ -11,7 +11,7 @@ from seal.data.source import Source
 from seal.data.sources import SOURCES
 from seal.doctor.finding import Finding
 from seal.doctor.software import AGAIN
-from seal.tracking.mlflow_view import REMEDY, database, database_problem
+from seal.tracking.database import REMEDY, database, database_problem
 
 
 def check_mirror() -> Finding:

@@ -55,10 +55,12 @@ def agreements_of(expected: Path, kept: Mapping[str, RunFolder], yours: Mapping[
     """Of each run that both have. One whose files are not the same is judged value by value against the arm's seeds in
     `expected`. Raises UserError for what was made by other parameters."""
     common = [run for name, run in yours.items() if name in kept]
-    different = [run for run in common if not identical(kept[run.name].folder, run.folder)]
-    for run in different:
-        _same_settings(kept[run.name], run)
-        _same_protocols(kept[run.name], run)
+    different = []
+    for run in common:
+        if not identical(kept[run.name].folder, run.folder):
+            _same_settings(kept[run.name], run)
+            _same_protocols(kept[run.name], run)
+            different.append(run)
 
     spread = Spread(expected, kept.values(), different)
     agreements = []
@@ -86,7 +88,7 @@ def identical(first: Path, second: Path) -> bool:
 
 def _files(path: Path) -> list[Path]:
     """The file itself, or all in the folder."""
-    return [path] if path.is_file() else [inner for inner in sorted(path.rglob("*")) if inner.is_file()]
+    return [path] if path.is_file() else [*filter(Path.is_file, sorted(path.rglob("*")))]
 
 
 def _print(agreement: Agreement, expected: Path) -> None:
@@ -103,7 +105,8 @@ def _print(agreement: Agreement, expected: Path) -> None:
 
 def _runs(folder: Path) -> dict[str, RunFolder]:
     are_folders([folder])
-    return {path.name: RunFolder.read(path) for path in sorted(folder.iterdir()) if is_recorded(path)}
+    recorded = filter(is_recorded, sorted(folder.iterdir()))
+    return {path.name: RunFolder.read(path) for path in recorded}
 
 
 def _same_settings(kept: RunFolder, yours: RunFolder) -> None:

@@ -1,25 +1,114 @@
-"""DVC's repository as this project reads it; its errors as one line."""
+"""DVC's repository as this project reads it: which stage makes what, of which parameters and code; errors as one line.
 
-from collections.abc import Iterator
+seal/study/study.py and the plan ask. DVC is imported where it is needed, as that takes a second.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from seal.errors import UserError
+from seal.record import RESULTS
+
+DATA = ("data", "results")  # dependencies below these are recorded, but do not decide whether a run is current
+
+# Of each stage, by its name: the values of its `params`, the hashes of its `code`, in dvc.lock also of its `data`.
+Identity = dict[str, dict[str, Any]]
+
+
+def stages_by_run() -> dict[str, list[Any]]:
+    """DVC's stages by the run into whose folder of results/ they write."""
+    from dvc.repo import Repo
+
+    with dvc_errors():
+        stages = Repo(".").index.stages
+
+    by_run: dict[str, list[Any]] = {}
+    for stage in stages:
+        for run in _runs_of(stage):
+            by_run.setdefault(run, []).append(stage)
+    return by_run
+
+
+def _runs_of(stage: Any) -> set[str]:
+    runs = set()
+    for out in stage.outs:
+        folder, *inside = Path(out.def_path).parts
+        if folder == RESULTS.name:
+            runs.add(inside[0])
+    return runs
+
+
+def working_identity(stages: Sequence[Any]) -> Identity:
+    """Parameters and code hashes of each stage as the working tree has them, hashed by DVC itself."""
+    from dvc.dependency.param import ParamsDependency
+
+    identity: Identity = {}
+    for stage in stages:
+        params: dict[str, Any] = {}
+        code: dict[str, str] = {}
+        for dependency in stage.deps:
+            if isinstance(dependency, ParamsDependency):
+                params |= dependency.read_params()
+            elif not _is_data(dependency.def_path):
+                dependency.hash_name = "md5"  # what dvc.lock will say; DVC gives a file that it lacks an older name
+                code[dependency.def_path] = dependency.get_hash().value
+        identity[stage.addressing] = {"params": params, "code": code}
+    return _plain(identity)
+
+
+def locked_identity(stages: Sequence[Any]) -> Identity:
+    """The same from dvc.lock, which says what ran; the hashes of data and results beside it."""
+    from dvc.utils.serialize import load_yaml
+
+    locked = load_yaml("dvc.lock")["stages"]
+    identity: Identity = {}
+    for stage in stages:
+        name = stage.addressing
+        if name not in locked:
+            raise UserError(f"dvc.lock: found no stage {name}, expected it after `dvc repro`; run `dvc repro {name}`")
+
+        code: dict[str, str] = {}
+        data: dict[str, str] = {}
+        for dependency in locked[name].get("deps", []):
+            hashes = data if _is_data(dependency["path"]) else code
+            hashes[dependency["path"]] = dependency["md5"]
+        params = locked[name].get("params", {}).get("params.yaml", {})
+        identity[name] = {"params": params, "code": code, "data": data}
+    return _plain(identity)
+
+
+def _is_data(path: str) -> bool:
+    return Path(path).parts[0] in DATA
+
+
+def _plain(identity: Identity) -> Identity:
+    """As JSON has it, so that what is read from a file and what DVC gives can be equal."""
+    return dict(json.loads(json.dumps(identity)))
 
 
 @contextmanager
 def dvc_errors() -> Iterator[None]:
     """Turn an error of DVC's, as of Repo(), into a UserError that says what to do."""
     from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-    from dvc.scm import SCMError
 
     try:
         yield
     except DvcException as error:
-        found, advice = str(error).splitlines()[0].rstrip("."), "`dvc status` says more"
-        if isinstance(error, LockError):
-            found = "found it at work here"  # its own message names a file and a process over several lines
-            advice = "wait until the running `dvc` or `make repro` has ended, and run again"
-        elif isinstance(error, SCMError):
-            advice = "where the project was unpacked without git, `dvc config --local core.no_scm true` tells DVC so"
-        raise UserError(f"DVC: {found}; {advice}") from error
+        raise UserError(_words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    from dvc.lock import LockError
+    from dvc.scm import SCMError
+
+    if isinstance(error, LockError):  # its own message names a file and a process over several lines
+        return "DVC: found it at work here; wait until the running `dvc` or `make repro` has ended, and run again"
+
+    message = str(error).splitlines()[0].rstrip(".")
+    advice = "`dvc status` says more"
+    if isinstance(error, SCMError):
+        advice = "where the project was unpacked without git, `dvc config --local core.no_scm true` tells DVC so"
+    return f"DVC: {message}; {advice}"

@@ -41,13 +41,18 @@ def machines(timings: Path, runs: set[str]) -> set[Machine]:
 def difference(tier: str, runs: list[str]) -> str | None:
     """A sentence where the runs here were made on another kind of machine than the committed ones of their tier."""
     committed = EXPECTED / tier
-    here, there = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
-    if not here or not there or here == there:
+    own_machines, machines_of_committed = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
+    if not own_machines or not machines_of_committed or own_machines == machines_of_committed:
         return None
+
     return (
-        f"trained on {', '.join(map(str, sorted(here)))}, {committed} on {', '.join(map(str, sorted(there)))}: bits "
+        f"trained on {_named(own_machines)}, {committed} on {_named(machines_of_committed)}: bits "
         f"differ between them, in dvc.lock too; `seal compare {committed}` says whether values agree"
     )
+
+
+def _named(trained_on: set[Machine]) -> str:
+    return ", ".join(map(str, sorted(trained_on)))
 
 
 def main() -> None:

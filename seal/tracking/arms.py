@@ -5,60 +5,69 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from seal.record import RESULTS
-from seal.tracking.mlflow_view import DIGEST, Record, View, final_values, is_recorded, read_record, run_key
-from seal.tracking.sync import SyncOutcome
+from seal.runs import RunFolder, Runs, is_recorded
+from seal.tracking.finished import FinishedRun, final_values
+from seal.tracking.mlflow_view import View, run_key
+from seal.tracking.sync import SyncOutcome, Written
 
 CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
 
 
+def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[SyncOutcome]:
+    """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
+    runs = Runs(RunFolder.read(results / name) for name in run_names if is_recorded(results / name))
+    if not len(runs):
+        return []
+
+    view, texts = View(Path.cwd()), shown_files()
+    outcomes = []
+    for arm in runs.arms:
+        seeds = [FinishedRun.of(run) for run in runs.of(arm)]
+        outcomes.append(SyncOutcome(arm, _sync_arm(view, arm, seeds, texts)))
+    return outcomes
+
+
 def shown_files() -> dict[str, str]:
     """The texts of verdicts, report and figures, by their path; those that are there."""
-    paths = [CLAIMS, *(REPORT / name for name in ("report.md", "report.html")), *sorted(REPORT.glob("figures/*.svg"))]
+    paths = [CLAIMS, REPORT / "report.md", REPORT / "report.html", *sorted(REPORT.glob("figures/*.svg"))]
     return {path.as_posix(): path.read_text(encoding="utf-8") for path in paths if path.is_file()}
 
 
-def over_seeds(records: Sequence[Record]) -> dict[str, float]:
-    """`final/...`: the mean of what every seed has; `deviation/...` beside it, where there are several seeds."""
-    every = [dict(final_values(record)) for record in records]
-    found: dict[str, float] = {}
-    for name in every[0]:
-        values = [each[name] for each in every if name in each]
-        if len(values) == len(every):
-            found[name] = statistics.fmean(values)
-            if len(values) > 1:
-                found[name.replace("final/", "deviation/", 1)] = statistics.stdev(values)
-    return found
-
-
-def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[SyncOutcome]:
-    """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
-    arms: dict[str, list[Record]] = {}
-    for name in run_names:
-        if is_recorded(results / name):
-            arms.setdefault(name.rpartition("-")[0], []).append(read_record(results / name))
-    if not arms:
-        return []
-    view, files = View(Path.cwd()), shown_files()
-    return [SyncOutcome(arm, _sync_arm(view, arm, records, files)) for arm, records in arms.items()]
-
-
-def _sync_arm(
-    view: View, arm: str, records: Sequence[Record], files: Mapping[str, str]
-) -> Literal["written", "unchanged"]:
-    summaries = [record.summary for record in records]
-    seeds = ", ".join(str(summary["seed"]) for summary in summaries)
-    facts = summaries[0] | {"run": arm, "seed": f"mean of {seeds}"}
-    texts = [record.digest for record in records] + [f"{name}:{text}" for name, text in files.items()]
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    if any(run.data.tags.get(DIGEST) == digest for run in view.find(run_key(facts))):
+def _sync_arm(view: View, arm: str, runs: Sequence[FinishedRun], texts: Mapping[str, str]) -> Written:
+    seeds = ", ".join(str(run.summary["seed"]) for run in runs)
+    facts = runs[0].summary | {"run": arm, "seed": f"mean of {seeds}"}
+    digest = _digest(runs, texts)
+    if view.shows(run_key(facts), digest):
         return "unchanged"
+
     now = time.time_ns() // 1_000_000
     run_id = view.begin(facts, None, now)
-    if diverged := sum(summary["diverged"] is not None for summary in summaries):
-        view.client.set_tag(run_id, "diverged", f"{diverged} of {len(records)} seeds")
-    view.log_final(run_id, over_seeds(records).items(), now)
-    view.close(run_id, files, digest, now)
+    if diverged := sum(run.summary["diverged"] is not None for run in runs):
+        view.client.set_tag(run_id, "diverged", f"{diverged} of {len(runs)} seeds")
+    view.log_final(run_id, over_seeds(runs).items(), now)
+    view.close(run_id, texts, digest, now)
     return "written"
+
+
+def _digest(runs: Sequence[FinishedRun], texts: Mapping[str, str]) -> str:
+    parts = [run.digest for run in runs]
+    for name, text in texts.items():
+        parts.append(f"{name}:{text}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def over_seeds(runs: Sequence[FinishedRun]) -> dict[str, float]:
+    """`final/...`: the mean of what every seed has; `deviation/...` beside it, where there are several seeds."""
+    values_of_seeds = [dict(final_values(run)) for run in runs]
+    shared = set(values_of_seeds[0]).intersection(*values_of_seeds)
+
+    aggregates = {}
+    for name in values_of_seeds[0]:
+        if name in shared:
+            numbers = [values[name] for values in values_of_seeds]
+            aggregates[name] = statistics.fmean(numbers)
+            if len(numbers) > 1:
+                aggregates[name.replace("final/", "deviation/", 1)] = statistics.stdev(numbers)
+    return aggregates

@@ -16,7 +16,9 @@ from typing import Any, Self
 
 from seal.config import Run
 from seal.record import Row
-from seal.tracking.mlflow_view import Facts, Record, View, read_record
+from seal.runs import RunFolder
+from seal.tracking.finished import FinishedRun
+from seal.tracking.mlflow_view import Facts, View
 
 Message = dict[str, Any]
 
@@ -39,8 +41,13 @@ class Tracker:
             command = [sys.executable, "-m", "seal.tracking.live"]
             # Its own group keeps Ctrl-C away. A session of its own would undo its nice value: Linux shares cores among
             # sessions first (sched_autogroup), and the training ran at half its speed for the 4 s of MLflow's import.
+            # No stage of DVC's, which would end with the training: it outlives it, to mark the run as killed.
+            environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
             with _harmless(self.run.name):
-                self.writer = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, process_group=0)
+                self.writer = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, text=True, process_group=0, env=environment
+                )
+
             stage = os.environ.get("DVC_STAGE")
             self._send({"facts": dict(self.facts), "rows": self.rows, "stage": stage, "time": _now()})
         return self
@@ -52,7 +59,7 @@ class Tracker:
         """Hand over what the run's record in `folder` holds beyond its epochs, and mark the run as complete."""
         if self.enabled:
             with _harmless(self.run.name):
-                self._send({"record": asdict(read_record(folder)), "time": _now()})
+                self._send({"finished": asdict(FinishedRun.of(RunFolder.read(folder))), "time": _now()})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -81,28 +88,30 @@ def _harmless(run_name: str) -> Iterator[None]:
 
 
 def write_live(messages: Iterator[Message]) -> None:
-    """Write what a Tracker sends, until the end; without a word about the end, the run was killed."""
+    """Write what a Tracker sends, until the end."""
     first = next(messages)
     with _harmless(first["facts"]["run"]):
-        view, status = View(Path.cwd()), "KILLED"
-        run_id = view.begin(first["facts"], first["stage"], first["time"])
+        view = View(Path.cwd())
+        run_id, status = view.begin(first["facts"], first["stage"], first["time"]), "FAILED"
         try:
             view.log_rows(run_id, first["rows"], [first["time"]] * len(first["rows"]))
-            for message in messages:
-                if "row" in message:
-                    view.log_rows(run_id, [message["row"]], [message["time"]])
-                elif "record" in message:
-                    view.finish(run_id, Record(**message["record"]), message["time"])
-                    status = "FINISHED"
-                    break
-                else:
-                    status = message["status"]
-        except Exception:
-            status = "FAILED"
-            raise
+            status = _write_until_the_end(view, run_id, messages)
         finally:
             if status != "FINISHED":
                 view.client.set_terminated(run_id, status)
+
+
+def _write_until_the_end(view: View, run_id: str, messages: Iterator[Message]) -> str:
+    """The status in which the run ends; without a word about the end, it was killed."""
+    for message in messages:
+        if "status" in message:
+            return str(message["status"])
+        if "row" in message:
+            view.log_rows(run_id, [message["row"]], [message["time"]])
+        else:
+            view.finish(run_id, FinishedRun(**message["finished"]), message["time"])
+            return "FINISHED"
+    return "KILLED"
 
 
 def main() -> None:

@@ -10,14 +10,18 @@ from typing import Literal
 import yaml
 
 from seal.errors import UserError
-from seal.record import read_history
-from seal.tracking.mlflow_view import DIGEST, REMEDY, View, is_recorded, read_record, run_key
+from seal.runs import RunFolder, is_recorded
+from seal.tracking.database import REMEDY
+from seal.tracking.finished import FinishedRun
+from seal.tracking.mlflow_view import View, run_key
+
+Written = Literal["written", "unchanged"]
 
 
 @dataclass(frozen=True)
 class SyncOutcome:
     run: str
-    status: Literal["written", "unchanged", "not recorded"]
+    status: Written | Literal["not recorded"]
 
 
 def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOutcome]:
@@ -25,46 +29,53 @@ def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOut
 
     Raises UserError where the database cannot be used or a record cannot be read.
     """
+    outcomes = {name: SyncOutcome(name, "not recorded") for name in run_names}
     recorded = [name for name in run_names if is_recorded(results / name)]
-    if not recorded:
-        return [SyncOutcome(name, "not recorded") for name in run_names]
-    view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))
+    if recorded:
+        view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))
+        for name in recorded:
+            stage = stages.get(name)
+            timing = timings / f"{stage or f'train@{name}'}.csv"
+            outcomes[name] = SyncOutcome(name, _sync_run(view, results / name, stage, timing))
+    return list(outcomes.values())
+
+
+def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> Written:
     from mlflow.exceptions import MlflowException
 
-    outcomes = []
-    for name in run_names:
-        if name not in recorded:
-            outcomes.append(SyncOutcome(name, "not recorded"))
-            continue
-        try:
-            outcomes.append(_sync_run(view, results / name, stages.get(name), timings))
-        except (LookupError, TypeError, ValueError) as error:
-            remedy = "`dvc checkout` or `dvc repro` restores it"
-            raise UserError(f"{results / name}: not a record of this version ({error!r}); {remedy}") from error
-        except MlflowException as error:
-            raise UserError(f"{name} in mlflow.db: {str(error).splitlines()[0]}; {REMEDY}") from error
-    return outcomes
+    try:
+        return _write_run(view, RunFolder.read(folder), stage, timing)
+    except (LookupError, TypeError, ValueError) as error:
+        remedy = "`dvc checkout` or `dvc repro` restores it"
+        raise UserError(f"{folder}: not a record of this version ({error!r}); {remedy}") from error
+    except MlflowException as error:
+        raise UserError(f"{folder.name} in mlflow.db: {str(error).splitlines()[0]}; {REMEDY}") from error
 
 
-def _sync_run(view: View, folder: Path, stage: str | None, timings: Path) -> SyncOutcome:
-    record, rows = read_record(folder), read_history(folder / "history.csv")
-    found = view.find(run_key(record.summary))
-    current = next((run for run in found if run.data.tags.get(DIGEST) == record.digest), None)
-    if current is not None:
-        view.remove([run for run in found if run is not current])
-        return SyncOutcome(folder.name, "unchanged")
-    start, end = times_of(timings / f"{stage or f'train@{folder.name}'}.csv", folder, len(rows))
-    run_id = view.begin(record.summary, stage, start)
-    view.log_rows(run_id, rows, [start + (end - start) * (index + 1) // len(rows) for index in range(len(rows))])
-    view.finish(run_id, record, end)
-    return SyncOutcome(folder.name, "written")
+def _write_run(view: View, run: RunFolder, stage: str | None, timing: Path) -> Written:
+    finished, rows = FinishedRun.of(run), run.history
+    if view.shows(run_key(run.summary), finished.digest):
+        return "unchanged"
+
+    start, end = times_of(timing, run.folder, len(rows))
+    epoch_ends = [start + (end - start) * (index + 1) // len(rows) for index in range(len(rows))]
+
+    run_id = view.begin(run.summary, stage, start)
+    view.log_rows(run_id, rows, epoch_ends)
+    view.finish(run_id, finished, end)
+    return "written"
 
 
 def stages_of(lock: Path) -> dict[str, str]:
     """The stage that wrote each run's record, by dvc.lock."""
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
-    outs = [(PurePosixPath(out["path"]), name) for name, stage in stages.items() for out in stage.get("outs", [])]
-    return {path.parent.name: name for path, name in outs if path.name == "summary.json"}
+    stage_of_run = {}
+    for name, stage in stages.items():
+        for out in stage.get("outs", []):
+            path = PurePosixPath(out["path"])
+            if path.name == "summary.json":
+                stage_of_run[path.parent.name] = name
+    return stage_of_run
 
 
 def times_of(timing: Path, folder: Path, epochs: int) -> tuple[int, int]:
@@ -74,5 +85,6 @@ def times_of(timing: Path, folder: Path, epochs: int) -> tuple[int, int]:
             *_, row = csv.DictReader(file)
         end = int(datetime.fromisoformat(row["date"]).timestamp() * 1000)
         return end - int(float(row["seconds"]) * 1000), end
+
     end = (folder / "history.csv").stat().st_mtime_ns // 1_000_000
     return end - 1000 * epochs, end

@@ -1,0 +1,91 @@
+"""Products with the Hessian of a network's loss, and its spectral density, for eval/hessian.py.
+
+The one file that uses hessian-eigenthings.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal, TypeAlias
+
+import torch
+from hessian_eigenthings import (  # type: ignore[import-untyped]
+    CurvatureOperator,
+    HessianOperator,
+    LambdaOperator,
+    spectral_density,
+)
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from seal.data.batches import Batch
+
+Operator: TypeAlias = CurvatureOperator  # its `matvec` [n] -> [n], `size` n, `device` and `dtype`
+DENSITY_RUNS, DENSITY_STEPS = 10, 80  # Ghorbani et al. 2019: 10 starting vectors, 80-90 steps
+
+
+@contextmanager
+def batch_norm(model: nn.Module, statistics: Literal["running", "batch"]) -> Iterator[None]:
+    """Normalise by the running statistics, or by each batch's without touching the running ones."""
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    before = [(layer.training, layer.track_running_stats) for layer in layers]
+    try:
+        for layer in layers:
+            layer.training, layer.track_running_stats = statistics == "batch", statistics == "running"
+        yield
+    finally:
+        for layer, flags in zip(layers, before, strict=True):
+            layer.training, layer.track_running_stats = flags
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 in products and convolutions, which cuDNN takes by default: it would keep three digits."""
+    places = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        for place in places:
+            stack.callback(setattr, place, "fp32_precision", place.fp32_precision)
+            place.fp32_precision = "ieee"
+        yield
+
+
+def loss_of(model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
+    # In NHWC memory oneDNN's backward pass of a 1x1 convolution with stride 2 and few channels writes past its memory
+    # (torch 2.10: free(): invalid pointer).
+    return cross_entropy(model(batch[0].contiguous()), batch[1], label_smoothing=label_smoothing)
+
+
+def batch_hessian(model: nn.Module, batch: Batch, *, label_smoothing: float, weight_decay: float) -> Operator:
+    """The Hessian of one batch's loss and (wd/2) |theta|^2, over all parameters in order: one forward pass, whose graph
+    is kept, so that a product costs one backward pass through the gradient."""
+    parameters = list(model.parameters())
+    loss = loss_of(model, batch, label_smoothing)
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+    sizes = [parameter.numel() for parameter in parameters]
+
+    def product(vector: Tensor) -> Tensor:
+        parts = [part.view_as(like) for part, like in zip(torch.split(vector, sizes), parameters, strict=True)]
+        images = torch.autograd.grad(gradients, parameters, parts, retain_graph=True)
+        return torch.cat([image.flatten() for image in images]).add_(vector, alpha=weight_decay)
+
+    return LambdaOperator(product, sum(sizes), loss.device, loss.dtype)
+
+
+def mean_hessian(
+    model: nn.Module, batches: Sequence[Batch], *, label_smoothing: float, weight_decay: float
+) -> Operator:
+    """The same of the mean loss over batches of one size. Each product goes through all of them anew: their graphs
+    together may not fit into memory."""
+    mean = HessianOperator(model, batches, lambda model, batch: loss_of(model, batch, label_smoothing))
+    return LambdaOperator(
+        lambda vector: mean.matvec(vector).add_(vector, alpha=weight_decay), mean.size, mean.device, mean.dtype
+    )
+
+
+def density(operator: Operator, seed: int) -> dict[str, NDArray[Any]]:
+    """Nodes and weights [runs, steps] of the spectral density by Lanczos quadrature (Ghorbani et al. 2019)."""
+    steps = min(DENSITY_STEPS, operator.size)
+    spectrum = spectral_density(operator, num_runs=DENSITY_RUNS, lanczos_steps=steps, num_grid_points=2, seed=seed)
+    nodes, weights = spectrum.raw_eigenvalues, spectrum.raw_weights
+    return {"density_nodes": nodes.cpu().numpy(), "density_weights": weights.cpu().numpy()}

@@ -1,0 +1,117 @@
+"""What stands around every stage of the pipeline, whatever the stage does.
+
+A stage's `main` reads its arguments, and works inside `stage`: what the user can mend ends in one line, and a good end
+adds a row to timings/<stage>.csv.
+
+    def main(arguments: Sequence[str] | None = None) -> None:
+        parser = argparse.ArgumentParser(prog="python -m seal.train")
+        parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
+        chosen = parser.parse_args(arguments)
+        with stage(f"train@{chosen.run}") as timing:
+            timing.unit = "images"
+            timing.rate, timing.backend = run_stage(chosen.run, load_params())
+
+A command that is only at times a stage says so: `stage("claims", timed=bool(chosen.out) and not chosen.record)`. What
+is to fail although its time was noted, as REFUTED under --strict, fails below the block, in `one_line_errors` alone.
+A stage that DVC has started asks Linux to end with DVC: `seal/__init__.py` does it, before the stage's own imports.
+
+Every stage imports this file, and `seal` itself does before anything else: so no torch and no mlflow here, and what
+takes long only inside the function that needs it.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seal.errors import UserError, one_line_errors
+from seal.record import append_timing
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from seal.sections import Dataset
+
+Report = Callable[[int, int], None]  # (done, total)
+
+
+@dataclass
+class Timing:
+    """What a stage says of its work, for its row of timings."""
+
+    done: float = 0.0  # in `unit`; divided by the stage's seconds unless `rate` is given
+    unit: str = ""
+    rate: float | None = None  # in `unit` per second
+    backend: str = ""
+
+
+@contextmanager
+def stage(label: str, *, timed: bool = True, prefix: str = "error") -> Iterator[Timing]:
+    """The block is a stage: a UserError ends the process with `prefix: message` and status 1, Ctrl-C with 130.
+
+    A block that ends well adds a row to timings/<stage>.csv, unless `timed` is false. The stage is DVC's name of it,
+    else `label`, which is what DVC would call it.
+    """
+    began = time.perf_counter()
+    timing = Timing()
+    with one_line_errors(prefix):
+        yield timing
+
+        seconds = time.perf_counter() - began
+        if timing.rate is None and timing.done:
+            timing.rate = timing.done / seconds
+        if timed:
+            name = os.environ.get("DVC_STAGE", label)
+            append_timing(name, seconds, rate=timing.rate, unit=timing.unit, backend=timing.backend)
+
+
+@contextmanager
+def progress_bar() -> Iterator["Progress"]:
+    """A bar on stderr that is gone at the end, drawn on a terminal only. Its console prints above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield bar
+
+
+@contextmanager
+def dataset_stage(step: str, unit: str, arguments: Sequence[str] | None) -> Iterator[tuple[str, "Dataset", Report]]:
+    """A stage of a dataset, `python -m seal.data.<step> NAME`, whose errors begin with its name.
+
+    Gives the name, the dataset's parameters, and what takes reports of how many `unit` are done, of how many.
+    """
+    from seal.config import load_params
+
+    parser = argparse.ArgumentParser(prog=f"python -m seal.data.{step}")
+    parser.add_argument("name", help="a key of `datasets` in params.yaml")
+    name = parser.parse_args(arguments).name
+    label = f"{step}@{name}"
+
+    with stage(label, prefix=label) as timing, progress_bar() as bar:
+        datasets = load_params().datasets
+        if name not in datasets:
+            raise UserError(f"no such dataset, expected one of {', '.join(datasets)}")
+        task = bar.add_task(f"{label}, {unit}", total=0)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            timing.done, timing.unit = done, unit if done else ""
+
+        yield name, datasets[name], report
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends: a killed `dvc repro` would else leave it training on."""
+    parent = os.getppid()
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the request was made
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,152 @@
+"""The contract of every evaluation in EVALUATIONS: a new one is held to it without an edit here."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from eval.evaluation import Evaluation as Stage
+from seal.config import load_params
+from seal.data.packing import make_missing_pack
+from seal.evaluations import EVALUATIONS
+from seal.measure import Cell, Images, NetworkSize, keys_of
+from seal.readings import Missing, Reading
+from seal.record import file_sha256, read_json
+from seal.runs import RunFolder
+from tests.small import contents
+from tests.test_train_stage import packed as packed  # fixtures: images packed, generation 1 trained, as DVC leaves it
+from tests.test_train_stage import project as project
+from tests.test_train_stage import write_params
+
+ROOT = Path(__file__).parents[1]
+EPISODES = {"n_way": 2, "shots": [2], "n_query": 3, "episodes": 5, "epochs": 3}
+# What makes one a matter of seconds; one that is not here runs with the values of params/paper.yaml.
+SMALL: dict[str, dict[str, Any]] = {
+    "transfer": {"epochs": 4},
+    "fewshot": EPISODES,
+    "fewshot_affines": EPISODES,
+    "hessian": {
+        "batch_size": 4,
+        "batches": 2,
+        "fixed_batches": 2,
+        "solvers": ["lanczos"],
+        "bootstrap": 50,
+        "tolerance": 0.1,
+    },
+}
+every_evaluation = pytest.mark.parametrize("name", EVALUATIONS)
+
+
+def run_stage(name: str) -> None:
+    """`python -m eval.<name>` of normal-0, on the images that it was trained on."""
+    target = ["--target", "mine"] if EVALUATIONS[name].targeted else []
+    importlib.import_module(f"eval.{name}").main(["--run", "normal-0", *target])
+
+
+def write_small_params(name: str) -> None:
+    targets = {"targets": ["mine"]} if EVALUATIONS[name].targeted else {}
+    write_params(**{name: SMALL.get(name, {}) | targets})
+
+
+def folder_of(project: Path, name: str) -> Path:
+    return project / "results/normal-0/eval" / (f"{name}-mine" if EVALUATIONS[name].targeted else name)
+
+
+@every_evaluation
+def test_twice_it_writes_the_same_and_leaves_the_run_alone(project: Path, name: str) -> None:
+    write_small_params(name)
+    before = contents(project / "results/normal-0")
+    run_stage(name)
+    first = contents(folder_of(project, name))
+    run_stage(name)
+    assert contents(folder_of(project, name)) == first
+
+    after = contents(project / "results/normal-0")
+    assert {path: after[path] for path in before} == before
+    facts = read_json(folder_of(project, name) / "gen-01.json")
+    assert (facts["evaluation"], facts["arm"], facts["seed"]) == (name, "normal", 0)
+    assert facts["checkpoint_sha256"] == file_sha256(project / "results/normal-0/weights/gen-01.safetensors")
+    assert facts["data_sha256"] == file_sha256(project / "data/packs/mine.safetensors")
+    assert list((project / "timings").glob(f"{folder_of(project, name).name}@normal-0*.csv"))
+
+
+@every_evaluation
+def test_a_stage_that_was_interrupted_leaves_no_result_and_then_gives_the_same(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_small_params(name)
+    run_stage(name)
+    whole = contents(folder_of(project, name))
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "write", interrupted)
+        with pytest.raises(SystemExit) as ended:
+            run_stage(name)
+    assert ended.value.code == 130
+    assert not list(folder_of(project, name).glob("gen-*"))
+
+    run_stage(name)
+    assert contents(folder_of(project, name)) == whole
+
+
+@every_evaluation
+def test_images_that_are_not_there_are_a_skip_with_the_reason(project: Path, name: str) -> None:
+    write_small_params(name)
+    pack = project / "data/packs/mine.safetensors"
+    pack.unlink()
+    make_missing_pack(pack, "mine", load_params().datasets["mine"], "put the archive into data/drop")
+    run_stage(name)
+    skipped = RunFolder.read(project / "results/normal-0").skipped(folder_of(project, name).name)
+    assert skipped is not None
+    assert (skipped.status, "put the archive into data/drop" in skipped.reason) == ("SKIPPED-DATA", True)
+
+
+@every_evaluation
+def test_its_measures_are_read_from_what_it_wrote(project: Path, name: str) -> None:
+    write_small_params(name)
+    run_stage(name)
+    run, described = RunFolder.read(project / "results/normal-0"), EVALUATIONS[name]
+    (file,) = run.evaluations(folder_of(project, name).name).values()
+    for key, measure in described.measures.items():
+        assert measure.words, key
+        for cell in cells_of(file.values, measure, "mine" if described.targeted else None):
+            reading = run.measured(name, measure, 1, cell)
+            if isinstance(reading, Missing):
+                assert measure.instead in file.values, (key, cell, reading)
+                continue
+            assert isinstance(reading, Reading)
+            if reading.items is not None:
+                assert reading.value == pytest.approx(float(np.mean(reading.items)), rel=1e-6), (key, cell)
+
+
+def cells_of(values: Mapping[str, Any], measure: Any, target: str | None) -> list[Cell]:
+    if measure.over == "shot":
+        return [Cell(target, shot=int(shot)) for shot in keys_of(values, measure)]
+    if measure.over == "block":
+        return [Cell(target, block=block) for block in keys_of(values, measure)]
+    return [Cell(target)]
+
+
+@every_evaluation
+def test_its_stage_section_and_cost_are_there(name: str) -> None:
+    described = EVALUATIONS[name]
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    assert f"python -m eval.{name} --run ${{item.arm}}-${{item.seed}}" in stage["cmd"]
+    assert ("target" in stage["matrix"]) == ("--target" in stage["cmd"]) == described.targeted
+    assert {"tier", "model", "training", name} <= {*stage["params"]}
+    assert f"eval/{name}.py" in stage["deps"]
+    target = "-${item.target}" if described.targeted else ""
+    assert stage["outs"] == [f"results/${{item.arm}}-${{item.seed}}/eval/{name}{target}"]
+
+    section = getattr(load_params(ROOT / "params.yaml"), name)
+    assert isinstance(section, described.section)
+    work = described.cost(section, Images(200, 20, 100, 10), NetworkSize(1000, 500), 1)
+    assert work.time(images_per_second=100.0, gflops=10.0) > 0
+    assert work.bytes > 0

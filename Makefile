@@ -45,6 +45,7 @@ tables: $(READY)  ## Regenerate what is generated: verdicts and reports of expec
 		$(BIN)/python -m eval.report --record $$study --claims $$study/claims.json --out $$study/report || exit 1; \
 	done
 	$(BIN)/python -m eval.report.artifact_tables
+	$(BIN)/python -m seal.data.table
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .

@@ -20,7 +20,7 @@ repro: $(READY)  ## Run what has changed of the pipeline, at the tier that param
 	@$(BIN)/python -m seal.study.machine
 
 # A process for each core, up to four, with one thread each: processes of two threads slow one another tenfold.
-SIDE_BY_SIDE := -n auto --maxprocesses 4
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
 test: $(READY)  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
@@ -45,6 +45,7 @@ tables: $(READY)  ## Regenerate what is generated: verdicts and reports of expec
 		$(BIN)/python -m eval.report --record $$study --claims $$study/claims.json --out $$study/report || exit 1; \
 	done
 	$(BIN)/python -m eval.report.artifact_tables
+	$(BIN)/python -m seal.data.table
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .

@@ -11,7 +11,8 @@ Beside them the bytes that a step must move (p, g, m read, p, m written) and the
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -51,18 +52,22 @@ def versions(depth: int, device: str) -> dict[str, Callable[[], object]]:
         optimizer = SignedSGD(groups(depth, device), **NUMBERS, backend=backend)
         return optimizer.step
 
-    elements = sum(p.numel() for side in sides(depth, device) for p in side)
-    source = torch.ones(elements * 5 // 2, device=device)  # five tensors' bytes, half of them read and half written
+    source = torch.ones(elements(depth, device) * 5 // 2, device=device)  # five tensors' bytes, half of them read
     target = torch.empty_like(source)
-    timed: dict[str, Callable[[], object]] = {
+    default = "cpu" if device == "cpu" else "triton"
+    return {
         "torch SGD, fused": torch_sgd(fused=True),
         "torch SGD, foreach": torch_sgd(foreach=True),
         "torch SGD, loop": torch_sgd(foreach=False),
+        "ours, reference": ours("reference"),
+        f"ours, {default} (default)": ours(default),
+        "plain copy of as many bytes": lambda: target.copy_(source),
     }
-    names = ("reference", "cpu") if device == "cpu" else ("reference", "triton")
-    default = "cpu" if device == "cpu" else "triton"
-    timed |= {f"ours, {name}{' (default)' if name == default else ''}": ours(name) for name in names}
-    return timed | {"plain copy of as many bytes": lambda: target.copy_(source)}
+
+
+def elements(depth: int, device: str) -> int:
+    early, late = sides(depth, device)
+    return sum(p.numel() for p in (*early, *late))
 
 
 def seconds(step: Callable[[], object], steps: int, device: str) -> float:
@@ -74,32 +79,44 @@ def seconds(step: Callable[[], object], steps: int, device: str) -> float:
     return (time.perf_counter() - began) / steps
 
 
+def in_turns(timed: Mapping[str, Callable[[], object]], rounds: int, device: str) -> dict[str, list[float]]:
+    """Seconds a step of every version, once a round, in an order that turns."""
+    steps = {name: max(1, round(ROUND_SECONDS / seconds(step, 3, device))) for name, step in timed.items()}
+    times: dict[str, list[float]] = {name: [] for name in timed}
+
+    order = deque(timed)
+    for _ in range(rounds):
+        for name in order:
+            times[name].append(seconds(timed[name], steps[name], device))
+        order.rotate(-1)
+    return times
+
+
+def show(depth: int, times: Mapping[str, list[float]], device: str) -> None:
+    early, late = sides(depth, device)
+    moved = 5 * 4 * elements(depth, device)
+    print(f"\nResNet-{depth}: {len(early)} early and {len(late)} late tensors, {moved / 1e6:.0f} MB to move")
+
+    fused = times["torch SGD, fused"]
+    for name, values in times.items():
+        middle = statistics.median(values)
+        ratio = statistics.median(mine / theirs for mine, theirs in zip(values, fused, strict=True))
+        spread = f"{min(values) * 1e3:.2f}-{max(values) * 1e3:.2f}"
+        print(f"{name:28} {middle * 1e3:7.2f} ms ({spread})  {ratio:5.2f}  {moved / middle / 1e9:6.1f} GB/s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
+
     device = arguments.device
     machine = torch.cuda.get_device_name() if device == "cuda" else f"{cpu_name()}, {torch.get_num_threads()} threads"
     print(f"{machine}, torch {torch.__version__}, medians of {arguments.rounds} rounds")
+
     for depth in (18, 50):
-        timed = versions(depth, device)
-        steps = {name: max(1, round(ROUND_SECONDS / seconds(step, 3, device))) for name, step in timed.items()}
-        times: dict[str, list[float]] = {name: [] for name in timed}
-        order = list(timed)
-        for _ in range(arguments.rounds):
-            for name in order:
-                times[name].append(seconds(timed[name], steps[name], device))
-            order.append(order.pop(0))
-        counts = [len(side) for side in sides(depth, device)]
-        moved = 5 * 4 * sum(p.numel() for side in sides(depth, device) for p in side)
-        print(f"\nResNet-{depth}: {counts[0]} early and {counts[1]} late tensors, {moved / 1e6:.0f} MB to move")
-        fused = times["torch SGD, fused"]
-        for name, values in times.items():
-            middle = statistics.median(values)
-            ratio = statistics.median(mine / theirs for mine, theirs in zip(values, fused, strict=True))
-            spread = f"{min(values) * 1e3:.2f}-{max(values) * 1e3:.2f}"
-            print(f"{name:28} {middle * 1e3:7.2f} ms ({spread})  {ratio:5.2f}  {moved / middle / 1e9:6.1f} GB/s")
+        show(depth, in_turns(versions(depth, device), arguments.rounds, device), device)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 CLAIMS = load_claims()
 N, CLASSES = 400, 10
 SEEDS = (0, 1, 2)
+NEVER = 1e-12  # a hundred times what rounding comes to, a hundredth of ROUNDING
 # Test accuracy after generations 1, 2, 3; the paper's order, by wide margins.
 LEVELS = {
     "normal": (0.50,), "normal_long": (0.50, 0.44, 0.38), "normal_long_cosine": (0.30, 0.34, 0.36),
@@ -38,6 +39,7 @@ def write_run(
     folder = results / f"{arm}-{seed}"
     facts = facts_of(PARAMS.run(arm, seed).model_copy(update={"tier": tier})) | {"classes": CLASSES}
     facts["generations"]["num_generations"] = len(levels)
+
     outcomes, rows = [], []
     for generation, level in enumerate(levels, start=1):
         right = round(N * level) + (seed * (7 + len(arm))) % 5
@@ -52,6 +54,7 @@ def write_run(
         if arm == "seal" and generation > 1:
             place = {"generation": generation, "epoch": 0, "global_epoch": generation, "phase": "ascent"}
             rows.append(dict.fromkeys(HISTORY_COLUMNS) | place | {"clean_accuracy_batch_statistics": ascent})
+
     summary = facts | {"outcomes": outcomes, "final": outcomes[-1], "diverged": None}
     if change:
         change(summary)
@@ -63,9 +66,9 @@ def write_run(
 def write_study(
     results: Path, levels: Mapping[str, Sequence[float]] = LEVELS, seeds: Sequence[int] = SEEDS, tier: str = "mini"
 ) -> Path:
-    for arm, each in levels.items():
+    for arm, accuracies in levels.items():
         for seed in seeds:
-            write_run(results, arm, seed, each, tier=tier)
+            write_run(results, arm, seed, accuracies, tier=tier)
     return results
 
 

@@ -29,30 +29,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @dataclass(frozen=True)
 class NewDatabase:
     path: Path
-    openers: list["subprocess.CompletedProcess[str]"]  # those that made it
+    openers: "subprocess.CompletedProcess[str]"
+
+
+# One import of MLflow for both, so that they meet in its migrations.
+OPEN_AT_ONCE = """if True:
+    import multiprocessing, sys
+    from pathlib import Path
+    import mlflow
+    from seal.tracking.mlflow_view import View
+    context = multiprocessing.get_context("fork")
+    openers = [context.Process(target=View, args=[Path.cwd()]) for _ in range(2)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+    print(*(opener.exitcode for opener in openers))
+"""
 
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
-    """MLflow's database, as two processes leave it that open a new one at once. Tests start from copies of it: MLflow's
-    migrations take 4 s."""
+    """MLflow's database, as two processes leave it that open a new one at once. Tests start from copies of it, since
+    MLflow's migrations take seconds; those who ask for it are of one xdist group, and have one."""
     folder = tmp_path_factory.mktemp("new")
-    command = "from pathlib import Path; from seal.tracking.mlflow_view import View; View(Path.cwd())"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    processes = []
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-c", command], cwd=folder, env=environment, text=True, stderr=subprocess.PIPE
-        )
-        processes.append(process)
-
     os.environ.update(QUIET)
-    import_module("mlflow")  # meanwhile: it takes this process as long as those
+    command, pipe = [sys.executable, "-c", OPEN_AT_ONCE], subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
 
-    openers = []
-    for process in processes:
-        _, words = process.communicate(timeout=120)
-        openers.append(subprocess.CompletedProcess(process.args, process.returncode, stderr=words))
+    import_module("mlflow")  # meanwhile: it takes this process as long
+    printed, complaints = process.communicate(timeout=200)
+    openers = subprocess.CompletedProcess(command, process.returncode, printed, complaints)
     return NewDatabase(folder / "mlflow.db", openers)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from seal.data import packing
 from seal.data.fetch import Places, fetch, relocate
-from seal.data.pack import Pack, open_pack
+from seal.data.pack import SPLITS, Pack, open_pack
 from seal.data.sources import SOURCES
 from seal.sections import Dataset
 
@@ -132,3 +132,12 @@ def make_tiny(places: Places, files: Mapping[str, bytes] | None = None, **argume
 def leftovers(places: Places) -> list[str]:
     """Everything below the packs' folder, hidden files too."""
     return sorted(path.name for path in (places.downloads.parent / "packs").glob("**/*"))
+
+
+def contents(pack: Pack) -> dict[str, tuple[str, str]]:
+    """File to (class, split), for everything in a pack."""
+    packed = {}
+    for split in SPLITS:
+        for file, label in zip(pack[split].files, pack[split].labels.tolist(), strict=True):
+            packed[file] = (pack.classes[label], split)
+    return packed

@@ -194,3 +194,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         counts = {"images": dict(splits)} if TARGETS[name].images else {"per_class": {"": dict(classes)}}
         changes = {"archives": archives, "classes": len(classes), "per_class": {}, "images": {}} | counts
         monkeypatch.setitem(SOURCES, name, replace(TARGETS[name], **changes))
+
+
+def all_files(name: str) -> Files:
+    """All files of a small dataset, relative to its root; plain lists at their top."""
+    files: Files = {}
+    for archive, content in SMALL[name].archives.items():
+        files |= {archive: content} if isinstance(content, bytes) else content
+
+    root = TARGETS[name].root
+    return {file.removeprefix(f"{root}/"): content for file, content in files.items() if file.startswith(root)}

@@ -17,13 +17,14 @@ def test_a_family_is_one_number_a_seed_and_counts_wins_beside_it(study: Path) ->
     arms = {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6}
     write_transfer(study, "eurosat", arms)
     write_transfer(study, "digits", arms | {"llf": 0.72})
-    found = verdicts(study)["transfer_family"]
-    against_llf = found.comparisons[-1]
+
+    judged = verdicts(study)["transfer_family"]
+    against_llf = judged.comparisons[-1]
     assert against_llf.sample
     assert against_llf.cells == ("digits", "eurosat")
     assert against_llf.sample.differences == pytest.approx((4.0, 4.0, 4.0))
     assert against_llf.wins == 1
-    assert found.verdict == Verdict.SUPPORTED
+    assert judged.verdict == Verdict.SUPPORTED
     order = np.random.default_rng(9).permutation(N)
     errors = []
     for level in (0.72, 0.6):
@@ -34,10 +35,11 @@ def test_a_family_is_one_number_a_seed_and_counts_wins_beside_it(study: Path) ->
 
 def test_the_paper_s_own_targets_have_verdicts_of_their_own(study: Path) -> None:
     write_transfer(study, "cub_200_2011", {"seal": 0.09, "normal": 0.06, "normal_long": 0.0875, "llf": 0.05})
-    found = verdicts(study)
-    assert found["transfer.cub_200_2011"].verdict != Verdict.NOT_RUN
-    assert found["transfer_large_margin.cub_200_2011"].verdict == Verdict.REFUTED, "0.25 points, expected above 1"
-    assert found["transfer.flowers_102"].verdict == Verdict.NOT_RUN
+
+    judged = verdicts(study)
+    assert judged["transfer.cub_200_2011"].verdict != Verdict.NOT_RUN
+    assert judged["transfer_large_margin.cub_200_2011"].verdict == Verdict.REFUTED, "0.25 points, expected above 1"
+    assert judged["transfer.flowers_102"].verdict == Verdict.NOT_RUN
 
 
 def test_missing_data_is_said_and_not_counted(study: Path) -> None:
@@ -46,14 +48,16 @@ def test_missing_data_is_said_and_not_counted(study: Path) -> None:
         for seed in SEEDS:
             reason = {"status": "SKIPPED-DATA", "reason": "cub is not there"}
             write_json(study / f"{arm}-{seed}/eval/transfer-cub_200_2011/skipped.json", reason)
-    found = verdicts(study)
-    assert found["transfer_family"].verdict == found["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
+
+    judged = verdicts(study)
+    assert judged["transfer_family"].verdict == judged["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
     write_transfer(study, "digits", arms)
-    found = verdicts(study)
-    assert found["transfer_family"].verdict == Verdict.SUPPORTED
-    assert found["transfer_family"].comparisons[0].cells == ("digits",)
-    assert found["transfer_family"].comparisons[0].notes[0].startswith("without cub_200_2011: ")
-    assert found["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
+
+    judged = verdicts(study)
+    assert judged["transfer_family"].verdict == Verdict.SUPPORTED
+    assert judged["transfer_family"].comparisons[0].cells == ("digits",)
+    assert judged["transfer_family"].comparisons[0].notes[0].startswith("without cub_200_2011: ")
+    assert judged["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
 
 
 def test_few_shot_cells_and_what_the_affines_gain(study: Path) -> None:
@@ -69,10 +73,11 @@ def test_few_shot_cells_and_what_the_affines_gain(study: Path) -> None:
                         study, f"{arm}-{seed}", f"{name}-{target}", {"shots": shots},
                         {"accuracy_5": accuracy, "accuracy_20": accuracy}, generation=1 if arm == "normal" else 3,
                     )  # fmt: skip
-    found = verdicts(study)
+
+    judged = verdicts(study)
     cells = tuple(f"{name} eurosat {shot}-shot" for name in ("fewshot", "fewshot_affines") for shot in (5, 20))
-    assert found["fewshot_family"].comparisons[0].cells == cells, "digits, which the paper has not, do not count"
-    assert found["affines_gain_family.seal"].comparisons[0].cells == ("eurosat 20-shot",)
+    assert judged["fewshot_family"].comparisons[0].cells == cells, "digits, which the paper has not, do not count"
+    assert judged["affines_gain_family.seal"].comparisons[0].cells == ("eurosat 20-shot",)
     expected = {
         "fewshot_family": Verdict.SUPPORTED, "fewshot_cell.fewshot.eurosat.5": Verdict.SUPPORTED,
         "fewshot_cell.fewshot.eurosat.50": Verdict.SKIPPED_DATA, "fewshot_cell.fewshot.isic_2018.5": Verdict.NOT_RUN,
@@ -80,7 +85,7 @@ def test_few_shot_cells_and_what_the_affines_gain(study: Path) -> None:
         "llf_fewshot_below_normal_family": Verdict.SUPPORTED,
         "llf_fewshot_below_normal_long.fewshot.eurosat.5": Verdict.SUPPORTED,
     }  # fmt: skip
-    assert {name: found[name].verdict for name in expected} == expected
+    assert {name: judged[name].verdict for name in expected} == expected
 
 
 def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
@@ -95,8 +100,9 @@ def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
                 study, f"{arm}-{seed}", "prediction_depth", values,
                 {"votes": votes, "labels": labels, "depth": np.full(N, 3)}, generation=1 if arm == "normal" else 3,
             )  # fmt: skip
-    found = verdicts(study)
-    cells = {name: found[name].comparisons[0].cells for name in found if found[name].comparisons[0].cells}
+
+    judged = verdicts(study)
+    cells = {name: judged[name].comparisons[0].cells for name in judged if judged[name].comparisons[0].cells}
     assert cells["every_block"] == tuple(blocks)
     assert cells["second_block_over_llf"] == ("Block2.2",)
     assert cells["normal_early_blocks_worsen"] == tuple(blocks[:4])
@@ -105,8 +111,8 @@ def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
         "second_block_over_llf", "every_block", "llf_blocks_over_normal", "normal_early_blocks_worsen",
         "seal_late_blocks_improve", "llf_late_blocks_worsen", "llf_block_4_1.Block4.1", "llf_block_4_1.Block4.2",
     }  # fmt: skip
-    assert {found[name].verdict for name in expected} == {Verdict.SUPPORTED}
-    sample = found["second_block_over_llf"].comparisons[0].sample
+    assert {judged[name].verdict for name in expected} == {Verdict.SUPPORTED}
+    sample = judged["second_block_over_llf"].comparisons[0].sample
     assert sample
     assert sample.item_error > 0
 
@@ -122,11 +128,12 @@ def test_lower_is_better_where_the_claim_says_so(study: Path, batches: int, verd
                 study, f"{arm}-{seed}", "hessian", {"lanczos": values}, {"eigenvalues_lanczos": np.ones(5)},
                 generation=1 if arm == "normal" else 3,
             )  # fmt: skip
-    found = verdicts(study)
-    verdict_of = {name: each.verdict for name, each in found.items()}
+
+    judged = verdicts(study)
+    verdict_of = {name: member.verdict for name, member in judged.items()}
     assert verdict_of["max_eigenvalue_lower"] == verdict_of["max_eigenvalue_below_normal"] == Verdict.SUPPORTED
     assert verdict_of["no_negative_eigenvalues"] == verdict, "none seen among few is no sign that there are none"
-    sample = found["no_negative_eigenvalues"].comparisons[0].sample
+    sample = judged["no_negative_eigenvalues"].comparisons[0].sample
     assert sample
     assert 1.96 * sample.item_error == pytest.approx(100 * (1 - 0.05 ** (1 / (3 * batches))), rel=0.03)
     assert verdict_of["negative_share_below_normal_long"] == Verdict.INCONCLUSIVE
@@ -142,7 +149,8 @@ def test_a_divergence_is_counted_by_its_own_claims_and_spoils_others(study: Path
         summary = read_json(folder / "summary.json") | {"arm": "seal_full_rate", "run": f"seal_full_rate-{seed}"}
         write_json(study / f"seal_full_rate-{seed}/summary.json", summary)
     refails(study, "llf", 2, change=gone)
-    found = verdicts(study)
-    assert found["adjusted_decay_diverges_too"].verdict == Verdict.SUPPORTED
-    assert found["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
-    assert found["seal_over_llf"].reason == "llf-2 diverged in generation 2"
+
+    judged = verdicts(study)
+    assert judged["adjusted_decay_diverges_too"].verdict == Verdict.SUPPORTED
+    assert judged["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
+    assert judged["seal_over_llf"].reason == "llf-2 diverged in generation 2"

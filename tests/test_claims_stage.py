@@ -22,15 +22,20 @@ ROOT = Path(__file__).parents[1]
 STAGE = ["--out", "claims/claims.json"]
 
 
+def verdicts_in(path: Path) -> dict[str, str]:
+    claims = json.loads(path.read_text())["claims"]
+    return {claim["id"]: claim["verdict"] for claim in claims}
+
+
 def test_several_folders_are_one_record(study: Path, tmp_path: Path) -> None:
-    expected = {name: each.verdict for name, each in verdicts(study).items()}
+    expected = {name: member.verdict for name, member in verdicts(study).items()}
     other = tmp_path / "more"
     other.mkdir()
     for seed in (1, 2):
         for folder in sorted(study.glob(f"*-{seed}")):
             shutil.move(folder, other / folder.name)
     shutil.copytree(study / "seal-0", other / "seal-0")
-    assert {name: each.verdict for name, each in verdicts(study, other).items()} == expected
+    assert {name: member.verdict for name, member in verdicts(study, other).items()} == expected
     write_run(other, "seal", 0, (0.1, 0.1, 0.1))
     with pytest.raises(UserError, match="two records of one run differ"):
         verdicts(study, other)
@@ -64,10 +69,11 @@ def test_the_stage_writes_verdicts_with_the_files_they_rest_on(
 ) -> None:
     write_transfer(project / "results", "digits", {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
     write_transfer(project / "results", "stale", {"seal": 0.1, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
+
     main(STAGE)
     text = (project / "claims/claims.json").read_text()
     document = json.loads(text)
-    claims = {each["id"]: each for each in document["claims"]}
+    claims = {claim["id"]: claim for claim in document["claims"]}
     assert claims["seal_over_llf"]["verdict"] == "SUPPORTED"
     assert claims["seal_over_s0"]["verdict"] == "NOT-RUN", "a run that params.yaml does not name is not looked at"
     assert claims["transfer_family"]["comparisons"][0]["cells"] == ["digits"], "nor is a target"
@@ -98,9 +104,9 @@ def test_committed_folders_stand_for_results_and_parameters(project: Path, tmp_p
     main(["--record", "expected", "--out", "out.json"])
     main(["--record", "expected"])
     assert not Path("claims").exists(), "a look at other folders leaves the pipeline's output alone"
-    found = {each["id"]: each["verdict"] for each in json.loads(Path("out.json").read_text())["claims"]}
-    assert found["seal_over_s0"] == "SUPPORTED"
-    assert found["transfer_family"] == "NOT-RUN"
+    judged = verdicts_in(Path("out.json"))
+    assert judged["seal_over_s0"] == "SUPPORTED"
+    assert judged["transfer_family"] == "NOT-RUN"
 
 
 def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) -> None:
@@ -119,8 +125,8 @@ def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) ->
     assert "tier mini" in text
     assert ", seeds 0, 1, 2." in text, "every run that is there"
     assert "| training.learning_rate | 0.01 | 0.1 | 0.0625 |" in text, "as the runs were made, not as a file says"
-    found = {each["id"]: each["verdict"] for each in json.loads(Path("shown/claims.json").read_text())["claims"]}
-    assert found["seal_over_llf"] == "SUPPORTED"
+    judged = verdicts_in(Path("shown/claims.json"))
+    assert judged["seal_over_llf"] == "SUPPORTED"
 
 
 def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:

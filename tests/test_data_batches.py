@@ -88,11 +88,11 @@ def test_without_augmentation_nothing_is_drawn_for_it() -> None:
 @pytest.mark.parametrize("batch_size", [None, 1, 3, 100])
 def test_clean_is_every_image_in_packed_order(batch_size: int | None) -> None:
     images, labels = noise(10, 5, 3)
-    found = list(batches(images, labels).clean(batch_size))
-    assert len(found[0][0]) == min(batch_size or 4, 10)
+    clean = list(batches(images, labels).clean(batch_size))
+    assert len(clean[0][0]) == min(batch_size or 4, 10)
     expected = (images.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
-    assert torch.equal(torch.cat([x for x, _ in found]), expected.permute(0, 3, 1, 2))
-    assert torch.equal(torch.cat([y for _, y in found]), labels)
+    assert torch.equal(torch.cat([x for x, _ in clean]), expected.permute(0, 3, 1, 2))
+    assert torch.equal(torch.cat([y for _, y in clean]), labels)
 
 
 def test_clean_leaves_the_images_as_they_were() -> None:
@@ -129,8 +129,8 @@ def test_no_image_is_no_batch() -> None:
 
 def test_every_tensor_is_on_the_device() -> None:
     data = batches(*noise(10, 6, 5), device="meta")
-    for found in (data.epoch(generator(0), generator(1)), data.clean()):
-        assert {(x.device.type, y.device.type, tuple(x.shape[1:])) for x, y in found} == {("meta", "meta", (3, 6, 5))}
+    for epoch in (data.epoch(generator(0), generator(1)), data.clean()):
+        assert {(x.device.type, y.device.type, tuple(x.shape[1:])) for x, y in epoch} == {("meta", "meta", (3, 6, 5))}
 
 
 @pytest.mark.parametrize(

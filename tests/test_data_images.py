@@ -20,15 +20,15 @@ def test_every_colour_mode_and_size_becomes_rgb(mode: str, size: tuple[int, int]
     file = BytesIO()
     image.save(file, kind)
     expected = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BILINEAR))
-    found = np.frombuffer(decode_images([("x", file.getvalue())], 8), np.uint8).reshape(8, 8, 3)
-    assert np.array_equal(found, expected)
+    pixels = np.frombuffer(decode_images([("x", file.getvalue())], 8), np.uint8).reshape(8, 8, 3)
+    assert np.array_equal(pixels, expected)
 
 
 def test_shrinking_averages_over_what_it_covers() -> None:
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
-    found = np.frombuffer(decode_images([("x", stripes)], 8), np.uint8)
-    assert abs(found.astype(float) - 127.5).max() < 8  # sampling without antialias gives 0 or 255
+    pixels = np.frombuffer(decode_images([("x", stripes)], 8), np.uint8)
+    assert abs(pixels.astype(float) - 127.5).max() < 8  # sampling without antialias gives 0 or 255
 
 
 @pytest.mark.parametrize("mode", ["I;16", "F"])

@@ -49,15 +49,17 @@ def test_a_pack_holds_the_official_splits_image_by_image(places: Places) -> None
     made = make_tiny(places, files)
     assert made.classes == ["n00000000", "n00000001", "n00000002"]
     assert {split: len(made[split].labels) for split in SPLITS} == {"train": 30, "val": 0, "test": 6}
+
     for split in SPLITS:
-        found = made[split]
-        assert found.images.dtype == torch.uint8
-        assert found.labels.dtype == torch.int64
-        assert found.images.shape == (len(found.files), 8, 8, 3)
-        for image, label, name in zip(found.images, found.labels, found.files, strict=True):
+        packed = made[split]
+        assert packed.images.dtype == torch.uint8
+        assert packed.labels.dtype == torch.int64
+        assert packed.images.shape == (len(packed.files), 8, 8, 3)
+        for image, label, name in zip(packed.images, packed.labels, packed.files, strict=True):
             assert np.array_equal(image, decoded(files[f"tiny-imagenet-200/{name}"], 8))
             if split == "train":
                 assert made.classes[label] == name.split("/")[1]
+
     order = [(int(label), name) for label, name in zip(made["train"].labels, made["train"].files, strict=True)]
     assert order == sorted(order)
     # val_I.JPEG belongs to class I modulo 3 in the layout that the test wrote.
@@ -181,11 +183,11 @@ def test_mnist_5k_is_the_package_s_images(places: Places) -> None:
     assert {split: len(made[split].labels) for split in SPLITS} == {"train": 3500, "val": 500, "test": 1000}
     assert made.provenance["official"] is True
     for split in SPLITS:
-        found = made[split]
-        rows = np.array([int(name.split("/")[1]) for name in found.files])
-        assert np.array_equal(found.labels, labels[rows])
+        packed = made[split]
+        rows = np.array([int(name.split("/")[1]) for name in packed.files])
+        assert np.array_equal(packed.labels, labels[rows])
         for channel in range(3):
-            assert np.array_equal(found.images[..., channel].flatten(1), pixels[rows])
+            assert np.array_equal(packed.images[..., channel].flatten(1), pixels[rows])
     # The last 20% of each class, in row order: every class has 500 rows one after the other.
     assert {int(name.split("/")[1]) % 500 for name in made["test"].files} == set(range(400, 500))
 
@@ -208,6 +210,7 @@ def test_the_stage_packs_or_says_what_is_missing(places: Places, tmp_path: Path,
     monkeypatch.setattr(config, "load_params", lambda: SimpleNamespace(datasets={"tiny": OFFICIAL}))
     with pytest.raises(SystemExit, match=r"pack@tiny: data/sources/tiny\.json: no such file; run `dvc repro fetch"):
         packing.main(["tiny"])
+
     for present in (False, True):
         if present:
             write_tar(tmp_path / "mirror" / TAR, tiny_imagenet_files())

@@ -41,6 +41,7 @@ def test_fractions_split_every_class_disjointly_completely_and_in_order(sizes, t
     shuffled = random.sample(items, len(items))
     selection = chosen(shuffled, dataset(split=SplitFractions(test=test, val=val)))
     assert selection == chosen(items, dataset(split=SplitFractions(test=test, val=val)))
+
     files = [item.file for split in SPLITS for item in selection.splits[split]]
     assert sorted(files) == sorted(item.file for item in items)
     assert list(selection.classes) == sorted(sizes)
@@ -101,7 +102,7 @@ def test_official_splits_are_kept_and_counted() -> None:
     places = [(name, split, index) for name in "ab" for split in ("train", "test") for index in range(4)]
     items = [Item(f"{split}/{name}{index}", name, split) for name, split, index in places]
     selection = chosen(items, dataset(split="official", classes=1), counts={"train": 4, "test": 4})
-    assert {split: len(found) for split, found in selection.splits.items()} == {"train": 4, "val": 0, "test": 4}
+    assert {split: len(kept) for split, kept in selection.splits.items()} == {"train": 4, "val": 0, "test": 4}
     with pytest.raises(DataError, match="class a: found 4 test images, expected 5"):
         chosen(items, dataset(split="official"), counts={"train": 4, "test": 5})
 

@@ -1,35 +1,24 @@
-"""The target datasets: each loader on a small archive in the official layout, official facts, and real images."""
+"""The target datasets: each loader on a small archive in the official layout, and official facts."""
 
-import csv
-import io
 import re
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from posixpath import basename
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from seal.data import lists
-from seal.data.archives import DataError, Member, Members, open_archives
-from seal.data.download import download, mismatch
+from seal.data.archives import DataError
 from seal.data.fetch import Places, fetch
 from seal.data.images import decode_images
-from seal.data.layouts import below, class_folders
-from seal.data.pack import SPLITS, Pack
-from seal.data.sources import SOURCES, Archive
+from seal.data.layouts import class_folders
+from seal.data.pack import SPLITS
+from seal.data.sources import SOURCES
 from seal.data.targets import TARGETS
-from seal.sections import Dataset, SplitFractions
-from tests.fixtures_data import make, mirror, places, silent
-from tests.fixtures_targets import CHEST_HEADER, SMALL, TRUTH, Files, cells, dataset, mat, small, table, write
+from tests.fixtures_data import contents, make, places, silent
+from tests.fixtures_targets import SMALL, Files, all_files, dataset, small, write
 
-__all__ = ["mirror", "places", "small"]
+__all__ = ["places", "small"]
 
 # The paper's Table 3, and what section 4.1 says of Tiny-ImageNet: classes, train, valid, test.
 TABLE_3 = {
@@ -42,29 +31,6 @@ TABLE_3 = {
 }
 # The CD-FSL benchmark's classes and images, EuroSAT apart.
 BENCHMARK = {"isic_2018": (7, 10_015), "chestx_ray8": (7, 25_848), "crop_disease": (38, 43_456)}
-
-
-def in_memory(files: Mapping[str, bytes]) -> Members:
-    return {name: Member(name, len(content), "test", partial(bytes, content)) for name, content in files.items()}
-
-
-def contents(pack: Pack) -> dict[str, tuple[str, str]]:
-    """File to (class, split), for everything in a pack."""
-    packed = {}
-    for split in SPLITS:
-        for file, label in zip(pack[split].files, pack[split].labels.tolist(), strict=True):
-            packed[file] = (pack.classes[label], split)
-    return packed
-
-
-def all_files(name: str) -> Files:
-    """All files of a small dataset, relative to its root; plain lists at their top."""
-    files: Files = {}
-    for archive, content in SMALL[name].archives.items():
-        files |= {archive: content} if isinstance(content, bytes) else content
-
-    root = TARGETS[name].root
-    return {file.removeprefix(f"{root}/"): content for file, content in files.items() if file.startswith(root)}
 
 
 @pytest.mark.usefixtures("small")
@@ -101,62 +67,6 @@ def without(image: str, content: Files | bytes) -> Files | bytes:
     if isinstance(content, bytes):
         return content
     return {file: data for file, data in content.items() if basename(file) != image}
-
-
-FAULTS: list[tuple[str, dict[str, bytes | None], str]] = [
-    ("flowers_102", {"setid.mat": None}, "setid.mat is missing from the archive"),
-    ("flowers_102", {"setid.mat": mat(trnid=[1])}, "setid.mat: found no variable valid"),
-    ("flowers_102", {"setid.mat": mat(trnid=[7], valid=[1], tstid=[2])}, "found image 7, expected 1 to 6"),
-    ("flowers_102", {"setid.mat": mat(trnid=[1], valid=[2], tstid=[1])}, "jpg/image_00001.jpg is listed twice"),
-    ("flowers_102", {"imagelabels.mat": mat(labels=[1, 2])[:150]}, "imagelabels.mat is damaged"),
-    ("cub_200_2011", {"classes.txt": b"1 001.Albatross\n"}, "found class 2, expected one of classes.txt"),
-    ("cub_200_2011", {"train_test_split.txt": b"1 0\n2 1\n"}, "differ: 3, 3 and 2 images"),
-    ("cub_200_2011", {"train_test_split.txt": b"1 0\n2 1\n3 2\n"}, "found '2', expected 1 (train) or 0 (test)"),
-    ("cub_200_2011", {"images.txt": b"1\n"}, "images.txt: found the line '1', expected two words or more"),
-    ("fgvc_aircraft", {"variants.txt": b"737-200\nF/A-18\nDC-3\n"}, "one side alone has DC-3, Falcon 900"),
-    ("fgvc_aircraft", {"images_variant_val.txt": b"0034309 737-200\n"}, "images/0034309.jpg is listed twice"),
-    ("mit_indoor_67", {"TestImages.txt": b"bar/b2.jpg\n"}, "Images/bar/b2.jpg is listed twice"),
-    ("mit_indoor_67", {"TestImages.txt": b"\xff\xfe"}, "TestImages.txt: not UTF-8 text"),
-    ("stanford_dogs", {"test_list.mat": mat(file_list=cells(["n01-Pug/n01_1.jpg"]))}, "do not hold the files of"),
-    ("isic_2018", {f"{TRUTH}/{TRUTH}.csv": table("image,MEL,NV", "ISIC_1,1.0,1.0")}, "ISIC_1: found 1.0,1.0, expected"),
-    ("isic_2018", {f"{TRUTH}/{TRUTH}.csv": table("image,MEL,NV", "ISIC_1,0.0,0.5")}, "ISIC_1: found 0.0,0.5, expected"),
-    ("isic_2018", {f"{TRUTH}/{TRUTH}.csv": table("image,MEL,NV", "ISIC_1,1.0")}, "line 2 has not one cell for each"),
-    ("chestx_ray8", {"Data_Entry_2017_v2020.csv": b"<html>"}, "columns <html>, expected Image Index, Finding Labels"),
-]
-
-
-@pytest.mark.parametrize(("name", "changed", "message"), FAULTS)
-def test_a_list_that_cannot_be_right_is_an_error(name: str, changed: Files, message: str) -> None:
-    files = {file: content for file, content in (all_files(name) | changed).items() if content is not None}
-    with pytest.raises(DataError, match=re.escape(message)):
-        TARGETS[name].layout(in_memory(files))
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(SPLITS)), min_size=3, max_size=20).filter(
-    lambda drawn: {split for _, split in drawn} == set(SPLITS)))  # fmt: skip
-def test_every_flower_keeps_its_class_and_split(drawn: list[tuple[int, str]]) -> None:
-    numbers: dict[str, list[int]] = {split: [] for split in SPLITS}
-    expected = {}
-    for number, (label, split) in enumerate(drawn, start=1):
-        numbers[split].insert(0, number)
-        expected[f"jpg/image_{number:05d}.jpg"] = (f"{label:03d}", split)
-
-    setid = mat(trnid=numbers["train"], valid=numbers["val"], tstid=numbers["test"])
-    labels = mat(labels=[label for label, _ in drawn])
-    items = lists.flowers_102(in_memory({"setid.mat": setid, "imagelabels.mat": labels}))
-    assert {item.file: (item.label, item.split) for item in items} == expected
-
-
-FINDINGS = [*sorted(lists.CHESTX_FINDINGS), "Pneumonia", "Hernia", "No Finding", "Edema"]
-
-
-@given(st.lists(st.lists(st.sampled_from(FINDINGS), min_size=1, max_size=3, unique=True), max_size=20))
-def test_a_chest_image_is_taken_for_one_finding_alone_of_the_seven(drawn: list[list[str]]) -> None:
-    rows = [f"{n:08d}_000.png,{'|'.join(findings)},0,1,2,3" for n, findings in enumerate(drawn)]
-    items = lists.chestx_ray8(in_memory({"Data_Entry_2017_v2020.csv": table(CHEST_HEADER, *rows)}))
-    seven = {"Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumothorax"}
-    expected = {f"{n:08d}_000.png": only for n, (only, *more) in enumerate(drawn) if not more and only in seven}
-    assert {item.file: item.label for item in items} == expected
 
 
 def test_counts_are_the_papers_and_the_benchmarks() -> None:
@@ -242,52 +152,3 @@ def test_lists_that_were_cut_short_are_told_by_the_counts(places: Places, monkey
     with pytest.raises(DataError, match="all classes: found 2 train images, expected 3"):
         make(places, dataset("mit_indoor_67"), "indoor")
     assert make(places, dataset("mit_indoor_67", classes=["mall"]), "indoor").classes == ["mall"]
-
-
-def test_a_file_is_compared_by_what_is_published_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "list.txt"
-    path.write_bytes(b"abc")
-    md5 = "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
-    for right in (Archive("list.txt", None), Archive("list.txt", 3), Archive("list.txt", None, md5)):
-        assert mismatch(path, right) == ""
-    assert mismatch(path, Archive("list.txt", 4)) == "found 3 bytes, expected 4"
-    assert re.fullmatch(r"found md5 \w+ \(3 bytes\), expected 0123", mismatch(path, Archive("list.txt", None, "0123")))
-    wanted = Archive("list.txt", None, url=path.as_uri())
-    assert download(wanted, tmp_path / "downloads", silent).read_bytes() == b"abc"
-
-
-@pytest.fixture
-def real_isic(mirror: Path) -> dict[str, str]:
-    """File to class, by another reader than the loader's."""
-    with open_archives([mirror / "ISIC2018_Task3.tar"]) as members:
-        text = bytes(members[f"{TRUTH}/{TRUTH}.csv"].read()).decode()
-    header, *rows = csv.reader(io.StringIO(text))
-    labels = np.array([row[1:] for row in rows], float).argmax(1)
-    return {f"ISIC2018_Task3_Training_Input/{row[0]}.jpg": header[1 + k] for row, k in zip(rows, labels, strict=True)}
-
-
-def test_real_isic_images(mirror: Path, tmp_path: Path, real_isic: dict[str, str]) -> None:
-    data = dataset("isic_2018", image_size=64, images_per_class=60)
-    pack = make(Places(mirror, tmp_path / "archives"), data, "isic", workers=2)
-    assert pack.classes == ["AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC"]
-    assert pack["train"].labels.bincount().tolist() == [60] * 7
-    assert tuple(pack["train"].images.shape) == (420, 64, 64, 3)
-    for file, (label, _) in contents(pack).items():
-        assert real_isic[file] == label
-    assert pack["train"].images.float().flatten(1).std(1).min() > 1  # no image is blank
-    assert not pack.provenance["official"]
-
-
-def test_the_mirrors_isic_is_not_taken_for_the_whole(mirror: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="class AKIEC: found 80 images, expected 327"):
-        make(Places(mirror, tmp_path / "archives"), dataset("isic_2018"), "isic")
-
-
-def test_real_eurosat_images(mirror: Path, tmp_path: Path) -> None:
-    data = Dataset(source="eurosat", image_size=64, split=SplitFractions(test=0, val=0), images_per_class=30)
-    pack = make(Places(mirror, tmp_path / "archives"), data, "eurosat", workers=2)
-    assert Counter(file.split("/")[0] for file in pack["train"].files) == dict.fromkeys(pack.classes, 30)
-    assert len(pack.classes) == 10
-    with open_archives([mirror / "EuroSAT.tar"]) as members:
-        content = below(members, "2750", "EuroSAT.tar")[pack["train"].files[0]].read()
-    assert pack["train"].images[0].numpy().tobytes() == decode_images([("first", content)], 64)

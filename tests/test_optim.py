@@ -67,8 +67,9 @@ def test_the_reference_is_torchs_sgd_to_the_bit_over_phases_and_states(dtype: to
     for step in range(60):
         if step % 15 == 0:  # the edge of a phase
             for group, other in zip(optimizer.param_groups, sgd.param_groups, strict=True):
-                for each in (group, other):
-                    each.update(maximize=not each["maximize"], lr=each["lr"] * 0.7)
+                for changed in (group, other):
+                    changed.update(maximize=not changed["maximize"], lr=changed["lr"] * 0.7)
+
         if step in (20, 40):  # each goes on from the other's state
             state, other_state = deepcopy(optimizer.state_dict()), deepcopy(sgd.state_dict())
             optimizer.load_state_dict(other_state)

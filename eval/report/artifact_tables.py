@@ -6,6 +6,7 @@
 import itertools
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from eval.claims.claim import Claim
@@ -79,7 +80,7 @@ def _claim_cells(claims: Claims, group: Sequence[Claim]) -> list[str]:
     claim = group[0]
     count = f", {len(group)} times" if len(group) > 1 else ""
     primary = "*" if claim.primary else ""
-    contradicted = "!" if any(member.contradiction for member in group) else ""
+    contradicted = "!" if any(map(attrgetter("contradiction"), group)) else ""
     name = f"`{claim.group}`{count} {primary}{contradicted}".strip()
     return [name, claim.place, numbers(claims, group), tested(claim)]
 
@@ -139,7 +140,7 @@ def conditions_table(claims: Claims) -> str:
 
 
 def untestable_table(claims: Claims) -> str:
-    rows = [[claim.says, claim.place, claim.why] for claim in claims.untestable]
+    rows = [*map(attrgetter("says", "place", "why"), claims.untestable)]
     return markdown(["claim", "place", "why it cannot be tested"], rows)
 
 

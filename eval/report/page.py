@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,11 @@ def training(runs: Runs, arms: Sequence[str]) -> Section:
 
 
 def versions() -> Section:
-    rows = [[name, version(name)] for name in LIBRARIES]
+    rows = [*zip(LIBRARIES, map(version, LIBRARIES), strict=True)]
     return Section("Versions", parts=[Table("Libraries", ["", "version"], rows)])
 
 
 def _of_tables(title: str, tables: Sequence[Table]) -> Section:
     """Tables with rows, or the words that there is nothing."""
-    parts = [table for table in tables if table.rows]
+    parts = [*filter(attrgetter("rows"), tables)]
     return Section(title, parts=parts, text=[] if parts else ["Not run."])

@@ -10,7 +10,7 @@ from typing import Any
 
 from seal.config import BASE_ARM, Params, load_params
 from seal.record import RESULTS
-from seal.runs import RunFolder, Runs, are_folders
+from seal.runs import Runs, are_folders
 from seal.tiers import tier_params
 
 NOT_RECORDED = "not recorded"
@@ -59,8 +59,8 @@ def recorded_study(folders: Sequence[Path]) -> Study:
         params.find_run(run.name)
 
     arms = [BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms, *params.arms]
-    ordered = sorted(runs, key=lambda run: (arms.index(run.arm), run.seed))
-    return Study(params, Runs(ordered), recorded_values(ordered))
+    ordered = Runs(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)))
+    return Study(params, ordered, recorded_values(ordered))
 
 
 def params_of(tier: str | None) -> Params:
@@ -69,7 +69,7 @@ def params_of(tier: str | None) -> Params:
     return active if tier in (active.tier, None) else tier_params(str(tier))
 
 
-def recorded_values(runs: Sequence[RunFolder]) -> Values:
+def recorded_values(runs: Runs) -> Values:
     """What the runs' summaries say: each arm's own values, and the sections by the arms that change nothing of their
     method; where none does, by the base."""
     arms: dict[str, Any] = {}
@@ -77,12 +77,10 @@ def recorded_values(runs: Sequence[RunFolder]) -> Values:
         arms.setdefault(run.arm, run.settings)
 
     unchanged = [run for run in runs if run.arm == run.summary.get("method")]
-    base = [run for run in runs if run.arm == BASE_ARM]
-
     model: dict[str, Any] = {}
     training: dict[str, Any] = {}
     generations: dict[str, Any] = {}
-    for run in unchanged or base:  # of several values the first run's
+    for run in unchanged or runs.of(BASE_ARM):  # of several values the first run's
         model = {**run.summary.get("model", {}), **model}
         training = {**run.summary.get("training", {}), **training}
         generations = {**run.settings, **generations}

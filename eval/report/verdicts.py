@@ -125,7 +125,7 @@ def _measured(claim: Claim) -> list[Mapping[str, Any]]:
 
 def contradictions(claims: Sequence[Claim]) -> Table:
     """The claims that the paper's own numbers speak against, cells of one claim together."""
-    against = [claim for claim in claims if claim["contradiction"]]
+    against = filter(itemgetter("contradiction"), claims)
     rows = []
     for (group, numbers), alike in groupby(against, key=lambda claim: (claim["group"], claim["contradiction"])):
         members = list(alike)

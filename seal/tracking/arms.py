@@ -24,7 +24,7 @@ def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[S
     view, texts = View(Path.cwd()), shown_files()
     outcomes = []
     for arm in runs.arms:
-        seeds = [FinishedRun.of(run) for run in runs.of(arm)]
+        seeds = list(map(FinishedRun.of, runs.of(arm)))
         outcomes.append(SyncOutcome(arm, _sync_arm(view, arm, seeds, texts)))
     return outcomes
 

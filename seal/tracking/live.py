@@ -42,13 +42,13 @@ class Tracker:
             # Its own group keeps Ctrl-C away. A session of its own would undo its nice value: Linux shares cores among
             # sessions first (sched_autogroup), and the training ran at half its speed for the 4 s of MLflow's import.
             # No stage of DVC's, which would end with the training: it outlives it, to mark the run as killed.
-            environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+            environment = dict(os.environ)
+            stage = environment.pop("DVC_STAGE", None)
             with _harmless(self.run.name):
                 self.writer = subprocess.Popen(
                     command, stdin=subprocess.PIPE, text=True, process_group=0, env=environment
                 )
 
-            stage = os.environ.get("DVC_STAGE")
             self._send({"facts": dict(self.facts), "rows": self.rows, "stage": stage, "time": _now()})
         return self
 

@@ -1,0 +1,126 @@
+"""The regime conditions R1 to R4 on invented records: where each fails, and what it gates."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eval.claims.claim import ConditionName
+from eval.claims.conditions import check
+from eval.claims.rule import Verdict
+from seal.runs import RunFolder, Runs
+from tests.claim_records import (
+    CLAIMS,
+    LEVELS,
+    NEVER,
+    SEEDS,
+    Change,
+    N,
+    refails,
+    verdict,
+    verdicts,
+    write_evaluation,
+    write_run,
+    write_study,
+)
+from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
+
+
+def one_generation(key: str, value: float) -> Change:
+    return lambda summary: summary["outcomes"][1].__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "arm", "changes", "words"),
+    [
+        ("R1", "llf", {"change": one_generation("clean_accuracy", 0.98)}, "R1: llf-1: 98.00% in generation 2"),
+        ("R2", "seal", {"ascent": 0.25}, "R2: seal-1: 2.50 times chance"),
+        ("R3", "seal", {"change": one_generation("clean_loss", 1.06)}, "R3: seal-1: generation 2 ends 0.00 points"),
+        ("R3", "llf", {"clean": 0.999, "change": one_generation("clean_accuracy", 0.9889)}, "R1: llf-1: 98.89%"),
+    ],
+)
+def test_a_condition_that_fails_for_one_seed_makes_the_claim_not_comparable(
+    study: Path, condition: ConditionName, arm: str, changes: dict[str, Any], words: str
+) -> None:
+    refails(study, arm, 1, **changes)
+
+    judged = verdicts(study)
+    assert judged["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
+    assert judged["seal_over_llf"].reason.startswith(words)
+    assert condition in {checked.name for checked in judged["seal_over_llf"].checks if not checked.passed}
+    assert judged["normal_overfits_with_length"].verdict == Verdict.SUPPORTED, "it does not use that run"
+
+
+@pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
+@pytest.mark.parametrize(
+    ("arm", "changes"),
+    [
+        ("llf", lambda wobble: {"clean": 0.99 + wobble}),  # R1
+        ("seal", lambda wobble: {"ascent": 0.2 + wobble}),  # R2
+        ("llf", lambda wobble: {"clean": 0.999, "change": one_generation("clean_accuracy", 0.99 + wobble)}),  # R1
+        ("llf", lambda wobble: {"clean": 1.0, "change": one_generation("clean_accuracy", 0.99 + wobble)}),  # R3
+        ("llf", lambda wobble: {"change": one_generation("clean_loss", 1.05 + wobble)}),  # R3
+    ],
+)
+def test_a_condition_that_holds_by_a_hair_holds_on_every_processor(
+    study: Path, arm: str, changes: Callable[[float], dict[str, Any]], wobble: float
+) -> None:
+    refails(study, arm, 1, **changes(wobble))
+    assert verdicts(study)["seal_over_llf"].verdict == Verdict.SUPPORTED
+
+
+def last_outcome(run: RunFolder) -> dict[str, Any]:
+    outcome: dict[str, Any] = run.summary["outcomes"][-1]
+    return outcome
+
+
+@pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
+def test_r4_holds_where_both_are_as_good(study: Path, wobble: float) -> None:
+    write_study(study, {"normal_long_cosine": (0.3, 0.4, 0.45)})
+    runs = Runs.read([study])
+    for base, longer, cosine in zip(*map(runs.of, ("normal", "normal_long", "normal_long_cosine")), strict=True):
+        accuracy = last_outcome(base)["test_accuracy"]
+        last_outcome(longer)["test_accuracy"] = accuracy + wobble
+        last_outcome(cosine)["test_accuracy"] = accuracy
+
+    checked = check("R4", CLAIMS.conditions["R4"], runs, {("normal_long", seed) for seed in SEEDS})
+    assert checked.passed, checked.failures
+
+
+def test_a_single_cosine_is_held_to_its_end_alone(study: Path) -> None:
+    def middling(summary: dict[str, Any]) -> None:
+        summary["outcomes"][0]["clean_accuracy"] = 0.6
+
+    write_study(study, {"normal_long_cosine": (0.3, 0.4, 0.45)})
+    write_run(study, "normal_long_cosine", 0, (0.3, 0.4, 0.45), change=middling)
+    assert verdict(study, "seal_over_normal_long") == Verdict.SUPPORTED
+
+
+def test_r4_gates_claims_about_overfitting_and_never_the_primary_ones(study: Path) -> None:
+    write_study(study, {"normal_long": (0.5, 0.55, 0.65)})
+    depths = {"normal": 2.0, "normal_long": 3.0}
+    for arm, depth in depths.items():
+        for seed in SEEDS:
+            write_evaluation(
+                study, f"{arm}-{seed}", "prediction_depth",
+                {"blocks": [], "knn_accuracy": [], "mean_depth": depth + seed / 100},
+                {"depth": np.full(N, depth)}, generation=1 if arm == "normal" else 3,
+            )  # fmt: skip
+
+    judged = verdicts(study)
+    assert judged["normal_overfits_with_length"].verdict == Verdict.REFUTED
+    assert judged["normal_depth_worsens"].verdict == Verdict.NOT_COMPARABLE
+    assert judged["normal_depth_worsens"].reason.startswith("R4: normal_long-0: +")
+    assert judged["seal_over_normal_long"].verdict == Verdict.SUPPORTED
+    assert all("R4" not in claim.conditions for claim in CLAIMS.claims if claim.primary)
+    write_study(study, {"normal_long": LEVELS["normal_long"]})
+    assert verdict(study, "normal_depth_worsens") == Verdict.SUPPORTED
+
+
+def test_a_condition_that_cannot_be_checked_does_not_hold(study: Path) -> None:
+    refails(study, "seal", 0, change=lambda summary: summary.pop("classes"))
+
+    judged = verdicts(study)["seal_over_llf"]
+    assert (judged.verdict, judged.reason[:25]) == (Verdict.NOT_COMPARABLE, "R2: seal-0: not checked: ")

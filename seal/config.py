@@ -14,12 +14,12 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from seal.errors import UserError
-from seal.evaluations import FewShot, FewShotAffines, Hessian, PredictionDepth, Transfer
+from seal.evaluations import EVALUATIONS, Sections
 from seal.methods import METHODS, options_of
 from seal.options import ImpossibleOption, options_from
 from seal.sections import BASE_ARM as BASE_ARM
 from seal.sections import BASE_KEYS as BASE_KEYS
-from seal.sections import Arm, Dataset, Generations, Model, Runtime, Strict, Training
+from seal.sections import Arm, Dataset, Generations, Model, Runtime, Training
 from seal.sections import Run as Run
 
 # The base run's own. Arms go on from its end, so there is nothing to record of one that diverges.
@@ -35,7 +35,7 @@ class ConfigError(UserError):
     """A parameter that cannot be used."""
 
 
-class Params(Strict):
+class Params(Sections):
     tier: Literal["smoke", "mini", "paper"]
     seeds: list[Seed]
     main_arms: list[str]
@@ -50,11 +50,6 @@ class Params(Strict):
     training: Training
     generations: Generations
     evaluated_arms: list[str]
-    transfer: Transfer
-    fewshot: FewShot
-    fewshot_affines: FewShotAffines
-    prediction_depth: PredictionDepth
-    hessian: Hessian
     runtime: Runtime
 
     @field_validator(
@@ -76,8 +71,9 @@ class Params(Strict):
         for key in ("main_arms", "extra_arms", "sensitivity_arms"):
             _are_known(key, getattr(self, key), self.arms, "one of arms: ")
         _are_known("evaluated_arms", self.evaluated_arms, (BASE_ARM, *self.main_arms), "of ")
-        for key in ("transfer", "fewshot", "fewshot_affines"):
-            _are_known(f"{key}.targets", getattr(self, key).targets, self.datasets, "of datasets: ")
+        for key, evaluation in EVALUATIONS.items():
+            if evaluation.targeted:
+                _are_known(f"{key}.targets", getattr(self, key).targets, self.datasets, "of datasets: ")
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
 """The evaluations: of each its section of params.yaml, its numbers, and what it costs. The one place that knows them.
 
 Claims, report, study tables, `seal compare`, `seal plan` and the tests all go by EVALUATIONS; no other file knows a key
-of an evaluation's JSON. A new one is a section, a cost and an entry here, eval/<name>.py, its stage in dvc.yaml, its
-values in params/paper.yaml and its claims (docs/architecture.md).
+of an evaluation's JSON. A new one is a section, a cost, and an entry in Sections and in EVALUATIONS here,
+eval/<name>.py, its stage in dvc.yaml, its values in params/paper.yaml and its claims (docs/architecture.md).
 """
 
 import math
@@ -106,6 +106,16 @@ class Hessian(Strict):
         if self.fixed_batches > self.batches:
             raise ValueError(f"fixed_batches is {self.fixed_batches}, expected at most batches = {self.batches}")
         return self
+
+
+class Sections(Strict):
+    """The evaluations' sections of params.yaml, each under its evaluation's name; config.Params has them too."""
+
+    transfer: Transfer
+    fewshot: FewShot
+    fewshot_affines: FewShotAffines
+    prediction_depth: PredictionDepth
+    hessian: Hessian
 
 
 # What is worth how much of an image trained; benchmarks/README.md has the measurements.

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seal.evaluations import EVALUATIONS
+
 ROOT = Path(__file__).parents[1]
 
 # A room is a package of its own, or a file. Each may import itself, what stands here, and the basics that it is not one
@@ -182,7 +184,7 @@ def test_no_file_is_larger_than_a_megabyte() -> None:
         assert not path.exists() or path.stat().st_size <= 2**20, name
 
 
-@pytest.mark.parametrize("stage", ["transfer", "fewshot", "fewshot_affines", "prediction_depth", "hessian"])
+@pytest.mark.parametrize("stage", EVALUATIONS)
 def test_an_evaluation_depends_on_every_module_of_eval_that_it_imports(stage: str) -> None:
     reached, new = set[str](), {f"eval.{stage}"}
     while new:

@@ -18,6 +18,7 @@ from seal.checkpoint import State
 from seal.config import BASE_KEYS, load_params
 from seal.data.pack import PACKS, open_pack
 from seal.errors import UserError
+from seal.evaluations import EVALUATIONS
 from seal.objective import Objective
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
 from seal.resume import starting_state
@@ -47,8 +48,9 @@ def write_params(**sections: Any) -> None:
             "mine": {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.25, "val": 0.25}},
         },
     }  # fmt: skip
-    for evaluation in ("transfer", "fewshot", "fewshot_affines"):
-        params[evaluation]["targets"] = []
+    for name, evaluation in EVALUATIONS.items():
+        if evaluation.targeted:
+            params[name]["targets"] = []
     params["training"] |= TRAINING
     params["generations"] |= GENERATIONS
     params["runtime"] |= {"track": False, "optimizer_backend": "reference"}

@@ -10,6 +10,7 @@ from scipy import stats
 
 from eval.claims.rule import (
     JUDGED,
+    LEVEL,
     Sample,
     Verdict,
     detectable_difference,
@@ -20,7 +21,9 @@ from eval.claims.rule import (
     noncentrality,
     p_value,
     worst,
+    z_quantile,
 )
+from seal.record import ROUNDING
 
 pytestmark = pytest.mark.numerical
 
@@ -95,7 +98,8 @@ def test_fewer_than_three_seeds_never_decide(differences: tuple[float, ...], err
     judgement = judge(Sample(differences[:2], error))
     assert judgement.verdict in (Verdict.WEAK, Verdict.INCONCLUSIVE)
     assert (judgement.interval is None) == (len(differences[:2]) == 1)
-    assert (judgement.item_interval is not None) == (len(differences[:2]) == 1 and error > 0)
+    spread_over_items = z_quantile(LEVEL) * error > ROUNDING
+    assert (judgement.item_interval is not None) == (len(differences[:2]) == 1 and spread_over_items)
 
 
 @given(DIFFERENCES, ERRORS)

@@ -2,7 +2,8 @@
 
 Claims, report, study tables, `seal compare`, `seal plan` and the tests all go by EVALUATIONS; no other file knows a key
 of an evaluation's JSON. A new one is a section, a cost, and an entry in Sections and in EVALUATIONS here,
-eval/<name>.py, its stage in dvc.yaml, its values in params/paper.yaml and its claims (docs/architecture.md).
+eval/<name>.py, its stage in dvc.yaml, its values in params/paper.yaml and its claims (docs/architecture.md). Longer
+than other files, because whoever adds an evaluation should find all of it here.
 """
 
 import math

@@ -71,8 +71,8 @@ class Params(Sections):
         for key in ("main_arms", "extra_arms", "sensitivity_arms"):
             _are_known(key, getattr(self, key), self.arms, "one of arms: ")
         _are_known("evaluated_arms", self.evaluated_arms, (BASE_ARM, *self.main_arms), "of ")
-        for key, evaluation in EVALUATIONS.items():
-            if evaluation.targeted:
+        for key in Sections.model_fields:
+            if EVALUATIONS[key].targeted:
                 _are_known(f"{key}.targets", getattr(self, key).targets, self.datasets, "of datasets: ")
         return self
 

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from seal.data.batches import Batches
 
-pytestmark = pytest.mark.numerical
-
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

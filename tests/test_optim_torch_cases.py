@@ -15,8 +15,6 @@ from torch.optim import lr_scheduler as schedule
 
 from seal.optim import SignedSGD
 
-pytestmark = pytest.mark.numerical
-
 # Cases of torch's list that do not apply, and tests of `test_optim.py` that are not run here, with the reason.
 NOT_APPLICABLE = {
     "dampening": "not a number of the signed step: refused (test_optim_errors.py)",

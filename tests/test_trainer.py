@@ -16,8 +16,6 @@ from seal.rows import measure_clean
 from seal.trainer import Diverged, Trainer
 from tests.small import CPU, Interrupt, small_data, small_run, train_small
 
-pytestmark = pytest.mark.numerical
-
 ARMS = [
     *((method, {}) for method in METHODS),
     ("normal_long", {"schedule": "one_cosine"}),

@@ -30,11 +30,13 @@ def one_line_errors(prefix: str = "error") -> Iterator[None]:
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
+
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(f"{prefix}: {place}{error.strerror}; {REMEDIES[error.errno]}")
     except RuntimeError as error:
         if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
             raise
+
         sys.exit(f"{prefix}: runtime.optimizer_backend: {str(error).splitlines()[0]}")
     except KeyboardInterrupt:
         place = "" if prefix == "error" else f"{prefix}: "

@@ -26,6 +26,7 @@ ROUNDING = 1e-9
 
 RESULTS = Path("results")
 TIMINGS = Path("timings")
+EXPECTED = Path("expected")  # committed results, a folder a tier
 
 # history.csv: one row an epoch. Empty cells: not measured in that epoch.
 KEY_COLUMNS = ("generation", "epoch", "global_epoch", "phase")

@@ -1,11 +1,10 @@
-"""Whether the tests find the faults of tests/mutants.yaml: `python tests/mutants.py [WORD ...]`, a line for each.
+"""Whether the tests find the faults of tests/mutants.yaml: `python -m tests.mutants [WORD ...]`, a line for each.
 
 WORDs choose the faults whose names hold one of them. Settings of the environment, as MKL_CBWR, reach the tests.
 """
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
+from tests.copies import copy_project
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("seal", "eval", "tests", "params", "expected", "params.yaml", "dvc.yaml", "pyproject.toml", "README.md")
@@ -52,12 +53,7 @@ def main() -> None:
     words = sys.argv[1:]
     chosen = [mutant for mutant in mutants() if not words or any(word in mutant.fault for word in words)]
     with tempfile.TemporaryDirectory() as folder:
-        for name in COPIED:
-            source, target = ROOT / name, Path(folder) / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
+        copy_project(Path(folder), COPIED)
 
         alive = 0
         for mutant, outcome in outcomes(chosen, Path(folder)):

@@ -24,6 +24,7 @@ from seal.models import ResNet
 from seal.record import read_json
 from seal.rng import stream
 from seal.sections import Model
+from tests.copies import copy_project
 from tests.small import GENERATIONS, MODEL
 from tests.strategies import SMOKE
 
@@ -42,13 +43,7 @@ LAST = GENERATIONS["num_generations"]
 def copy(tmp_path: Path, new_database: NewDatabase) -> Path:
     """A copy of the project in which nothing has been run, with 32 images of its user's."""
     folder = tmp_path / "project"
-    for name in COPIED:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+    copy_project(folder, COPIED)
 
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     shutil.copy(new_database.path, folder)

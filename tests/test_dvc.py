@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_project
 from tests.small import contents
 from tests.test_train_stage import packed as packed  # the fixture: images, packed, generation 1 trained
 from tests.test_train_stage import write_params
@@ -81,13 +82,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a project"
     shutil.copytree(packed / "images", folder / "images")
-    for name in ("seal", "eval", "params", "dvc.yaml", ".dvcignore", ".dvc/config"):
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+    copy_project(folder, ("seal", "eval", "params", "dvc.yaml", ".dvcignore", ".dvc/config"))
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     monkeypatch.chdir(folder)
     write_params(training=LONG)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from seal.config import load_params
 from seal.errors import one_line_errors
-from seal.record import TIMINGS
-
-EXPECTED = Path("expected")
+from seal.record import EXPECTED, TIMINGS
 
 
 @dataclass(frozen=True, order=True)

@@ -13,10 +13,9 @@ from typing import Any
 
 from seal.config import Params, load_params
 from seal.errors import UserError
-from seal.record import RESULTS, TIMINGS, read_json, write_json
+from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
 from seal.study.dvc_repo import Identity, locked_identity, stages_by_run, working_identity
 
-EXPECTED = Path("expected")
 STAGES = "stages.json"
 KEPT = ("history.csv", "summary.json", "metrics.json", "predictions", "eval")  # no weights, no handover
 STAGING = Path("scratch/study")

@@ -29,7 +29,9 @@ NUMBERS = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}
 
 def sides(depth: int, device: str) -> list[list[Tensor]]:
     """Fresh parameters of a ResNet, early and late, with gradients."""
-    network = build(Model(depth=depth, width=64, stem="imagenet"), 200, stream(0, "initialisation"), device)
+    network = build(
+        Model(depth=depth, width=64, stem="imagenet", classifier_bias="zero"), 200, stream(0, "initialisation"), device
+    )
     split = split_parameters(network, "layer3")
     generator = stream(0, "gradients")
     for p in network.parameters():

@@ -1,8 +1,8 @@
 """The stage `python -m eval.fewshot --run ARM-SEED --target DATASET`: Tables 4 and 5, linear heads on frozen features.
 
 Images are shown as the CD-FSL benchmark shows them (Guo et al. 2020): enlarged by 1.15, cut to the packed size at the
-centre, normalised as in training. They come from all splits of the pack (`images: all`) or from the 80% of each class
-that STARTUP (Phoo and Hariharan 2021) does not leave unlabelled, drawn here by the seed (`startup`).
+centre, normalised as in training. They come from all splits of the pack (`images: all`) or, drawn here by the seed,
+from as large a share of them as STARTUP (Phoo and Hariharan 2021) does not leave unlabelled (`startup`).
 """
 
 import math
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from eval.episodes import Episodes, TooFewImages, drawn_share, orders, sample_episodes
+from eval.episodes import Episodes, TooFewImages, orders, sample_episodes
 from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage, write_arrays
 from eval.features import plain_batches, pooled_features
 from eval.heads import bytes_per_episode, draw_heads, head_accuracy, train_heads
@@ -29,7 +29,7 @@ from seal.models import ResNet
 from seal.rng import stream
 from seal.sections import Training
 
-UNLABELLED = 0.2  # share of each class that STARTUP keeps for training without labels
+UNLABELLED = 0.2  # share of all images, whatever their class, that STARTUP keeps for training without labels
 SHOWN_AT_ONCE = 500
 MB = 2**20
 
@@ -80,7 +80,8 @@ def benchmark_images(pack: Pack, which: str, seed: int) -> tuple[Tensor, Tensor]
     images = torch.cat([split.images for split in splits])
     labels = torch.cat([split.labels for split in splits])
     if which == "startup":
-        labelled = ~drawn_share(labels, UNLABELLED, stream(seed, "unlabelled images"))
+        order = torch.randperm(len(labels), generator=stream(seed, "unlabelled images"))
+        labelled = order[round(UNLABELLED * len(labels)) :].sort().values
         images, labels = images[labelled], labels[labelled]
 
     return torch.cat([enlarged(part) for part in torch.split(images, SHOWN_AT_ONCE)]), labels

@@ -19,6 +19,9 @@ from seal.measure import Arrays
 from seal.record import read_json
 
 Items = NDArray[np.float64]
+
+# What a record means that is older than a choice: the one side of it that there was.
+BEFORE_A_CHOICE = {"model": {"classifier_bias": "zero"}}
 MEND = "`dvc checkout` or `dvc repro` restores it"
 
 
@@ -56,7 +59,8 @@ class SummaryFacts(Open):
 
 
 def read_summary(path: Path) -> Mapping[str, Any]:
-    """A run's summary.json as it stands. Raises BrokenEvidence where it lacks what a training writes."""
+    """A run's summary.json, an older one with the choices it had. Raises BrokenEvidence where it lacks what a training
+    writes."""
     raw = read_checked_json(path)
     try:
         facts = SummaryFacts.model_validate(raw)
@@ -67,7 +71,9 @@ def read_summary(path: Path) -> Mapping[str, Any]:
     name = f"{facts.arm}-{facts.seed}"
     if name != path.parent.name:
         raise BrokenEvidence(f"{path}: found run {name}, expected {path.parent.name}; {MEND}")
-    return dict(raw)
+
+    choices = {section: chosen | raw[section] for section, chosen in BEFORE_A_CHOICE.items() if section in raw}
+    return dict(raw) | choices
 
 
 def read_checked_json(path: Path) -> Any:

@@ -5,11 +5,11 @@ METHODS. An arm in params/paper.yaml names it and carries the numbers, which are
 (seal/options.py). The trainer asks a method before each epoch; seal/phases.py asks where its rules change.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from seal.clock import Clock
-from seal.options import Epochs, Generation, ParameterName, Scale
+from seal.options import Epochs, Generation, Scale
 from seal.rules import PARTS, Network, Rule, Rules, Values
 
 if TYPE_CHECKING:
@@ -53,9 +53,17 @@ class NormalLong:
 
 @dataclass(frozen=True)
 class Reinitialisation:
-    """What LLF draws anew of the late side."""
+    """What LLF draws anew of the late side, and SEAL + Reinit, which follows it."""
 
     llf_reinitialises: Literal["weights", "all"]
+
+    def of_late(self, network: Network) -> Values:
+        """Weights are those of convolutions (downsample too) and fc: BatchNorm and fc bias are kept, as in the
+        authors' code."""
+        late = network.sides.late
+        if self.llf_reinitialises == "all":
+            return network.drawn(late)
+        return network.drawn(name for name, value in late.items() if value.ndim > 1)
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,8 @@ class LLF:
     options: Reinitialisation
 
     def forget(self, clock: Clock, network: Network) -> Values:
-        if clock.generation == 1 or clock.epoch > 0:
-            return {}
-
-        late = network.sides.late
-        if self.options.llf_reinitialises == "all":
-            return network.drawn(late)
-        # Convolutions (downsample too) and fc weights; BatchNorm and fc bias are kept, as in the authors' code.
-        return network.drawn(name for name, value in late.items() if value.ndim > 1)
+        begins = clock.epoch == 0 and clock.generation > 1
+        return self.options.of_late(network) if begins else {}
 
     def rules(self, clock: Clock) -> Rules:
         return dict.fromkeys(PARTS, descend(self.run))
@@ -142,27 +144,23 @@ class SEALFreeze:
 
 
 @dataclass(frozen=True)
-class AscentWithReinit(Ascent):
-    reinit_untrained: tuple[ParameterName, ...]
+class AscentWithReinit(Reinitialisation, Ascent):
+    """Both sides' numbers."""
 
 
 @dataclass(frozen=True)
 class SEALReinit:
-    """Table 7, SEAL+Reinit: the late side is drawn anew as the early side's ascent begins."""
+    """Table 7, SEAL+Reinit: the late side is drawn anew, as LLF draws it, as the early side's ascent begins."""
 
     run: "Run"
     options: AscentWithReinit
 
     def forget(self, clock: Clock, network: Network) -> Values:
         begins = clock.epoch == 0 and self.options.ascends(clock)
-        return network.drawn(network.sides.late) if begins else {}
+        return self.options.of_late(network) if begins else {}
 
     def rules(self, clock: Clock) -> Rules:
-        rules = SEAL(self.run, self.options).rules(clock)
-        if clock.generation < self.options.first_ascent_generation:
-            return rules
-        # The authors' code leaves some late parameters untrained from then on; `reinit_untrained` names them.
-        return {part: replace(rule, untrained=self.options.reinit_untrained) for part, rule in rules.items()}
+        return SEAL(self.run, self.options).rules(clock)
 
 
 @dataclass(frozen=True)

@@ -132,5 +132,5 @@ def block_names(model: Model) -> dict[str, str]:
 def build(model: Model, num_classes: int, generator: torch.Generator, device: torch.device | str = "cpu") -> ResNet:
     """An initialised network on `device`; the draws come from `generator` alone."""
     network = ResNet(model, num_classes)
-    initialise(network, generator)
+    initialise(network, generator, model.classifier_bias)
     return network.to(device)

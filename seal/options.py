@@ -4,10 +4,9 @@ Types and ranges stand in one place, that dataclass; nothing here knows a method
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 Bounds = Mapping[str, Any]  # the values of `training`, which a range may name
@@ -15,13 +14,6 @@ Bounds = Mapping[str, Any]  # the values of `training`, which a range may name
 
 class ImpossibleOption(ValueError):
     """A number that is missing, or that its annotation does not allow; the message begins with its name."""
-
-
-class Mark(Protocol):
-    """What narrows an annotated type."""
-
-    def allows(self, value: Any, bounds: Bounds) -> bool: ...
-    def words(self, bounds: Bounds) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -43,33 +35,11 @@ class Range:
         return f", at least {self.least:g}{most}"
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """A string that matches `regex` as a whole, such as `example`."""
-
-    regex: str
-    example: str
-
-    def allows(self, value: Any, bounds: Bounds) -> bool:
-        return re.fullmatch(self.regex, value) is not None
-
-    def words(self, bounds: Bounds) -> str:
-        return f" such as {self.example}"
-
-
 Generation = Annotated[int, Range(1)]
 Epochs = Annotated[int, Range(0, most="epochs_per_generation")]  # of a generation
 Scale = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
-# A parameter of seal/models.py's networks.
-ParameterName = Annotated[
-    str,
-    Pattern(
-        r"((layer[1-4]\.[0-9]+\.)?(conv1|bn1)|layer[1-4]\.[0-9]+\.(conv[23]|bn[23]|downsample\.[01])|fc)\.(weight|bias)",
-        example="fc.bias",
-    ),
-]
-NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+NAMES = {int: "an integer", float: "a number", bool: "true or false"}
 
 
 def options_from(kind: type[T], values: Mapping[str, Any], bounds: Bounds) -> T:
@@ -90,33 +60,29 @@ def options_from(kind: type[T], values: Mapping[str, Any], bounds: Bounds) -> T:
     return kind(**checked)
 
 
-def parted(annotation: Any) -> tuple[Any, tuple[Mark, ...]]:
-    """A type and what narrows it."""
+def parted(annotation: Any) -> tuple[Any, tuple[Range, ...]]:
+    """A type and the ranges that narrow it."""
     if get_origin(annotation) is Annotated:
-        kind, *marks = get_args(annotation)
-        return kind, tuple(marks)
+        kind, *ranges = get_args(annotation)
+        return kind, tuple(ranges)
     return annotation, ()
 
 
 def fits(annotation: Any, value: Any, bounds: Bounds) -> bool:
-    kind, marks = parted(annotation)
+    kind, ranges = parted(annotation)
     if get_origin(kind) is Literal:
         return value in get_args(kind) and not isinstance(value, bool)  # `off` without quotes is false in YAML
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(fits(get_args(kind)[0], item, bounds) for item in value)
 
     right_kind = _is_number(value) if kind is float else type(value) is kind
-    return right_kind and all(mark.allows(value, bounds) for mark in marks)
+    return right_kind and all(allowed.allows(value, bounds) for allowed in ranges)
 
 
 def words(annotation: Any, bounds: Bounds) -> str:
     """What `fits`, for a message."""
-    kind, marks = parted(annotation)
+    kind, ranges = parted(annotation)
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
-    if get_origin(kind) is tuple:
-        return f"a list, each {words(get_args(kind)[0], bounds)}"
-    return NAMES[kind] + "".join(mark.words(bounds) for mark in marks)
+    return NAMES[kind] + "".join(allowed.words(bounds) for allowed in ranges)
 
 
 def _is_number(value: Any) -> bool:
@@ -124,8 +90,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _converted(annotation: Any, value: Any) -> Any:
-    """1 and 1.0 are one number, and a list in YAML cannot change in a run."""
+    """1 and 1.0 are one number."""
     kind, _ = parted(annotation)
-    if kind is float:
-        return float(value)
-    return tuple(value) if get_origin(kind) is tuple else value
+    return float(value) if kind is float else value

@@ -11,22 +11,28 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Initialiser = Literal["model", "kaiming_uniform"]
+Bias = Literal["zero", "uniform"]
 
 
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
+def initialise(model: nn.Module, generator: torch.Generator, bias: Bias = "zero") -> None:
     """Draw all parameters of a model, as each of its runs begins."""
     names = [name for name, _ in model.named_parameters()]
-    put(model, drawn(model, generator, names))
+    put(model, drawn(model, generator, names, bias=bias))
 
 
 def drawn(
-    model: nn.Module, generator: torch.Generator, names: Iterable[str], initialiser: Initialiser = "model"
+    model: nn.Module,
+    generator: torch.Generator,
+    names: Iterable[str],
+    initialiser: Initialiser = "model",
+    bias: Bias = "zero",
 ) -> dict[str, Tensor]:
     """Fresh values for the named parameters, drawn in the model's order whatever the order of the names.
 
     Weights of convolutions and linear layers: Kaiming-normal, fan-in (`model`, He et al. 2015), or
     Kaiming-uniform with a = sqrt(5) (`kaiming_uniform`, the authors' re-initialiser). BatchNorm: scale 1, shift 0,
-    and with its scale come running statistics of 0 and 1. Biases 0.
+    and with its scale come running statistics of 0 and 1. Biases of linear layers: 0 (`zero`), or uniform within
+    1 / sqrt(features), as torch's own begin (`uniform`).
     Draws are made on the CPU, so every device starts from the same network. Raises ValueError for an unknown name.
     """
     modules = dict(model.named_modules())
@@ -40,7 +46,7 @@ def drawn(
         if name not in wanted:
             continue
         owner, _, kind = name.rpartition(".")
-        values[name] = _draw(modules[owner], kind, shape, generator, initialiser)
+        values[name] = _draw(modules[owner], kind, shape, generator, initialiser, bias)
         if kind == "weight" and isinstance(modules[owner], _BatchNorm):
             values |= _statistics(owner, shape)
     return values
@@ -63,9 +69,12 @@ def _statistics(norm: str, shape: torch.Size) -> dict[str, Tensor]:
 
 
 def _draw(
-    module: nn.Module, kind: str, shape: torch.Size, generator: torch.Generator, initialiser: Initialiser
+    module: nn.Module, kind: str, shape: torch.Size, generator: torch.Generator, initialiser: Initialiser, bias: Bias
 ) -> Tensor:
     value = torch.zeros(shape)
+    if kind == "bias" and isinstance(module, nn.Linear) and bias == "uniform":
+        limit = module.in_features**-0.5
+        return value.uniform_(-limit, limit, generator=generator)
     if kind == "bias":
         return value
     if isinstance(module, _BatchNorm):

@@ -28,7 +28,6 @@ class Rule:
     maximize: bool = False
     frozen: bool = False
     hold_statistics: bool = False
-    untrained: tuple[str, ...] = ()
 
 
 Rules = dict[Part, Rule]

@@ -51,6 +51,7 @@ class Model(Strict):
     depth: Literal[18, 50]
     width: Positive
     stem: Literal["imagenet", "small"]
+    classifier_bias: Literal["zero", "uniform"]
 
 
 class Training(Strict):

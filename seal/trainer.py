@@ -87,7 +87,9 @@ class Trainer:
 
         def fresh(names: Iterable[str]) -> Values:
             generator = stream(self.run.seed, "reinitialisation", clock.generation)
-            return drawn(self.model, generator, names, self.run.generations.reinitialiser)
+            return drawn(
+                self.model, generator, names, self.run.generations.reinitialiser, self.run.model.classifier_bias
+            )
 
         return self.method.forget(clock, Network(self.sides, fresh))
 
@@ -125,7 +127,7 @@ class Trainer:
             group.update(lr=rate * rule.lr_scale, maximize=rule.maximize, weight_decay=rule.weight_decay)
 
             for name, parameter in self.parts[part].items():
-                parameter.requires_grad_(not rule.frozen and name not in rule.untrained)
+                parameter.requires_grad_(not rule.frozen)
                 owner = self.model.get_submodule(name.rpartition(".")[0])
                 if rule.hold_statistics and isinstance(owner, _BatchNorm):
                     owner.eval()

@@ -16,7 +16,7 @@ from seal.trainer import Data, Trainer
 from tests.strategies import numbers_of, params_with
 
 CPU = torch.device("cpu")
-MODEL = {"depth": 18, "width": 2, "stem": "small"}
+MODEL = {"depth": 18, "width": 2, "stem": "small", "classifier_bias": "zero"}
 TRAINING = {"epochs_per_generation": 3, "batch_size": 8, "learning_rate": 0.05, "crop_padding": 1, "flip": True}
 GENERATIONS = {"num_generations": 2}
 OPTIONS = {"ascent_epochs": 1, "ascent_lr_scale": 0.5}  # of the methods that have them

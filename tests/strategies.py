@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seal.config import Params, Run
 from seal.methods import METHODS, options_of
-from seal.options import Pattern, Range, parted
+from seal.options import Range, parted
 from seal.tiers import tier_text
 
 SMOKE: dict[str, Any] = yaml.safe_load(tier_text("smoke", folder=Path(__file__).parents[1] / "params"))
@@ -38,18 +38,13 @@ def run_with(method: str, seed: int = 0, **changes: Any) -> Run:
 
 def option(annotation: Any, bounds: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     """Values that params.yaml could hold for an option of this annotation."""
-    kind, marks = parted(annotation)
+    kind, ranges = parted(annotation)
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
-    if get_origin(kind) is tuple:
-        return st.lists(option(get_args(kind)[0], bounds), max_size=2)
-    if kind is str:
-        (regex,) = (mark.regex for mark in marks if isinstance(mark, Pattern))
-        return st.from_regex(regex, fullmatch=True)
     if kind is bool:
         return st.booleans()
 
-    limits = next((mark for mark in marks if isinstance(mark, Range)), Range(-2))
+    limits = next(iter(ranges), Range(-2))
     most = limits.limit(bounds) if math.isfinite(limits.limit(bounds)) else limits.least + 3
     return st.integers(int(limits.least), int(most)) if kind is int else st.floats(limits.least, most)
 

@@ -28,7 +28,7 @@ NEAR = 1e-8
 
 def network(depth: int, stem: str, seed: int = 0) -> ResNet:
     """A network in float64 whose BatchNorms differ in scale and shift, and have the statistics of some images."""
-    model = build(Model(depth=depth, width=2, stem=stem), 3, stream(seed, "network")).double()
+    model = build(Model(depth=depth, width=2, stem=stem, classifier_bias="zero"), 3, stream(seed, "network")).double()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
         for norm in norms:

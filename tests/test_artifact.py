@@ -92,7 +92,9 @@ def test_another_threshold() -> None:
     arms, end = examples("yaml")[0], "\nsource:"
     assert arms.startswith("arms:\n")
     whole = yaml.safe_load(tier_text("smoke").replace(end, arms.removeprefix("arms:") + end, 1))
-    params = params_with(arms=whole["arms"], model={"depth": 18, "width": 2, "stem": "small"})
+    params = params_with(
+        arms=whole["arms"], model={"depth": 18, "width": 2, "stem": "small", "classifier_bias": "zero"}
+    )
     run = params.run("seal_layer2", 0)
     trainer = Trainer(run, small_data(run), CPU)
     assert {name.partition(".")[0] for name in trainer.sides.early} == {"conv1", "bn1", "layer1"}

@@ -14,8 +14,6 @@ import yaml
 from seal.cli import write_tier
 from seal.config import BASE_ARM, ConfigError, Params, load_params
 from seal.methods import METHODS, options_of
-from seal.models import build
-from seal.rng import stream
 from seal.sections import Generations, Training
 from seal.tiers import tier_params, tier_text
 from tests.strategies import SMOKE, params_with, run_with
@@ -69,11 +67,11 @@ from tests.strategies import SMOKE, params_with, run_with
             "arms.seal.ascent_weight_decay is False, expected one of adjusted, off, grow, for method seal",
         ),
         (
-            ("arms", "seal_reinit", "reinit_untrained"),
-            ["fc.bais"],
-            "arms.seal_reinit.reinit_untrained is ['fc.bais'], expected a list, each a string such as fc.bias, for",
+            ("arms", "seal_reinit", "llf_reinitialises"),
+            "biases",
+            "arms.seal_reinit.llf_reinitialises is 'biases', expected one of weights, all, for method seal_reinit",
         ),
-        (("arms", "seal_reinit", "reinit_untrained"), "fc.bias", "is 'fc.bias', expected a list"),
+        (("model", "classifier_bias"), "one", "model.classifier_bias"),
         (("arms", "Seal"), {"method": "seal"}, "arms.Seal.[key]"),
         (("arms", BASE_ARM), {"method": "seal"}, "arms.normal: this name is generation 1's"),
         (
@@ -289,13 +287,6 @@ def test_a_number_of_one_method_changes_no_other_arm() -> None:
     changed = params_with(arms={"seal": SMOKE["arms"]["seal"] | {"ascent_lr_scale": 0.5}})
     for arm in SMOKE["arms"]:
         assert (changed.run(arm, 0) != params_with().run(arm, 0)) == (arm == "seal"), arm
-
-
-@pytest.mark.parametrize("depth", [18, 50])
-def test_any_parameter_may_be_left_untrained(depth: int) -> None:
-    params = params_with(model={"depth": depth, "width": 2, "stem": "small"})
-    names = [name for name, _ in build(params.model, 2, stream(0, "a test")).named_parameters()]
-    assert run_with("seal_reinit", reinit_untrained=names).options.reinit_untrained == tuple(names)
 
 
 def test_a_base_run_that_diverges_always_stops() -> None:

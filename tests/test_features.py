@@ -15,13 +15,13 @@ from tests.small import CPU, small_data, small_images, small_run
 
 pytestmark = pytest.mark.numerical
 
-SMALL = Model(depth=18, width=2, stem="small")
+SMALL = Model(depth=18, width=2, stem="small", classifier_bias="zero")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
 def test_block_features_are_those_of_the_papers_figure() -> None:
     """ResNet-50 at 64x64 (He et al. 2016, table 1, stem with max-pooling): 256 channels at 16x16, halved each layer."""
-    model = Model(depth=50, width=64, stem="imagenet")
+    model = Model(depth=50, width=64, stem="imagenet", classifier_bias="zero")
     with torch.device("meta"):
         network, x = ResNet(model, 200).eval(), torch.empty(2, 3, 64, 64)
     names = block_names(model)

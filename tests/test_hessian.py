@@ -281,7 +281,7 @@ def test_power_iteration_stops_as_pyhessian_does() -> None:
 
 @pytest.mark.parametrize("statistics", ["running", "batch"])
 def test_buffers_and_flags_stay_as_they_were(statistics: str) -> None:
-    model = build(Model(depth=18, width=2, stem="small"), 3, stream(0, "initialisation")).eval()
+    model = build(Model(depth=18, width=2, stem="small", classifier_bias="zero"), 3, stream(0, "initialisation")).eval()
     before = {name: value.clone() for name, value in model.named_buffers()}
     images, labels = small_images("train", 12)
     x = images.permute(0, 3, 1, 2).float() / 255

@@ -12,7 +12,7 @@ from seal.sections import Model
 
 pytestmark = pytest.mark.numerical
 
-SMALL = Model(depth=18, width=8, stem="small")
+SMALL = Model(depth=18, width=8, stem="small", classifier_bias="zero")
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(18, 11_279_112), (50, 23_917_832)])
@@ -20,7 +20,7 @@ def test_the_networks_have_the_size_of_torchvisions(depth: int, parameters: int)
     import torchvision
 
     with torch.device("meta"):
-        ours = ResNet(Model(depth=depth, width=64, stem="imagenet"), 200)
+        ours = ResNet(Model(depth=depth, width=64, stem="imagenet", classifier_bias="zero"), 200)
         theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=200)
     shapes = {name: value.shape for name, value in ours.state_dict().items()}
     assert shapes == {name: value.shape for name, value in theirs.state_dict().items()}
@@ -31,7 +31,7 @@ def test_the_networks_have_the_size_of_torchvisions(depth: int, parameters: int)
 def test_the_networks_compute_what_torchvisions_do(depth: int) -> None:
     import torchvision
 
-    ours = build(Model(depth=depth, width=64, stem="imagenet"), 7, stream(0, "test")).double()
+    ours = build(Model(depth=depth, width=64, stem="imagenet", classifier_bias="zero"), 7, stream(0, "test")).double()
     theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=7).double()
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, 64, 64, generator=stream(1, "test"), dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_a_convolution_as_a_product_is_the_convolution(
 
 
 def test_parameters_are_registered_in_forward_order() -> None:
-    network = ResNet(Model(depth=50, width=8, stem="imagenet"), 10)
+    network = ResNet(Model(depth=50, width=8, stem="imagenet", classifier_bias="zero"), 10)
     called: list[nn.Module] = []
     for module in network.modules():
         if not list(module.children()):
@@ -74,7 +74,7 @@ def test_parameters_are_registered_in_forward_order() -> None:
 
 
 def test_blocks_are_named_as_in_the_papers_figures() -> None:
-    names = block_names(Model(depth=50, width=64, stem="imagenet"))
+    names = block_names(Model(depth=50, width=64, stem="imagenet", classifier_bias="zero"))
     assert len(names) == 16
     assert list(names)[:3] == ["Block1.1", "Block1.2", "Block1.3"]
     assert names["Block4.3"] == "layer4.2"
@@ -94,7 +94,7 @@ def test_initialisation_is_a_function_of_the_stream_alone() -> None:
 
 @pytest.mark.parametrize("initialiser", ["model", "kaiming_uniform"])
 def test_convolutions_and_linear_weights_have_the_deviation_of_their_initialiser(initialiser: str) -> None:
-    network = ResNet(Model(depth=18, width=32, stem="small"), 200)
+    network = ResNet(Model(depth=18, width=32, stem="small", classifier_bias="zero"), 200)
     names = [name for name, _ in network.named_parameters()]
     put(network, drawn(network, stream(0, "test"), names, initialiser))  # type: ignore[arg-type]
     for name, value in network.named_parameters():
@@ -105,6 +105,21 @@ def test_convolutions_and_linear_weights_have_the_deviation_of_their_initialiser
         # Kaiming-normal, gain sqrt(2): var 2/fan_in. Kaiming-uniform, a = sqrt(5), gain sqrt(1/3): var 1/(3 fan_in).
         expected = (2 / fan_in if initialiser == "model" else 1 / (3 * fan_in)) ** 0.5
         assert value.std().item() == pytest.approx(expected, rel=0.12)
+
+
+def test_a_uniform_classifiers_bias_lies_within_one_over_the_root_of_its_features_and_moves_no_other_draw() -> None:
+    uniform = SMALL.model_copy(update={"classifier_bias": "uniform"})
+    zero, drawn_too = (build(model, 500, stream(0, "initialisation")) for model in (SMALL, uniform))
+    features = drawn_too.fc.in_features
+    assert drawn_too.fc.bias.abs().max() <= features**-0.5
+    assert drawn_too.fc.bias.std().item() == pytest.approx((3 * features) ** -0.5, rel=0.1)
+
+    moved = [
+        name
+        for (name, value), other in zip(drawn_too.named_parameters(), zero.parameters(), strict=True)
+        if not torch.equal(value, other)
+    ]
+    assert moved == ["fc.bias"]
 
 
 def test_only_the_named_parameters_are_drawn_anew_and_no_draw_repeats() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal.options import Epochs, ImpossibleOption, ParameterName, Range, Scale, Share, fits, options_from, words
+from seal.options import Epochs, ImpossibleOption, Range, Scale, Share, fits, options_from, words
 from tests.strategies import option
 
 BOUNDS = {"epochs_per_generation": 4}
@@ -25,17 +25,16 @@ class Every:
     scale: Scale
     share: Share
     mode: Literal["a", "b"]
-    names: tuple[ParameterName, ...]
 
 
 GOOD: dict[str, Any] = {
-    "flag": True, "count": -3, "rate": 2, "k": 4, "scale": 0.5, "share": 1.0, "mode": "a", "names": ["fc.bias"],
+    "flag": True, "count": -3, "rate": 2, "k": 4, "scale": 0.5, "share": 1.0, "mode": "a",
 }  # fmt: skip
 
 
 def test_values_become_the_dataclass_and_those_of_others_are_left_alone() -> None:
     options = options_from(Every, GOOD | {"learning_rate": 0.1}, BOUNDS)
-    assert options == Every(True, -3, 2.0, 4, 0.5, 1.0, "a", ("fc.bias",))
+    assert options == Every(True, -3, 2.0, 4, 0.5, 1.0, "a")
     assert type(options.rate) is float
 
 
@@ -55,9 +54,6 @@ def test_values_become_the_dataclass_and_those_of_others_are_left_alone() -> Non
         ("mode", "c", "one of a, b"),
         ("mode", False, "one of a, b"),
         ("mode", None, "one of a, b"),
-        ("names", "fc.bias", "a list, each a string such as fc.bias"),
-        ("names", ["fc.bias", "fc.bias."], "a list, each a string such as fc.bias"),
-        ("names", [3], "a list, each a string such as fc.bias"),
     ],
 )
 def test_a_value_that_does_not_fit_is_said_with_what_would(name: str, value: object, expected: str) -> None:
@@ -74,7 +70,7 @@ def test_a_value_that_is_missing_is_said(name: str) -> None:
 
 @given(st.data())
 def test_what_the_tests_draw_fits(data: st.DataObject) -> None:
-    for annotation in (bool, int, float, Epochs, Scale, Share, Literal["a", "b"], tuple[ParameterName, ...]):
+    for annotation in (bool, int, float, Epochs, Scale, Share, Literal["a", "b"]):
         value = data.draw(option(annotation, BOUNDS))
         assert fits(annotation, value, BOUNDS), words(annotation, BOUNDS)
 

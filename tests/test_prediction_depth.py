@@ -29,7 +29,7 @@ from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical
 
-SMALL = Model(depth=18, width=2, stem="small")
+SMALL = Model(depth=18, width=2, stem="small", classifier_bias="zero")
 BLOCKS = list(block_names(SMALL).values())
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

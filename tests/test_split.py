@@ -12,7 +12,9 @@ from seal.models import ResNet
 from seal.sections import Model
 
 with torch.device("meta"):
-    NETWORKS = {depth: ResNet(Model(depth=depth, width=64, stem="imagenet"), 200) for depth in (18, 50)}
+    NETWORKS = {
+        depth: ResNet(Model(depth=depth, width=64, stem="imagenet", classifier_bias="zero"), 200) for depth in (18, 50)
+    }
 
 
 def thresholds(network: nn.Module) -> list[str]:

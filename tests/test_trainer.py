@@ -84,13 +84,6 @@ def test_with_s_zero_the_early_weights_stand_still_in_the_ascent() -> None:
     assert set(trainer.sides.late) <= moved(trainer, before)
 
 
-def test_untrained_parameters_of_seal_reinit_stay_as_drawn() -> None:
-    trainer, before = at_generation_2(small_run("seal_reinit", reinit_untrained=["fc.bias"]))
-    trainer.train_epoch(Clock(2, 0), Interrupt())
-    assert "fc.bias" not in moved(trainer, before)
-    assert "fc.weight" in moved(trainer, before)
-
-
 def test_momentum_is_cleared_at_the_edges_of_a_phase_alone() -> None:
     def cleared(method: str, **changes: object) -> list[Clock]:
         run = small_run(method, **changes)

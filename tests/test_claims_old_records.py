@@ -11,6 +11,7 @@ import pytest
 
 from eval.claims.output import as_json
 from eval.claims.verdicts import evaluate_claims
+from seal.errors import UserError
 from seal.record import read_json, write_json
 from seal.runs import Runs
 from tests.claim_records import CLAIMS, ROOT
@@ -91,6 +92,17 @@ def test_a_key_less_in_a_summary_changes_no_verdict(record: Path, section: str) 
 def test_an_evaluation_without_its_parameters_changes_no_verdict(record: Path) -> None:
     change(record, "*/eval/*/gen-*.json", "params", drop_what_claims_do_not_need)
     assert judged(record) == judged_as_kept()
+
+
+@pytest.mark.parametrize("side", ["zero", "uniform"])
+def test_a_record_older_than_a_choice_is_of_the_side_that_there_was(record: Path, side: str) -> None:
+    """The classifier's bias began at zero before params.yaml could say otherwise."""
+    change(record, "seal-0/summary.json", "model", lambda model: model.update(classifier_bias=side))
+    if side == "zero":
+        assert judged(record) == judged_as_kept()
+        return
+    with pytest.raises(UserError, match="model"):
+        judged(record)
 
 
 def test_a_method_s_numbers_may_stand_in_a_section_of_their_own(record: Path) -> None:

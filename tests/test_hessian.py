@@ -1,8 +1,7 @@
-"""Eigenvalues against the dense Hessian, closed forms and SciPy; and the stage as DVC calls it."""
+"""Eigenvalues against the dense Hessian, closed forms and SciPy."""
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from eval import curvature
 from eval.curvature import batch_hessian, batch_norm, mean_hessian
-from eval.hessian import augmented, main
+from eval.hessian import augmented
 from eval.lanczos import Krylov, lanczos
 from eval.power_iteration import power_iteration
 from eval.spectrum import Eigenvalues, NotConverged, summary
-from seal.config import load_params
 from seal.data.batches import Batch
 from seal.errors import UserError
 from seal.models import build
-from seal.record import read_json
 from seal.rng import stream
 from seal.sections import Model
 from tests.small import small_data, small_images, small_run
-from tests.test_train_stage import packed as packed
-from tests.test_train_stage import project as project
-from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical
 
@@ -323,52 +316,3 @@ def test_the_share_of_negative_ones_has_an_interval_over_batches_and_a_limit_whe
     low, high = some["negative_interval"]
     assert low == 0, "0.9^10 = 35% of resamples have none"
     assert high == pytest.approx(0.15), "the binomial's 97.5% quantile is 3 of 10 batches, each half negative"
-
-
-def write_hessian_params(**changes: object) -> None:
-    small = {
-        "batch_size": 4,
-        "batches": 2,
-        "max_steps": 60,
-        "power_steps": 6,
-        "bootstrap": 50,
-        "solvers": ["lanczos", "power"],
-    }
-    write_params(hessian=small | changes)
-
-
-def test_the_stage_writes_its_values_and_twice_the_same(
-    project: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(curvature, "DENSITY_RUNS", 2)
-    monkeypatch.setattr(curvature, "DENSITY_STEPS", 6)
-    write_hessian_params(spectral_density=True)
-    folder = project / "results/normal-0/eval/hessian"
-    written = []
-    for _ in range(2):
-        main(["--run", "normal-0"])
-        with np.load(folder / "gen-01.npz") as file:
-            arrays = dict(file)
-        written.append([(folder / "gen-01.json").read_bytes(), *(arrays[name].tobytes() for name in sorted(arrays))])
-    assert written[0] == written[1]
-    eigenvalues, shapes = arrays["eigenvalues_lanczos"], {name: array.shape for name, array in arrays.items()}
-    assert shapes["eigenvalues_lanczos"] == shapes["residuals_power"] == (2, 5)
-    assert shapes["density_nodes"] == shapes["density_weights"] == (2, 6)
-    record = read_json(folder / "gen-01.json")
-    lanczos_values = record["values"]["lanczos"]
-    assert lanczos_values["max_eigenvalue"] == pytest.approx(eigenvalues.max(), rel=1e-6)
-    assert lanczos_values["negative_fraction"] == pytest.approx((eigenvalues < 0).mean(), rel=1e-6)
-    assert lanczos_values["largest_residual"] <= 1e-3
-    assert set(lanczos_values) - set(record["values"]["power"]) == {
-        "fixed_max_eigenvalue", "fixed_residual", "fixed_products"
-    }  # fmt: skip
-    assert record["params"]["weight_decay"] == load_params().training.weight_decay
-    assert (project / "timings/hessian@normal-0.csv").read_text().count("products") == 2
-
-
-def test_a_stage_that_does_not_converge_names_the_batch(project: Path) -> None:
-    write_hessian_params(first_steps=5, max_steps=5, tolerance=1e-9)
-    with pytest.raises(SystemExit, match=r"error: generation 1, batch 0: after 5 Lanczos steps .*raise max_steps"):
-        main(["--run", "normal-0"])
-    assert not (project / "results/normal-0/eval/hessian/gen-01.json").exists()

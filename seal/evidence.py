@@ -38,7 +38,7 @@ class Open(BaseModel):
 class GenerationsFacts(Open):
     num_generations: int
     schedule: str
-    layer_threshold: str
+    layer_threshold: str | None = None  # generation 1 has none
 
 
 class Place(Open):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
-BASE_KEYS = ("layer_threshold", "checkpoint")  # what its record depends on, of `generations`
+BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -77,7 +77,7 @@ class Generations(Strict):
 
     num_generations: Positive
     schedule: Literal["per_generation", "one_cosine"]
-    layer_threshold: Annotated[str, Field(pattern=r"^layer[1-4](\.\d+)?$")]
+    layer_threshold: Annotated[str, Field(pattern=r"^(layer[1-4](\.\d+)?|fc)$")]
     reset_momentum: bool
     reinitialiser: Literal["model", "kaiming_uniform"]
     checkpoint: Literal["last", "best"]
@@ -137,10 +137,11 @@ class Run(Strict):
             raise ValueError(f"warmup_epochs is {warmup}, expected less than epochs_per_generation = {epochs}")
 
         layer, _, block = self.generations.layer_threshold.partition(".")
-        blocks = BLOCKS[self.model.depth][int(layer[-1]) - 1]
-        if block and int(block) >= blocks:
-            raise ValueError(
-                f"layer_threshold is {self.generations.layer_threshold}, but {layer} of ResNet-{self.model.depth} "
-                f"has blocks 0 to {blocks - 1}"
-            )
+        if block:
+            blocks = BLOCKS[self.model.depth][int(layer[-1]) - 1]
+            if int(block) >= blocks:
+                raise ValueError(
+                    f"layer_threshold is {self.generations.layer_threshold}, but {layer} of ResNet-{self.model.depth} "
+                    f"has blocks 0 to {blocks - 1}"
+                )
         return self

@@ -73,9 +73,9 @@ def drop_the_blocks(study: Path) -> Path:
     return study / "seal-0/eval/prediction_depth/gen-03.json"
 
 
-def lose_the_threshold(study: Path) -> Path:
+def lose_the_schedule(study: Path) -> Path:
     path = study / "llf-1/summary.json"
-    path.write_text(path.read_text().replace("layer_threshold", "layer_treshold"))
+    path.write_text(path.read_text().replace('"schedule"', '"shedule"'))
     return path
 
 
@@ -112,7 +112,7 @@ def drop_the_labels(study: Path) -> Path:
 @pytest.mark.parametrize(
     "damage",
     [
-        lose_the_threshold, count_the_outcomes, cut_the_history, number_for_shots, empty_the_hessian, drop_the_labels,
+        lose_the_schedule, count_the_outcomes, cut_the_history, number_for_shots, empty_the_hessian, drop_the_labels,
         poison_array, poison_summary, remove_predictions, shorten_predictions, spoil_json, spoil_arrays,
         empty_evaluation, null_in_evaluation, drop_a_key, drop_the_blocks,
     ],

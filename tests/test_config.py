@@ -279,7 +279,7 @@ def test_a_key_of_an_arm_has_one_meaning(method: str) -> None:
 
 def test_the_base_record_depends_on_no_parameter_of_later_generations() -> None:
     seal = SMOKE["arms"]["seal"] | {"ascent_lr_scale": 0.5}
-    changed = params_with(generations={"num_generations": 3}, arms={"seal": seal})
+    changed = params_with(generations={"num_generations": 3, "layer_threshold": "fc"}, arms={"seal": seal})
     assert changed.run(BASE_ARM, 0).facts() == params_with().run(BASE_ARM, 0).facts()
 
 

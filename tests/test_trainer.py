@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 from seal.batchnorm import batch_statistics
+from seal.checkpoint import State
 from seal.clock import Clock, clocks
 from seal.config import Run
 from seal.methods import METHODS
+from seal.resume import shares_generation_1
 from seal.rng import stream
 from seal.rows import measure_clean
+from seal.train import end_epoch
 from seal.trainer import Diverged, Trainer
 from tests.small import CPU, Interrupt, small_data, small_run, train_small
 
@@ -82,6 +85,34 @@ def test_with_s_zero_the_early_weights_stand_still_in_the_ascent() -> None:
     parameters = set(dict(trainer.model.named_parameters()))
     assert {name for name in moved(trainer, before) & parameters if name in trainer.sides.early} == set()
     assert set(trainer.sides.late) <= moved(trainer, before)
+
+
+@pytest.mark.parametrize("method", ["llf", "seal"])
+def test_the_linear_layer_alone_may_be_the_late_side(method: str) -> None:
+    run = small_run(method, layer_threshold="fc")
+    trainer, before = at_generation_2(run)
+    trainer.train_epoch(Clock(2, 0), Interrupt())
+    assert trainer.parts["late"] == {}
+    assert set(dict(trainer.model.named_parameters())) <= moved(trainer, before)
+    base = small_run("normal_long", num_generations=1)
+    assert shares_generation_1(run, base, trainer), "generation 1 knows no sides"
+
+
+def test_what_is_drawn_anew_is_another_draw_in_each_generation() -> None:
+    run = small_run("llf", num_generations=3)
+    trainer = Trainer(run, small_data(run), CPU)
+    second, third = (trainer.forgotten(Clock(generation, 0)) for generation in (2, 3))
+    assert [*second] == [*third]
+    assert not any(torch.equal(second[name], third[name]) for name in second)
+
+
+def test_of_epochs_that_are_equally_good_the_first_is_the_best() -> None:
+    run = small_run("normal_long")
+    trainer, state = Trainer(run, small_data(run), CPU), State()
+    for epoch, accuracy in enumerate([0.2, 0.5, 0.5, 0.4]):
+        row = {"generation": 1, "epoch": epoch, "global_epoch": epoch, "val_accuracy": accuracy}
+        end_epoch(trainer, state, Clock(1, epoch), row)
+    assert state.best_epoch == {"generation": 1, "epoch": 1, "val_accuracy": 0.5}
 
 
 def test_momentum_is_cleared_at_the_edges_of_a_phase_alone() -> None:

@@ -1,5 +1,6 @@
 """Where the numbers stand that a claim compares: the product of its measures, targets, shots and blocks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,27 +78,31 @@ def _shots(
 
 
 def _places_by_block(block: str, sides: Sequence[Side], seeds: Sequence[int]) -> list[Place] | Missing:
-    """The blocks that `block` selects, by the names that the first probed run has."""
+    """The blocks that `block` selects, by the names that the first probed run has and the sides' layer threshold."""
+    thresholds = [side.runs[seed].settings.get("layer_threshold") for side in sides for seed in seeds]
+    threshold = next((threshold for threshold in thresholds if threshold), None)
     reasons = []
     for side in sides:
         for seed in seeds:
             run = side.runs[seed]
             names = MEASURES[side.term.measure].keys(run, side.term.generation, None)
             if not isinstance(names, Missing):
-                selected = _selected(names, block, str(run.settings["layer_threshold"]))
+                selected = _selected(names, block, threshold)
                 return [Place(Cell(block=name), None) for name in selected]
             reasons.append(names)
     return reasons[0]
 
 
-def _selected(names: list[str], block: str, threshold: str) -> list[str]:
-    """The blocks that `block` means, in the network's order."""
+def _selected(names: list[str], block: str, threshold: str | None) -> list[str]:
+    """The blocks that `block` means, in the network's order; without a threshold, as for Normal alone, all are early."""
     if block.endswith(".last"):
         layer = [name for name in names if name.startswith(block.removesuffix("last"))]
         return layer[-1:]
 
-    stage, _, module = threshold.removeprefix("layer").partition(".")
-    edge = (int(stage), int(module or 0) + 1)  # blocks are named from 1, modules from 0
+    edge: tuple[float, int] = (math.inf, 0)
+    if threshold and threshold != "fc":
+        stage, _, module = threshold.removeprefix("layer").partition(".")
+        edge = (int(stage), int(module or 0) + 1)  # blocks are named from 1, modules from 0
     early: list[str] = []
     late: list[str] = []
     for name in names:

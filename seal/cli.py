@@ -8,6 +8,7 @@ import typer
 from seal.config import load_params
 from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, atomic
+from seal.sections import Tier
 from seal.tiers import tier_params, tier_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ app = typer.Typer(
 
 @app.command()
 def tier(
-    name: Annotated[Literal["smoke", "mini", "paper"], typer.Argument(help="the parameters to make active")],
+    name: Annotated[Tier, typer.Argument(help="the parameters to make active")],
     choices: Annotated[Literal["author_code"] | None, typer.Option(help="lay these open choices over them")] = None,
 ) -> None:
     """Write params.yaml: the paper's parameters with what params/NAME.yaml changes; comments stay."""
@@ -145,7 +146,7 @@ def doctor() -> None:
 @app.command()
 def plan(
     tier: Annotated[
-        Literal["smoke", "mini", "paper"] | None,
+        Tier | None,
         typer.Option(help="all stages of this tier, instead of those that params.yaml leaves to run"),
     ] = None,
 ) -> None:

@@ -19,7 +19,7 @@ from seal.methods import METHODS, options_of
 from seal.options import ImpossibleOption, options_from
 from seal.sections import BASE_ARM as BASE_ARM
 from seal.sections import BASE_KEYS as BASE_KEYS
-from seal.sections import Arm, Dataset, Generations, Model, Runtime, Training
+from seal.sections import Arm, Dataset, Generations, Model, Runtime, Tier, Training
 from seal.sections import Run as Run
 
 # The base run's own. Arms go on from its end, so there is nothing to record of one that diverges.
@@ -36,7 +36,7 @@ class ConfigError(UserError):
 
 
 class Params(Sections):
-    tier: Literal["smoke", "mini", "paper"]
+    tier: Tier
     seeds: list[Seed]
     main_arms: list[str]
     extra_arms: list[str]

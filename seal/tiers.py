@@ -6,15 +6,16 @@ anything else replaces, and `datasets` replaces as a whole, because each of its 
 
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml as pyyaml
 
 from seal.config import ConfigError, Params, parse_params
+from seal.sections import Tier
 
 PARAMS = Path("params")
 WHOLE = "paper"
-TIERS = ("smoke", "mini", WHOLE)
+TIERS = get_args(Tier)
 REPLACED = ("datasets",)
 
 

@@ -15,7 +15,7 @@ from seal.cli import write_tier
 from seal.config import BASE_ARM, ConfigError, Params, load_params
 from seal.methods import METHODS, options_of
 from seal.sections import Generations, Training
-from seal.tiers import tier_params, tier_text
+from seal.tiers import TIERS, tier_params, tier_text
 from tests.strategies import SMOKE, params_with, run_with
 
 
@@ -117,7 +117,7 @@ def test_a_missing_key_a_missing_file_and_broken_yaml_are_said(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("tier", "choices"),
-    [("smoke", None), ("mini", None), ("paper", None), ("mini", "author_code"), ("paper", "author_code")],
+    [*((tier, None) for tier in TIERS), ("mini", "author_code"), ("paper", "author_code")],
 )
 def test_every_tier_is_valid_with_and_without_the_overlay(tmp_path: Path, tier: str, choices: str | None) -> None:
     target = tmp_path / "params.yaml"

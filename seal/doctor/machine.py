@@ -9,7 +9,7 @@ from seal.doctor.finding import Finding
 from seal.doctor.probe import Facts
 
 # Free disk in GB that a tier's archives, packs, weights and resume states ask for: what `seal plan` says, rounded up.
-NEEDED_GB = {"smoke": 2, "mini": 5, "paper": 115}
+NEEDED_GB = {"smoke": 2, "mini": 5, "regime": 5, "paper": 115}
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

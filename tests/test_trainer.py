@@ -98,6 +98,17 @@ def test_the_linear_layer_alone_may_be_the_late_side(method: str) -> None:
     assert shares_generation_1(run, base, trainer), "generation 1 knows no sides"
 
 
+def test_an_epochs_loss_is_the_mean_over_images_not_over_batches() -> None:
+    run = small_run()
+    trainer = Trainer(run, small_data(run), CPU)
+    trainer.begin_epoch(Clock(1, 0))
+    batches: list[tuple[int, float]] = []
+    row = trainer.train_epoch(Clock(1, 0), lambda clock, size, loss, correct: batches.append((size, float(loss))))
+    sizes = [size for size, _ in batches]
+    assert len(set(sizes)) > 1, "else both means are one"
+    assert row["train_loss"] == pytest.approx(sum(size * loss for size, loss in batches) / sum(sizes), rel=1e-6)
+
+
 def test_what_is_drawn_anew_is_another_draw_in_each_generation() -> None:
     run = small_run("llf", num_generations=3)
     trainer = Trainer(run, small_data(run), CPU)

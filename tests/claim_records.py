@@ -54,6 +54,8 @@ def write_run(
         if arm == "seal" and generation > 1:
             place = {"generation": generation, "epoch": 0, "global_epoch": generation, "phase": "ascent"}
             rows.append(dict.fromkeys(HISTORY_COLUMNS) | place | {"clean_accuracy_batch_statistics": ascent})
+        place = {"generation": generation, "epoch": 1, "global_epoch": generation, "phase": "descent"}
+        rows.append(dict.fromkeys(HISTORY_COLUMNS) | place | {"clean_accuracy_batch_statistics": clean})
 
     summary = facts | {"outcomes": outcomes, "final": outcomes[-1], "diverged": None}
     if change:

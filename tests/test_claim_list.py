@@ -62,7 +62,7 @@ def test_claims_of_one_group_stand_in_one_area() -> None:
 
 
 def test_a_measure_s_name_is_one_evaluation_s() -> None:
-    names = ["test_accuracy", "clean_accuracy", "ascent_over_chance", "diverged"]
+    names = ["test_accuracy", "clean_accuracy", "ascent_over_chance", "ascent_left", "diverged"]
     for evaluation in EVALUATIONS.values():
         names += evaluation.measures
     assert list(MEASURES) == names

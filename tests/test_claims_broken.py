@@ -87,7 +87,7 @@ def count_the_outcomes(study: Path) -> Path:
 
 def cut_the_history(study: Path) -> Path:
     path = study / "seal-1/history.csv"
-    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n")  # the last generation's ascent and end
     return path
 
 

@@ -71,6 +71,30 @@ def test_a_condition_that_holds_by_a_hair_holds_on_every_processor(
     assert verdicts(study)["seal_over_llf"].verdict == Verdict.SUPPORTED
 
 
+@pytest.mark.parametrize(
+    ("ascent", "restated", "as_first_stated"),
+    [  # of ten classes: (A - 0.1) / 0.9, and ten times A
+        (0.189, Verdict.SUPPORTED, Verdict.SUPPORTED),
+        (0.195, Verdict.NOT_COMPARABLE, Verdict.SUPPORTED),
+        (0.21, Verdict.NOT_COMPARABLE, Verdict.NOT_COMPARABLE),
+    ],
+)
+def test_r2_restated_goes_by_what_is_left_beyond_chance_and_both_verdicts_are_told(
+    tmp_path: Path, ascent: float, restated: Verdict, as_first_stated: Verdict
+) -> None:
+    study = write_study(tmp_path / "study", tier="regime")
+    refails(study, "seal", 1, tier="regime", clean=1.0, ascent=ascent)
+
+    judged = verdicts(study)["seal_over_llf"]
+    assert (judged.verdict, judged.as_first_stated) == (restated, as_first_stated)
+    if restated == Verdict.NOT_COMPARABLE:
+        assert judged.reason.startswith(f"R2: seal-1: {(ascent - 0.1) / 0.9:.2f} of what was known beyond chance")
+
+
+def test_a_tier_whose_protocol_has_the_first_bound_is_judged_by_it_alone(study: Path) -> None:
+    assert verdicts(study)["seal_over_llf"].as_first_stated is None
+
+
 def last_outcome(run: RunFolder) -> dict[str, Any]:
     outcome: dict[str, Any] = run.summary["outcomes"][-1]
     return outcome

@@ -20,7 +20,7 @@ from eval.report.cells import below_limit, limit_of_all
 from eval.report.document import Section, Table, write_document
 from eval.report.evidence import shortened
 from eval.report.numbers import SeedNumbers
-from eval.report.verdicts import cells, failed
+from eval.report.verdicts import cells, failed, restated
 from seal.evaluations import EVALUATIONS
 from seal.measure import Measure
 from seal.readings import Reading
@@ -296,6 +296,16 @@ def test_a_figure_is_the_same_for_the_same_data(project: Path) -> None:
     first = (project / "report/figures/figure-2.svg").read_bytes()
     main([])
     assert (project / "report/figures/figure-2.svg").read_bytes() == first
+
+
+def test_verdicts_by_a_condition_as_first_stated_stand_beside_those_by_the_restated_one() -> None:
+    claims = [
+        {"id": "first", "verdict": "SUPPORTED", "verdict_as_first_stated": "NOT-COMPARABLE"},
+        {"id": "second", "verdict": "WEAK", "verdict_as_first_stated": "WEAK"},
+    ]
+    text = "By R2 as it was first stated: 1 WEAK, 1 NOT-COMPARABLE. Of these other than above: first NOT-COMPARABLE."
+    assert restated(claims) == [text]
+    assert restated([{"id": "first", "verdict": "WEAK"}]) == [], "they go by the first"
 
 
 def test_why_claims_are_not_comparable_begins_with_what_the_scale_is() -> None:

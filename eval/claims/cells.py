@@ -94,7 +94,7 @@ def _places_by_block(block: str, sides: Sequence[Side], seeds: Sequence[int]) ->
 
 
 def _selected(names: list[str], block: str, threshold: str | None) -> list[str]:
-    """The blocks that `block` means, in the network's order; without a threshold, as for Normal alone, all are early."""
+    """The blocks that `block` means, in the network's order; without a threshold, as for Normal, all are early."""
     if block.endswith(".last"):
         layer = [name for name in names if name.startswith(block.removesuffix("last"))]
         return layer[-1:]

@@ -4,7 +4,7 @@ import itertools
 import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from eval.claims.measures import MEASURES
 from seal.config import BASE_ARM
@@ -29,15 +29,33 @@ class Term(Strict):
         return self.arm if self.generation == "last" or self.arm == BASE_ARM else f"{self.arm}@{self.generation}"
 
 
-class Condition(Strict):
+class Bound(Strict):
     says: str
     arms: list[str]
     threshold: float
     loss: float | None = None
+    measure: str | None = None  # where a condition may go by several
+
+    @field_validator("measure")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in MEASURES:
+            raise ValueError(f"measure {value}, expected one of {', '.join(MEASURES)}")
+        return value
 
     def words(self) -> str:
         """`says` with its numbers."""
         return self.says.format(threshold=f"{self.threshold:g}", loss=f"{self.loss or 0:g}")
+
+
+class FirstStated(Bound):
+    """A condition before it was restated; these tiers' protocols have it."""
+
+    tiers: list[str]
+
+
+class Condition(Bound):
+    first_stated: FirstStated | None = None
 
 
 class Where(Strict):

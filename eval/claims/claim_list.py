@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from eval.claims.claim import Claim, Condition, ConditionName, Strict, Term, Untestable, Where
+from eval.claims.claim import Bound, Claim, Condition, ConditionName, Strict, Term, Untestable, Where
 from eval.claims.paper import paper_number
 from seal.config import BASE_ARM, load_params
 from seal.measure import Cell
@@ -30,6 +30,18 @@ class Claims(Strict):
     areas: dict[str, str]  # title by name, in the order of tables
     claims: list[Claim]
     untestable: list[Untestable]
+
+    def conditions_of(self, tier: str) -> dict[ConditionName, Bound]:
+        """As a tier's runs are held to them: a restated one as its protocol has it."""
+        bounds: dict[ConditionName, Bound] = {}
+        for name, condition in self.conditions.items():
+            first = condition.first_stated
+            bounds[name] = first if first and tier in first.tiers else condition
+        return bounds
+
+    def first_conditions(self) -> dict[ConditionName, Bound]:
+        """As they were first stated, for every tier."""
+        return {name: condition.first_stated or condition for name, condition in self.conditions.items()}
 
     def paper_differences(self, claim: Claim) -> list[list[float]]:
         """For each pair, its cells' differences beyond the boundary in the paper's own numbers; empty: not given."""

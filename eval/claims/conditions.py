@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.claims.claim import Condition, ConditionName
-from eval.claims.measures import ascent_over_chance, clean_accuracy, test_accuracy
+from eval.claims.claim import Bound, ConditionName
+from eval.claims.measures import MEASURES, clean_accuracy, test_accuracy
 from eval.claims.normal_long import candidates
 from seal.config import BASE_ARM
 from seal.evidence import finite
+from seal.measure import Cell
 from seal.readings import Missing
 from seal.record import ROUNDING
 from seal.runs import RunFolder, Runs
@@ -36,7 +37,7 @@ class Finding:
     files: tuple[Path, ...]  # that were read
 
 
-def check(name: ConditionName, condition: Condition, runs: Runs, used: Collection[tuple[str, int]]) -> Check:
+def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tuple[str, int]]) -> Check:
     """Check the condition for those of the runs (arm, seed) whose arm it looks at; R4 goes by their seeds alone."""
     if name == "R4":
         seeds = {seed for _, seed in used}
@@ -57,12 +58,12 @@ def check(name: ConditionName, condition: Condition, runs: Runs, used: Collectio
     return Check(name, not failures, tuple(failures), frozenset(files))
 
 
-def _finding(name: ConditionName, condition: Condition, runs: Runs, arm: str, seed: int) -> Finding | Missing:
+def _finding(name: ConditionName, condition: Bound, runs: Runs, arm: str, seed: int) -> Finding | Missing:
     run = runs.get(arm, seed)
     return FINDINGS[name](runs, run, condition) if run else Missing("NOT-RUN", f"no run {arm}-{seed}")
 
 
-def trained(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
+def trained(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
     """R1: clean training accuracy at the end of every generation; with a single cosine only its end counts."""
     first = run.last if run.settings["schedule"] == "one_cosine" else 1
     for generation in range(first, run.last + 1):
@@ -74,17 +75,18 @@ def trained(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missi
     return Finding(None, (run.summary_path,))
 
 
-def forgot(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
-    """R2: training accuracy after each ascent, in multiples of chance."""
-    accuracy = ascent_over_chance(run, "last")
-    if isinstance(accuracy, Missing):
-        return accuracy
+def forgot(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
+    """R2: what each ascent leaves, by the condition's measure."""
+    measure = MEASURES[condition.measure or "ascent_left"]
+    left = measure.read(run, "last", Cell())
+    if isinstance(left, Missing):
+        return left
 
-    above = accuracy.value > condition.threshold + ROUNDING
-    return Finding(f"{accuracy.value:.2f} times chance" if above else None, accuracy.files)
+    above = left.value > condition.threshold + ROUNDING
+    return Finding(f"{left.value:.2f} {measure.unit}" if above else None, left.files)
 
 
-def recovered(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
+def recovered(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
     """R3: clean training accuracy and loss at the end of each later generation, beside generation 1's."""
     first = _end(run, 1)
     if isinstance(first, Missing):
@@ -103,7 +105,7 @@ def recovered(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Mis
     return Finding(None, (run.summary_path,))
 
 
-def overfits(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Missing:
+def overfits(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
     """R4: test accuracy of Normal (long) over Normal's of the same seed."""
     longer, base_run = test_accuracy(run, "last"), runs.get(BASE_ARM, run.seed)
     if isinstance(longer, Missing):
@@ -119,7 +121,7 @@ def overfits(runs: Runs, run: RunFolder, condition: Condition) -> Finding | Miss
     return Finding(against, longer.files + base.files)
 
 
-FINDINGS: Mapping[str, Callable[[Runs, RunFolder, Condition], Finding | Missing]] = {
+FINDINGS: Mapping[str, Callable[[Runs, RunFolder, Bound], Finding | Missing]] = {
     "R1": trained,
     "R2": forgot,
     "R3": recovered,

@@ -3,14 +3,18 @@
 eval/claims/claim.py checks a claim's names against MEASURES; cells.py and comparisons.py read by it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, finite
 from seal.measure import Cell, Measure
 from seal.readings import Missing, Reading
 from seal.runs import Generation, RunFolder
+
+BY_BATCH = "clean_accuracy_batch_statistics"
 
 
 @dataclass(frozen=True)
@@ -71,26 +75,63 @@ def clean_accuracy(run: RunFolder, generation: Generation) -> Reading | Missing:
 def ascent_over_chance(run: RunFolder, generation: Generation) -> Reading | Missing:
     """Clean training accuracy by batch statistics after the last ascent epoch of a generation, over 1/C: the largest
     over generations. Running statistics lag while weights move."""
+    ascents = _ascents(run)
+    if isinstance(ascents, Missing):
+        return ascents
+    return Reading(ascents.classes * max(map(ascents.accuracy, ascents.after.values())), None, ascents.files)
+
+
+def ascent_left(run: RunFolder, generation: Generation) -> Reading | Missing:
+    """What an ascent leaves of the clean training accuracy beyond chance, (A - 1/C) / (A before - 1/C), by batch
+    statistics; A before at the end of the generation before. The largest over generations."""
+    ascents = _ascents(run)
+    if isinstance(ascents, Missing):
+        return ascents
+
+    chance, shares = 1 / ascents.classes, []
+    for number, row in ascents.after.items():
+        before = ascents.accuracy(ascents.before[number]) if number in ascents.before else 0.0
+        if before <= chance:
+            return Missing("NOT-RUN", f"{run.name} knew nothing beyond chance before generation {number}'s ascent")
+        shares.append((ascents.accuracy(row) - chance) / (before - chance))
+    return Reading(max(shares), None, ascents.files)
+
+
+@dataclass(frozen=True)
+class Ascents:
+    """The epochs of a history, by generation: the last of its ascent, and the last before it began."""
+
+    after: dict[int, Mapping[str, Any]]
+    before: dict[int, Mapping[str, Any]]
+    classes: float
+    files: tuple[Path, Path]  # history.csv, summary.json
+
+    def accuracy(self, row: Mapping[str, Any]) -> float:
+        """Of the clean training images, by batch statistics."""
+        return finite(row[BY_BATCH], self.files[0], f"{BY_BATCH}, generation {row['generation']}")
+
+
+def _ascents(run: RunFolder) -> Ascents | Missing:
     path = run.existing("history.csv")
     if "classes" not in run.summary:
         return Missing("NOT-RUN", f"{run.summary_path} does not say how many classes there are")
 
-    last_epochs = {}
+    ascended: dict[int, Mapping[str, Any]] = {}
+    ended: dict[int, Mapping[str, Any]] = {}
     for row in run.history:
+        ended[row["generation"] + 1] = row
         if row["phase"] == "ascent":
-            last_epochs[row["generation"]] = row
-    if not last_epochs:
+            ascended[row["generation"]] = row
+    if not ascended:
         return Missing("NOT-RUN", f"{run.name} has no ascent phase")
 
     for outcome in run.summary["outcomes"]:
-        if min(last_epochs) <= outcome["generation"] not in last_epochs:
+        if min(ascended) <= outcome["generation"] not in ascended:
             lost = outcome["generation"]
             raise BrokenEvidence(f"{path}: found no ascent in generation {lost}, expected one; {MEND}")
 
-    key = "clean_accuracy_batch_statistics"
-    accuracies = [finite(row[key], path, f"{key}, generation {number}") for number, row in last_epochs.items()]
     classes = finite(run.summary["classes"], run.summary_path, "classes")
-    return Reading(max(accuracies) * classes, None, (path, run.summary_path))
+    return Ascents(ascended, ended, classes, (path, run.summary_path))
 
 
 def diverged(run: RunFolder, generation: Generation) -> Reading:
@@ -102,6 +143,7 @@ MEASURES: dict[str, OfTraining | OfEvaluation] = {
     "test_accuracy": OfTraining("points", test_accuracy),
     "clean_accuracy": OfTraining("points", clean_accuracy),
     "ascent_over_chance": OfTraining("times chance", ascent_over_chance),
+    "ascent_left": OfTraining("of what was known beyond chance", ascent_left),
     "diverged": OfTraining("", diverged),
 }
 for stage, evaluation in EVALUATIONS.items():

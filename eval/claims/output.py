@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from eval.claims.claim import Condition, Untestable
+from eval.claims.claim import Bound, Untestable
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
@@ -50,11 +50,12 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         names[path] = path.relative_to(run.folder.parent).as_posix()
         files[names[path]] = {"sha256": file_sha256(path), "stage": _stage(path, run, stages)}
 
+    tier = runs.the_same("tier")
     return {
         "schema": SCHEMA,
-        "tier": runs.the_same("tier"),
+        "tier": tier,
         "runs": sorted(run.name for run in runs),
-        "conditions": {name: _condition(condition) for name, condition in claims.conditions.items()},
+        "conditions": {name: _condition(bound) for name, bound in claims.conditions_of(tier).items()},
         "claims": [_claim(claims, verdict, names) for verdict in verdicts],
         "untestable": list(map(Untestable.model_dump, claims.untestable)),
         "files": files,
@@ -83,8 +84,9 @@ def _stage(path: Path, run: RunFolder, stages: Mapping[str, str]) -> str:
     return f"{stages.get(run.arm, 'train')}@{run.name}"
 
 
-def _condition(condition: Condition) -> dict[str, Any]:
-    return condition.model_dump(exclude_none=True) | {"says": condition.words()}
+def _condition(bound: Bound) -> dict[str, Any]:
+    shown = bound.model_dump(exclude_none=True, include={"arms", "threshold", "loss"})
+    return {"says": bound.words()} | shown
 
 
 def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> dict[str, Any]:
@@ -104,6 +106,8 @@ def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> 
         "comparisons": list(map(_comparison, verdict.comparisons, verdict.judgements)),
         "files": [names[path] for path in verdict.files],
     }
+    if verdict.as_first_stated is not None:
+        described["verdict_as_first_stated"] = verdict.as_first_stated
     return claim.model_dump(include=FIELDS) | dict(_rounded(described))
 
 
@@ -173,6 +177,8 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     lines = ["positive: as claimed. n: seeds. 80%: the difference that n seeds would tell in 80% of studies"]
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
+    if any(verdict.as_first_stated not in (None, verdict.verdict) for verdict in verdicts):
+        lines.append("as first stated: by R2 before it was restated (eval/claims/claims.yaml)")
     if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
 
@@ -202,6 +208,8 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
         difference += f" {'' if shown.interval else '~'}[{interval[0]:.2f}, {interval[1]:.2f}]"
 
     verdict = f"[{COLOURS.get(first.verdict, 'dim')}]{first.verdict}[/]{' *' if first.claim.primary else ''}"
+    if first.as_first_stated not in (None, first.verdict):
+        verdict += f" ({first.as_first_stated} as first stated)"
     detectable = "" if judgement.detectable is None else f"{judgement.detectable:.2f}"
     return [group, place, verdict, f"{difference} {first.claim.unit}".rstrip(), str(judgement.seeds), detectable]
 

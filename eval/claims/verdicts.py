@@ -4,12 +4,12 @@ The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.claims.claim import Claim
+from eval.claims.claim import Bound, Claim, ConditionName
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
@@ -30,6 +30,7 @@ class ClaimVerdict:
     judgements: tuple[Judgement | None, ...]  # one a comparison; None without evidence
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
+    as_first_stated: Verdict | None  # by the conditions before any was restated; None where these runs go by those
 
     @property
     def judged(self) -> list[tuple[Comparison, Judgement]]:
@@ -63,14 +64,21 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
     primary = [claim.id for claim in claims.claims if claim.primary]
     levels = dict(zip(primary, holm_levels(list(map(p_values.get, primary))), strict=True))
 
+    tier = runs.the_same("tier")
+    bounds, first_bounds = claims.conditions_of(tier), claims.first_conditions()
     verdicts = []
     for claim in claims.claims:
         members = compared[claim.id]
         judgements = _judgements(members, levels.get(claim.id, LEVEL))
-        checks = _checks(runs, claims, claim, members)
-        verdict, reason = _verdict(runs.the_same("tier"), members, judgements, checks)
+        checks = _checks(runs, bounds, claim, members)
+        verdict, reason = _verdict(tier, members, judgements, checks)
+
+        as_first_stated = None
+        if bounds != first_bounds:
+            as_first_stated, _ = _verdict(tier, members, judgements, _checks(runs, first_bounds, claim, members))
+
         evidence = (tuple(members), tuple(judgements), tuple(checks))
-        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id]))
+        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id], as_first_stated))
     return verdicts
 
 
@@ -89,12 +97,14 @@ def _judgements(compared: Sequence[Comparison], level: float) -> list[Judgement 
     return [judge(comparison.sample, level) if comparison.sample else None for comparison in compared]
 
 
-def _checks(runs: Runs, claims: Claims, claim: Claim, compared: Sequence[Comparison]) -> list[Check]:
+def _checks(
+    runs: Runs, bounds: Mapping[ConditionName, Bound], claim: Claim, compared: Sequence[Comparison]
+) -> list[Check]:
     """The claim's conditions, for the runs that its comparisons use; none where they use none."""
     used = set[tuple[str, int]]()
     for comparison in compared:
         used.update(itertools.product(comparison.arms(), comparison.seeds))
-    return [check(name, claims.conditions[name], runs, used) for name in claim.conditions if used]
+    return [check(name, bounds[name], runs, used) for name in claim.conditions if used]
 
 
 def _verdict(

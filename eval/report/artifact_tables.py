@@ -135,7 +135,11 @@ def tolerances_table(claims: Claims) -> str:
 
 
 def conditions_table(claims: Claims) -> str:
-    rows = [[name, condition.words()] for name, condition in claims.conditions.items()]
+    rows = []
+    for name, condition in claims.conditions.items():
+        rows.append([name, condition.words()])
+        if first := condition.first_stated:
+            rows.append([f"{name} at {' and '.join(first.tiers)}", first.words()])
     return markdown(["", "what has to hold in a claim's own runs"], rows)
 
 

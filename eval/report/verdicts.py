@@ -31,7 +31,7 @@ def verdicts(claims: Mapping[str, Any]) -> Section:
         contradictions(claims["claims"]),
         Table("Claims that cannot be tested", ["claim", "place", "why"], untestable),
     ]
-    text = [counted(claims["claims"]), *decided(claims["claims"]), *failed(claims)]
+    text = [counted(claims["claims"]), *restated(claims["claims"]), *decided(claims["claims"]), *failed(claims)]
     return Section("Verdicts", text=text, parts=parts)
 
 
@@ -59,6 +59,18 @@ def counted(claims: Sequence[Claim]) -> str:
     counts = Counter(map(itemgetter("verdict"), claims))
     numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_CLASSES if counts[verdict])
     return f"Of {len(claims)} claims: {numbers}."
+
+
+def restated(claims: Sequence[Claim]) -> list[str]:
+    """What the verdicts would be by the conditions before any was restated, where these runs do not go by those."""
+    first = [claim["verdict_as_first_stated"] for claim in claims if "verdict_as_first_stated" in claim]
+    if not first:
+        return []
+
+    changed = [claim for claim in claims if claim["verdict"] != claim["verdict_as_first_stated"]]
+    numbers = ", ".join(f"{first.count(verdict)} {verdict}" for verdict in VERDICT_CLASSES if verdict in first)
+    names = "; ".join(f"{claim['id']} {claim['verdict_as_first_stated']}" for claim in changed) or "none changes"
+    return [f"By R2 as it was first stated: {numbers}. Of these other than above: {names}."]
 
 
 def decided(claims: Sequence[Claim]) -> list[str]:

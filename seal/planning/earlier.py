@@ -1,18 +1,19 @@
 """What earlier runs took here: timings of this processor, of stages whose record has the active parameters."""
 
 import csv
-import os
 import statistics
 from collections import defaultdict
 from pathlib import Path
 
 from seal.config import Params
 from seal.evidence import BrokenEvidence
+from seal.planning.setting import processor, threads_of
 from seal.planning.stages import TRAINING, StageParts, parts
-from seal.record import RESULTS, TIMINGS, cpu_name
+from seal.record import RESULTS, TIMINGS
 from seal.runs import RunFolder
 
 TimingRow = dict[str, str]
+SETTING = ("batch_size", "precision", "channels_last")  # of `training`, what its rate depends on
 
 
 class Earlier:
@@ -24,7 +25,8 @@ class Earlier:
         self._seconds: dict[tuple[str, str | None], list[float]] = defaultdict(list)
 
         for path in sorted(timings.glob("*.csv")):
-            stage, rows = parts(path.stem), _rows_of_this_processor(path)
+            stage = parts(path.stem)
+            rows = _rows_of_this_processor(path, None if stage.run is None else threads_of(params.runtime))
             if rows and stage.name != "pack" and self._has_active_parameters(stage):
                 self._add(stage, rows)
 
@@ -63,14 +65,16 @@ class Earlier:
         if (run.summary["tier"], run.summary.get("model")) != (self.params.tier, model):
             return False
         if stage.name in TRAINING:
-            return True
+            setting = self.params.training.model_dump(mode="json", include={*SETTING})
+            return setting.items() <= run.summary.get("training", {}).items()
 
         protocol = getattr(self.params, stage.name).model_dump(mode="json")
         files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")
         return bool(files) and all(protocol.items() <= file.params.items() for file in files.values())
 
 
-def _rows_of_this_processor(path: Path) -> list[TimingRow]:
-    processor = f"{os.cpu_count()} x {cpu_name()}"
+def _rows_of_this_processor(path: Path, threads: int | None) -> list[TimingRow]:
+    """With as many threads, where their number matters."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["cpu"] == processor]
+        rows = [row for row in csv.DictReader(file) if row["cpu"] == processor()]
+    return rows if threads is None else [row for row in rows if row["threads"] == str(threads)]

@@ -1,0 +1,75 @@
+"""On what and how a tier trains here: processor, threads, shape, precision, layout. Rates hold for equal settings alone.
+
+Which of them change a record's bits: precision, layout, threads and the processor do.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seal.config import Params
+from seal.record import cpu_name
+from seal.sections import Model, Runtime, Training
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a rate of training depends on; beside the four ways to train, the shape of network and images."""
+
+    depth: int
+    width: int
+    stem: str
+    image_size: int
+    batch_size: int
+    precision: str
+    channels_last: bool
+    threads: int
+
+    @property
+    def words(self) -> str:
+        """Of what a tier sets beside the shape, e.g. `bfloat16, channels_last, 1 thread`."""
+        layout = ["channels_last"] if self.channels_last else []
+        return ", ".join([self.precision, *layout, f"{self.threads} thread{'' if self.threads == 1 else 's'}"])
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, str]) -> "Setting":
+        """Of a row of benchmarks/training.csv."""
+        numbers = {name: int(row[name]) for name in ("depth", "width", "image_size", "batch_size", "threads")}
+        return cls(
+            **numbers, stem=row["stem"], precision=row["precision"], channels_last=row["channels_last"] == "true"
+        )
+
+
+def setting_of(params: Params) -> Setting:
+    image_size = params.datasets[params.source].image_size
+    return setting(params.model, params.training, image_size, threads_of(params.runtime))
+
+
+def setting(model: Model, training: Training, image_size: int, threads: int) -> Setting:
+    how: dict[str, Any] = training.model_dump(include={"batch_size", "precision", "channels_last"})
+    return Setting(**model.model_dump(), **how, image_size=image_size, threads=threads)
+
+
+def processor() -> str:
+    """As timings name it."""
+    return f"{os.cpu_count()} x {cpu_name()}"
+
+
+def threads_of(runtime: Runtime) -> int:
+    """As many as a stage's torch takes."""
+    return runtime.threads or int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: affinity, and the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not QUOTA.exists():
+        return cores
+
+    limit, period = QUOTA.read_text(encoding="utf-8").split()
+    return cores if limit == "max" else min(cores, max(1, int(limit) // int(period)))

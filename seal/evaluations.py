@@ -122,7 +122,7 @@ class Sections(Strict):
 # What a stage's steps come to; benchmarks/README.md has the measurements.
 # Products: a batch's five eigenvalues by Lanczos or in PyHessian's way, the largest of the fixed batches.
 PRODUCTS, LARGEST = {"lanczos": 25, "power": 350}, 10
-AFFINES_FIRST = 9.0  # s, whatever the number of episodes; measured at smoke
+OPTIMIZER = 2.5  # s: a process's first torch optimizer imports torch's compiler
 FEWSHOT_STEP = 2e-6  # s, a linear layer of one episode, trained beside others; two cores
 FEWSHOT_LAUNCHES = 13  # operations of the same, however many episodes, and of a linear probe's step
 PROBE_STEP, PROBE_CLASS, PROBE_LAUNCHES = 2.2e-4, 4.7e-6, 11  # s a step of three rates, and for each class
@@ -149,7 +149,7 @@ def affines_cost(section: FewShotAffines, images: Images, size: NetworkSize, gen
     return Work(
         tuned=of_all_episodes * section.epochs * sum(section.shots),
         seen=of_all_episodes * section.n_query * len(section.shots),
-        seconds=AFFINES_FIRST, bytes=1e5, memory=section.memory_mb * MB,
+        seconds=OPTIMIZER, bytes=1e5, memory=section.memory_mb * MB,
     )  # fmt: skip
 
 
@@ -163,7 +163,8 @@ def depth_cost(section: PredictionDepth, images: Images, size: NetworkSize, gene
 
 def hessian_cost(section: Hessian, images: Images, size: NetworkSize, generations: int) -> Work:
     products = section.batches * sum(PRODUCTS[solver] for solver in section.solvers) + section.fixed_batches * LARGEST
-    return Work(curved=section.batch_size * products, bytes=1e5)
+    basis_bytes = 4.0 * size.parameters * PRODUCTS["lanczos"]  # a vector a product
+    return Work(curved=section.batch_size * products, bytes=1e5, memory=basis_bytes)
 
 
 # Parameters of any evaluation that change no value beyond rounding: runs that differ in them can be compared.

@@ -26,7 +26,7 @@ class Earlier:
 
         for path in sorted(timings.glob("*.csv")):
             stage = parts(path.stem)
-            rows = _rows_of_this_processor(path, None if stage.run is None else threads_of(params.runtime))
+            rows = rows_of_this_machine(path, None if stage.run is None else threads_of(params.runtime))
             if rows and stage.name != "pack" and self._has_active_parameters(stage):
                 self._add(stage, rows)
 
@@ -73,8 +73,8 @@ class Earlier:
         return bool(files) and all(protocol.items() <= file.params.items() for file in files.values())
 
 
-def _rows_of_this_processor(path: Path, threads: int | None) -> list[TimingRow]:
-    """With as many threads, where their number matters."""
+def rows_of_this_machine(path: Path, threads: int | None) -> list[TimingRow]:
+    """Timings of this processor with as many threads; None where their number does not matter."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["cpu"] == processor()]
     return rows if threads is None else [row for row in rows if row["threads"] == str(threads)]

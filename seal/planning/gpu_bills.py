@@ -30,9 +30,7 @@ class Bill:
 class Prices:
     """Of a tier's stages on each GPU, from counts."""
 
-    def __init__(
-        self, costs: Mapping[str, Work], params: Params, network: Network, gpus: Sequence[Gpu] = GPUS
-    ) -> None:
+    def __init__(self, costs: Mapping[str, Work], params: Params, network: Network, gpus: Sequence[Gpu] = GPUS) -> None:
         self.costs, self.params, self.gpus = costs, params, gpus
         self.passes = passes_of(network, params.training)
         self.rates = [rates_on(gpu, self.passes) for gpu in gpus]

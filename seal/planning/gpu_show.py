@@ -21,7 +21,9 @@ def show_gpus(costs: Mapping[str, Work], params: Params, network: Network, conso
     hours = prices.bill("all", [*costs]).hours
     hours_if_slower = Prices(costs, params, network, slower).bill("all", [*costs]).hours
 
-    console.print("\nOn one GPU: counted, not measured. A pass takes as long as the scarcest of three.", highlight=False)
+    console.print(
+        "\nOn one GPU: counted, not measured. A pass takes as long as the scarcest of three.", highlight=False
+    )
     console.print(table_of_passes(prices.passes.values()))
     for bills in (prices.by_kind(), prices.of_a_seed(params.seeds[0]), [prices.of_table_2()]):
         console.print()

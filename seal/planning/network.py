@@ -119,8 +119,8 @@ def training_step(network: Network, batch_size: int) -> Pass:
     """Cut, flip and normalise, forward, loss, backward, signed step."""
     layers, stem = len(network.convolutions), network.convolutions[0]
     return Pass(
-        # A convolution, its BatchNorm and the count of its batches, and both backward; ReLU and sum there and back. 16 for
-        # a batch's images, 33 for pooling, linear layer and loss, 1 for the step.
+        # A convolution, its BatchNorm and the count of its batches, and both backward; ReLU and sum there and back;
+        # 16 for a batch's images, 33 for pooling, linear layer and loss, 1 for the step.
         launches=5 * layers + 2 * network.relus + 2 * network.blocks + 50,
         bytes=TRAINING_SWEEPS * batch_size * network.activation_bytes
         + WEIGHT_SWEEPS * FLOAT_BYTES * network.trained_parameters,

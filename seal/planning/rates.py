@@ -14,34 +14,31 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from seal.checkpoint import save_tensors
-from seal.clock import Clock
-from seal.config import BASE_ARM, Params
+from seal.config import Params
 from seal.data.batches import Batches
 from seal.device import torch_device
 from seal.measure import Rates
 from seal.models import build
-from seal.planning.counts import classes
 from seal.planning.machine import Machine
+from seal.planning.speed import Way, trainer_in, training_rate
 from seal.rng import stream
-from seal.trainer import Data, Trainer
+from seal.trainer import Trainer
 
 SECONDS = 3.0  # of training steps, and a third of each other kind
-BATCHES = 4  # in one of training's passes; the first of each is not timed, as in a training's own rate
 SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and in a step of few-shot episodes
 SEARCH = 1.5  # times the bare products that a search takes: selection, proof
 
 
 def measure(params: Params, scratch: Path) -> Machine:
     """`scratch` is where resume states would be written."""
-    device = torch_device(params.runtime)
-    batches = _random_batches(params, device)
-    data = Data(batches, batches, batches, batches, classes(params.datasets[params.source]))
-    trainer = Trainer(params.run(BASE_ARM, 0), data, device)
+    device, training = torch_device(params.runtime), params.training
+    trainer = trainer_in(params, Way(training.precision, training.channels_last), device)
+    batches = trainer.data.clean
     # As an evaluation looks at it: in float32, with the layout of memory that torch has by default.
-    network = build(params.model, data.classes, stream(0, "initialisation"), device).eval()
+    network = build(params.model, trainer.data.classes, stream(0, "initialisation"), device).eval()
 
     rates = Rates(
-        trained=training_rate(trainer),
+        trained=training_rate(trainer, SECONDS),
         measured=_measuring_rate(trainer),
         seen=_seeing_rate(network, batches),
         tuned=_tuning_rate(network, batches),
@@ -52,38 +49,6 @@ def measure(params: Params, scratch: Path) -> Machine:
         launched=math.inf,
     )
     return Machine(rates, _start_seconds(), device.type)
-
-
-def _random_batches(params: Params, device: torch.device) -> Batches:
-    training, dataset = params.training, params.datasets[params.source]
-    side, count = dataset.image_size, training.batch_size * BATCHES
-    generator = torch.Generator().manual_seed(0)
-    return Batches(
-        torch.randint(256, (count, side, side, 3), dtype=torch.uint8, generator=generator),
-        torch.arange(count) % classes(dataset),
-        batch_size=training.batch_size, mean=training.mean, std=training.std, flip=training.flip,
-        crop_padding=training.crop_padding, device=device, channels_last=training.channels_last,
-    )  # fmt: skip
-
-
-def training_rate(trainer: Trainer, at_least: float | None = None) -> float:
-    """Images per second by the median step, over `at_least` seconds."""
-    clock, wanted = Clock(1, 0), SECONDS if at_least is None else at_least
-    seconds: list[float] = []
-    ended = 0.0
-
-    def on_batch(clock: Clock, size: int, loss: Tensor, correct: Tensor) -> None:
-        nonlocal ended
-        loss.item()  # waits for the device
-        if ended:
-            seconds.append(time.perf_counter() - ended)
-        ended = time.perf_counter()
-
-    trainer.begin_epoch(clock)
-    while sum(seconds) < wanted:
-        ended = 0.0
-        trainer.train_epoch(clock, on_batch)
-    return trainer.run.training.batch_size / statistics.median(seconds)
 
 
 def _measuring_rate(trainer: Trainer) -> float:

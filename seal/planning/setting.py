@@ -1,6 +1,6 @@
-"""On what and how a tier trains here: processor, threads, shape, precision, layout. Rates hold for equal settings alone.
+"""On what and how a tier trains here: processor, threads, shape, precision, layout of memory.
 
-Which of them change a record's bits: precision, layout, threads and the processor do.
+Rates hold for equal settings alone. Precision, layout, threads and the processor also change a record's bits.
 """
 
 import os

@@ -60,8 +60,8 @@ def trust(params: Params, machine: Machine) -> Iterator[str]:
     """Where the rates come from, and what would make the plan wrong."""
     setting = setting_of(params)
     yield (
-        f"tier {params.tier}, one stage at a time, {setting.words}. Training here: {machine.rates.trained:,.0f} images/s, "
-        f"by {machine.basis}. It may be off by two times where other work on the machine comes or goes."
+        f"tier {params.tier}, one stage at a time, {setting.words}. Training here: {machine.rates.trained:,.0f} "
+        f"images/s, by {machine.basis}. It may be off by two times where other work on the machine comes or goes."
     )
     yield (
         "What DVC's run cache still holds is restored in seconds instead. Where the file system cannot link, the cache "

@@ -3,9 +3,9 @@
     python -m benchmarks.plan [--bound 1.3]
 
 Run it after `make repro`, or after single stages of the active tier, on a machine that was as busy then as it is now.
-Prices are the cost model's by a calibration of this moment: earlier runs, by which `seal plan` would correct itself, are
-left out. A stage's time is the longest in timings/<stage>.csv by this processor and as many threads; a training that
-went on from a resume state took several, and counts by its rate alone.
+Prices are the cost model's by a calibration of this moment (of this hour: scratch/calibration.json): earlier runs, by
+which `seal plan` corrects itself, are left out. A stage's time is the longest in timings/<stage>.csv by this processor
+and as many threads; a training that went on from a resume state has several, and is left out.
 """
 
 import argparse

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,8 +30,8 @@ import torch
 from benchmarks.plain_loop import plain_loop, plain_rate
 from seal.config import Params
 from seal.planning.committed import COLUMNS, COMMITTED, Measured, read
-from seal.planning.setting import processor, setting, usable_cores
-from seal.planning.speed import WAYS, trainer_in, training_rate
+from seal.planning.setting import WAYS, processor, setting, usable_cores
+from seal.planning.speed import trainer_in, training_rate
 from seal.record import write_csv
 from seal.tiers import tier_params
 
@@ -131,16 +131,10 @@ def table(params: Params, rates: Rates) -> Iterator[str]:
     yield f"| images/s | {' | '.join(map(str, rates.crews))} |"
     yield f"|---|{'---|' * len(rates.crews)}"
     first = str(WAYS[0])
-    for name, label in labels().items():
-        if name in rates.of:
-            cells = [cell(rates, name, crew, rates.median(first, crew)) for crew in rates.crews]
-            yield f"| {label} | {' | '.join(cells)} |"
+    for name in rates.of:
+        cells = [cell(rates, name, crew, rates.median(first, crew)) for crew in rates.crews]
+        yield f"| {name} | {' | '.join(cells)} |"
     yield ""
-
-
-def labels() -> Mapping[str, str]:
-    words = {str(way): f"{way.precision}{', channels_last' * way.channels_last}" for way in WAYS}
-    return words | {PLAIN: PLAIN}
 
 
 def cell(rates: Rates, name: str, crew: Crew, reference: float) -> str:

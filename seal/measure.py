@@ -114,7 +114,10 @@ class Work:
 
     def time(self, rates: Rates) -> float:
         """Seconds."""
-        return self.seconds + sum(getattr(self, kind.name) / getattr(rates, kind.name) for kind in fields(rates))
+        seconds: float = self.seconds
+        for kind in fields(rates):
+            seconds += getattr(self, kind.name) / getattr(rates, kind.name)
+        return seconds
 
 
 def keys_of(values: Mapping[str, Any], measure: Measure) -> list[str]:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from seal.config import Params
 from seal.models import block_names, build
 from seal.planning.costs import work
-from seal.planning.gpu import A100, H100, GPUS, START, passes_of, rates_on
+from seal.planning.gpu import A100, GPUS, H100, START, passes_of, rates_on
 from seal.planning.gpu_bills import TABLE_2_ARMS, Prices
 from seal.planning.network import Network, curvature_product, forward_pass, network_of, training_step
 from seal.rng import stream

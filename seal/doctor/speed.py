@@ -9,7 +9,7 @@ import sys
 
 from seal.config import Params
 from seal.doctor.finding import Finding
-from seal.planning.setting import PRECISIONS
+from seal.planning.setting import WAYS, Way
 
 WORTH = 1.2  # times the tier's rate, from which on another setting is named
 NAME = "training"
@@ -33,39 +33,36 @@ def check_speed(params: Params | None) -> Finding:
 
 
 def judged(params: Params, rates: list[float], threads: int) -> Finding:
-    """`rates` in images per second: float32 in contiguous memory and channels_last, then bfloat16 in both."""
-    ways = [(precision, channels_last) for precision in PRECISIONS for channels_last in (False, True)]
-    rate_of = dict(zip(ways, rates, strict=True))
-    here = (params.training.precision, params.training.channels_last)
-    fastest = max(rate_of, key=rate_of.__getitem__)
+    """`rates` in images per second, in the order of WAYS."""
+    rate_of = dict(zip(WAYS, rates, strict=True))
+    here = Way(params.training.precision, params.training.channels_last)
+    fastest = max(WAYS, key=rate_of.__getitem__)
 
-    parts = [f"{_words(way)} {rate:,.0f}" for way, rate in rate_of.items()]
-    fact = f"{', '.join(parts)} images/s by {threads} thread{'' if threads == 1 else 's'}; set: {_words(here)}"
+    timed = "; ".join(f"{way} {rate:,.0f}" for way, rate in rate_of.items())
+    fact = f"{timed} images/s by {threads} thread{'' if threads == 1 else 's'}. Set: {here}"
     times = rate_of[fastest] / rate_of[here]
     if times < WORTH:
         return Finding(NAME, "ok", fact)
-    return Finding(
-        NAME, "ok", fact, f"{times:.1f} times as fast: {_lines(here, fastest)}. {_consequence(here, fastest)}"
-    )
+
+    lines = f"{_lines(here, fastest)} under training in params.yaml"
+    return Finding(NAME, "ok", fact, f"{times:.1f} times as fast: {lines}. {_consequence(here, fastest)}")
 
 
-def _words(way: tuple[str, bool]) -> str:
-    return f"{way[0]} channels_last" if way[1] else way[0]
-
-
-def _lines(here: tuple[str, bool], wanted: tuple[str, bool]) -> str:
-    """What to write into params.yaml."""
+def _lines(here: Way, wanted: Way) -> str:
+    """What to write."""
     lines = []
-    if wanted[0] != here[0]:
-        lines.append(f"`precision: {wanted[0]}`")
-    if wanted[1] != here[1]:
-        lines.append(f"`channels_last: {str(wanted[1]).lower()}`")
-    return f"{' and '.join(lines)} under training in params.yaml"
+    if wanted.precision != here.precision:
+        lines.append(f"`precision: {wanted.precision}`")
+    if wanted.channels_last != here.channels_last:
+        lines.append(f"`channels_last: {str(wanted.channels_last).lower()}`")
+    return " and ".join(lines)
 
 
-def _consequence(here: tuple[str, bool], wanted: tuple[str, bool]) -> str:
-    if wanted[0] == here[0]:
+def _consequence(here: Way, wanted: Way) -> str:
+    if wanted.precision == here.precision:
         change = "Sums round in another order"
+    elif wanted.precision == "bfloat16":
+        change = "Products keep 8 bits instead of 24"
     else:
-        change = f"Products keep {'8 bits instead of 24' if wanted[0] == 'bfloat16' else '24 bits instead of 8'}"
+        change = "Products keep 24 bits instead of 8"
     return f"{change}: all is trained anew, to other bits, and agrees with earlier runs by spread at best"

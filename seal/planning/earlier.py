@@ -66,7 +66,7 @@ class Earlier:
             return False
         if stage.name in TRAINING:
             setting = self.params.training.model_dump(mode="json", include={*SETTING})
-            return setting.items() <= run.summary.get("training", {}).items()
+            return bool(setting.items() <= run.summary.get("training", {}).items())
 
         protocol = getattr(self.params, stage.name).model_dump(mode="json")
         files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")

@@ -20,7 +20,8 @@ from seal.device import torch_device
 from seal.measure import Rates
 from seal.models import build
 from seal.planning.machine import Machine
-from seal.planning.speed import Way, trainer_in, training_rate
+from seal.planning.setting import Way
+from seal.planning.speed import trainer_in, training_rate
 from seal.rng import stream
 from seal.trainer import Trainer
 

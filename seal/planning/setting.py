@@ -7,14 +7,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seal.config import Params
 from seal.record import cpu_name
 from seal.sections import Model, Runtime, Training
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-PRECISIONS = ("float32", "bfloat16")
+
+
+class Way(NamedTuple):
+    """What a tier may choose of how it computes; each gives other bits."""
+
+    precision: str
+    channels_last: bool
+
+    def __str__(self) -> str:
+        return f"{self.precision}, channels_last" if self.channels_last else self.precision
+
+
+WAYS = tuple(Way(precision, channels_last) for precision in ("float32", "bfloat16") for channels_last in (False, True))
 
 
 @dataclass(frozen=True)
@@ -33,8 +45,8 @@ class Setting:
     @property
     def words(self) -> str:
         """Of what a tier sets beside the shape, e.g. `bfloat16, channels_last, 1 thread`."""
-        layout = ["channels_last"] if self.channels_last else []
-        return ", ".join([self.precision, *layout, f"{self.threads} thread{'' if self.threads == 1 else 's'}"])
+        way = Way(self.precision, self.channels_last)
+        return f"{way}, {self.threads} thread{'' if self.threads == 1 else 's'}"
 
     @classmethod
     def of_row(cls, row: Mapping[str, str]) -> "Setting":

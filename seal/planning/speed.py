@@ -7,7 +7,6 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,21 +16,11 @@ from seal.config import BASE_ARM, Params, load_params
 from seal.data.batches import Batches
 from seal.device import torch_device
 from seal.planning.counts import classes
-from seal.planning.setting import PRECISIONS
+from seal.planning.setting import WAYS, Way
 from seal.trainer import Data, Trainer
 
 BATCHES = 4  # in a pass; the first of each is not timed, as in a training's own rate
 DOCTORS_SECONDS = 2.0  # of all four settings together
-
-
-class Way(NamedTuple):
-    """What a tier may choose of how it computes; each gives other bits."""
-
-    precision: str
-    channels_last: bool
-
-
-WAYS = tuple(Way(precision, channels_last) for precision in PRECISIONS for channels_last in (False, True))
 
 
 def trainer_in(params: Params, way: Way, device: torch.device) -> Trainer:

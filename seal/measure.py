@@ -93,6 +93,7 @@ class Rates:
     saved: float
     small: float
     launched: float
+    compilers: float
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ class Work:
     curved: float = 0.0  # images: a Hessian-vector product of a batch of the training's size
     searched: float = 0.0  # GFLOP of products between images' features
     saved: float = 0.0  # bytes of resume states, each written over the last
-    small: float = 0.0  # s that a CPU takes for small operations on features, which a GPU launches ...
+    small: float = 0.0  # s that benchmarks/README.md's CPU takes for small operations, which a GPU launches ...
     launched: float = 0.0  # ... so many of
+    compilers: float = 0.0  # 1 where a process makes a torch optimizer, the first of which imports torch's compiler
     seconds: float = 0.0  # on any machine
     bytes: float = 0.0  # of disk
     memory: float = 0.0  # bytes of the device's memory, beside network and images

@@ -134,7 +134,7 @@ def test_an_arms_price_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each generation: clean images twice after the ascent and twice at the end; test images by the last weights.
     batches_measured = 9 * (4 * 100_000 + 10_000) / 32
     states_bytes = 9 * 160 * 3 * 4 * 23_971_005
-    seconds = steps * 445 * 6e-6 + batches_measured * 173 * 6e-6 + states_bytes / 1e9 + 2.5 + 20
+    seconds = steps * 445 * 6e-6 + batches_measured * 173 * 6e-6 + states_bytes / 1e9 + 20
 
     hours = Prices({"train@seal-0": seal}, paper, network).bill("SEAL", ["train@seal-0"]).hours
     assert hours == pytest.approx((seconds / 3600, seconds / 3600)), "launches bind on both"

@@ -7,7 +7,7 @@ from seal.clock import Clock
 from seal.config import BASE_ARM, BASE_KEYS, Params, Run
 from seal.data.fetch import DOWNLOADS, Places, locate, source_of
 from seal.errors import UserError
-from seal.evaluations import EVALUATIONS, OPTIMIZER
+from seal.evaluations import EVALUATIONS
 from seal.measure import NetworkSize, Work
 from seal.methods import method_of
 from seal.phases import Phases
@@ -54,7 +54,7 @@ def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     return Work(
         trained=new_epochs * images.train,
         measured=new_epochs * images.val + new_generations * (clean + test),
-        seconds=OPTIMIZER,
+        compilers=1,
         saved=new_epochs / params.runtime.resume_every_epochs * state_bytes,
         bytes=FLOAT_BYTES * size.parameters * copies,
     )

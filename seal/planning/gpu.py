@@ -87,6 +87,7 @@ def rates_on(gpu: Gpu, passes: dict[str, CountedPass]) -> Rates:
         saved=SAVED_PER_SECOND,
         small=math.inf,
         launched=1 / gpu.launch_seconds,
+        compilers=math.inf,  # in a stage's start
     )
 
 

@@ -66,13 +66,13 @@ def measure(params: Params, scratch: Path) -> Machine:
 def _measuring_rate(trainer: Trainer) -> float:
     batches = trainer.data.clean
     trainer.model.eval()
-    return len(batches.images) / _median(lambda: trainer.objective.measure(trainer.model, batches.clean()))
+    return len(batches.images) / _seconds_of(lambda: trainer.objective.measure(trainer.model, batches.clean()))
 
 
 @torch.no_grad()
 def _seeing_rate(network: nn.Module, batches: Batches) -> float:
     x = _images(batches, SEEN)
-    return SEEN / _median(lambda: network(x).sum().item())
+    return SEEN / _seconds_of(lambda: network(x).sum().item())
 
 
 def _tuning_rate(network: nn.Module, batches: Batches) -> float:
@@ -86,7 +86,7 @@ def _tuning_rate(network: nn.Module, batches: Batches) -> float:
     def step() -> None:
         torch.autograd.grad(cross_entropy(network(x), y), scales)[0].sum().item()
 
-    rate = TUNED / _median(step)
+    rate = TUNED / _seconds_of(step)
     network.eval().requires_grad_(True)
     return rate
 
@@ -101,7 +101,7 @@ def _curving_rate(network: nn.Module, batches: Batches) -> float:
     def product() -> None:
         torch.autograd.grad(gradients, parameters, parameters, retain_graph=True)[0].sum().item()
 
-    return len(x) / _median(product)
+    return len(x) / _seconds_of(product)
 
 
 def _images(batches: Batches, count: int) -> Tensor:
@@ -112,7 +112,7 @@ def _images(batches: Batches, count: int) -> Tensor:
 
 def _gflops(device: torch.device, side: int = 1024) -> float:
     a = torch.rand(side, side, device=device)
-    return 2 * side**3 / 1e9 / _median(lambda: (a @ a)[0, 0].item())
+    return 2 * side**3 / 1e9 / _seconds_of(lambda: (a @ a)[0, 0].item())
 
 
 def _saving_rate(scratch: Path, floats: int = 2_000_000) -> float:
@@ -120,18 +120,18 @@ def _saving_rate(scratch: Path, floats: int = 2_000_000) -> float:
     tensors = {"state": torch.zeros(floats)}
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        return 4 * floats / _median(lambda: save_tensors(Path(folder) / "state.safetensors", tensors))
+        return 4 * floats / _seconds_of(lambda: save_tensors(Path(folder) / "state.safetensors", tensors))
 
 
-def _median(step: Callable[[], object]) -> float:
-    """Seconds of a step; the first is not timed, and there are two at least."""
+def _seconds_of(step: Callable[[], object]) -> float:
+    """A step's mean; the first is not timed, and there are two at least."""
     step()
     seconds: list[float] = []
     while len(seconds) < 2 or sum(seconds) < SECONDS / 3:
         began = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    return statistics.fmean(seconds)
 
 
 def _small_step_seconds() -> float:
@@ -144,7 +144,7 @@ def _small_step_seconds() -> float:
         velocity.addmm_(rows.T, slope.flatten(1), beta=0.9).add_(layers, alpha=1e-4)
         layers.addcmul_(velocity, rate, value=-1e-3)
 
-    return _median(step)
+    return _seconds_of(step)
 
 
 def _start_seconds() -> tuple[float, float]:

@@ -44,7 +44,7 @@ def random_batches(params: Params, device: torch.device) -> Batches:
 
 
 def training_rate(trainer: Trainer, at_least_seconds: float) -> float:
-    """Images per second by the median step."""
+    """Images per second of all steps but each pass's first. Not by the median: what stops a step now and then counts."""
     clock = Clock(1, 0)
     seconds: list[float] = []
     ended = 0.0
@@ -60,7 +60,7 @@ def training_rate(trainer: Trainer, at_least_seconds: float) -> float:
     while not seconds or sum(seconds) < at_least_seconds:
         ended = 0.0
         trainer.train_epoch(clock, on_batch)
-    return trainer.run.training.batch_size / statistics.median(seconds)
+    return trainer.run.training.batch_size / statistics.fmean(seconds)
 
 
 def rates_in_turns(trainers: Mapping[Way, Trainer], seconds: float, rounds: int) -> dict[Way, list[float]]:

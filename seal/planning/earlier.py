@@ -7,13 +7,12 @@ from pathlib import Path
 
 from seal.config import Params
 from seal.evidence import BrokenEvidence
-from seal.planning.setting import processor, threads_of
+from seal.planning.setting import HOW, SHAPE, processor, threads_of
 from seal.planning.stages import TRAINING, StageParts, parts
 from seal.record import RESULTS, TIMINGS
 from seal.runs import RunFolder
 
 TimingRow = dict[str, str]
-SETTING = ("batch_size", "precision", "channels_last")  # of `training`, what its rate depends on
 
 
 class Earlier:
@@ -61,12 +60,12 @@ class Earlier:
             return False
 
     def _is_like_active(self, stage: StageParts, run: RunFolder) -> bool:
-        model = self.params.model.model_dump(mode="json")
-        if (run.summary["tier"], run.summary.get("model")) != (self.params.tier, model):
+        shape = self.params.model.model_dump(include={*SHAPE}).items()
+        if run.summary["tier"] != self.params.tier or not shape <= run.summary.get("model", {}).items():
             return False
         if stage.name in TRAINING:
-            setting = self.params.training.model_dump(mode="json", include={*SETTING})
-            return bool(setting.items() <= run.summary.get("training", {}).items())
+            how = self.params.training.model_dump(include={*HOW}).items()
+            return bool(how <= run.summary.get("training", {}).items())
 
         protocol = getattr(self.params, stage.name).model_dump(mode="json")
         files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")

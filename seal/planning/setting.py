@@ -13,6 +13,8 @@ from seal.config import Params
 from seal.record import cpu_name
 from seal.sections import Model, Runtime, Training
 
+SHAPE = ("depth", "width", "stem")  # of `model`, what a rate depends on
+HOW = ("batch_size", "precision", "channels_last")  # of `training`, likewise
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -63,8 +65,9 @@ def setting_of(params: Params) -> Setting:
 
 
 def setting(model: Model, training: Training, image_size: int, threads: int) -> Setting:
-    how: dict[str, Any] = training.model_dump(include={"batch_size", "precision", "channels_last"})
-    return Setting(**model.model_dump(), **how, image_size=image_size, threads=threads)
+    shape: dict[str, Any] = model.model_dump(include={*SHAPE})
+    how: dict[str, Any] = training.model_dump(include={*HOW})
+    return Setting(**shape, **how, image_size=image_size, threads=threads)
 
 
 def processor() -> str:

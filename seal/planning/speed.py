@@ -44,7 +44,7 @@ def random_batches(params: Params, device: torch.device) -> Batches:
 
 
 def training_rate(trainer: Trainer, at_least_seconds: float) -> float:
-    """Images per second of all steps but each pass's first. Not by the median: what stops a step now and then counts."""
+    """Images per second over all steps but each pass's first: by the mean, as what stops some of them counts too."""
     clock = Clock(1, 0)
     seconds: list[float] = []
     ended = 0.0

@@ -1,141 +1,187 @@
-"""Images per second of the training loop, and of a plain DataLoader + PIL + torch.optim.SGD loop, side by side.
+"""Images trained per second by precision and layout of memory, by threads and jobs at once, and by a plain loop.
 
-    python benchmarks/training.py [--depth 18] [--width 64] [--rounds 5] [--batches 12] [--precision float32 bfloat16]
+    python -m benchmarks.training [--tiers mini paper] [--threads 2] [--rounds 5] [--seconds 8] [--plain] [--keep]
 
-Both train the same ResNet on the same 64x64 JPEG images (made here) in batches of 32, in turns, so that a noisy
-neighbour meets both. The plain loop is what a user would write: an image folder read by PIL, torchvision's crop and
-flip, a DataLoader with two workers, SGD's defaults, float32, contiguous layout. Prints medians over rounds, and ratios.
+Of each tier's shape (network, image size, batch) the four settings that params may name, in turns over the rounds, so
+that a noisy neighbour meets all: by one job of one thread, by one job of all threads, and by as many jobs of one thread
+at once, whose rates are added. Prints medians over rounds, and ratios to the median of float32 in contiguous memory.
+`--keep` puts the medians into benchmarks/training.csv, from which `seal plan` takes them.
+
+`--plain` times what a user would write beside the same: an image folder of JPEG files read by PIL, torchvision's crop
+and flip, a DataLoader with two workers, torch.optim.SGD, float32, contiguous memory.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-import torchvision
-from PIL import Image
-from torch import nn
-from torch.utils.data import DataLoader
-from torchvision import transforms
 
-from seal.clock import Clock
-from seal.config import Run
-from seal.data.batches import Batches
-from seal.models import build
-from seal.record import cpu_name
-from seal.rng import stream
+from benchmarks.plain_loop import plain_loop, plain_rate
+from seal.config import Params
+from seal.planning.committed import COLUMNS, COMMITTED, Measured, read
+from seal.planning.setting import WAYS, processor, setting, usable_cores
+from seal.planning.speed import trainer_in, training_rate
+from seal.record import write_csv
 from seal.tiers import tier_params
-from seal.trainer import Data, Trainer
 
-CLASSES, IMAGES = 20, 800
-
-
-def make_images(folder: Path) -> None:
-    """JPEG files with a photograph's smoothness, in one folder a class."""
-    generator = stream(0, "benchmark")
-    for position in range(IMAGES):
-        coarse = torch.rand(1, 3, 9, 9, generator=generator)
-        pixels = nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
-        path = folder / f"{position % CLASSES:02d}" / f"{position}.jpeg"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray((pixels * 255).byte().numpy()).save(path, quality=90)
+CPU = torch.device("cpu")
+PLAIN = "plain loop, float32"
 
 
-def plain(folder: Path, run: Run) -> Callable[[], Iterator[None]]:
-    """The plain loop: each call gives an iterator that trains one batch a step."""
-    training = run.training
-    steps = [
-        transforms.RandomCrop(64, padding=training.crop_padding), transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(), transforms.Normalize(training.mean, training.std),
-    ]  # fmt: skip
-    dataset = torchvision.datasets.ImageFolder(str(folder), transforms.Compose(steps))
-    loader = DataLoader(dataset, training.batch_size, shuffle=True, num_workers=2, persistent_workers=True)
-    model = build(run.model, CLASSES, stream(0, "initialisation")).train()
-    optimizer = torch.optim.SGD(
-        model.parameters(), training.learning_rate, training.momentum, weight_decay=training.weight_decay
-    )
-    criterion = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
+class Crew(NamedTuple):
+    """Jobs at once, and the threads of each."""
 
-    def batches() -> Iterator[None]:
-        for x, y in loader:
-            optimizer.zero_grad()
-            loss = criterion(model(x), y)
-            loss.backward()
-            optimizer.step()
-            loss.item()
-            yield
+    jobs: int
+    threads: int
 
-    return batches
+    def __str__(self) -> str:
+        return f"{self.jobs} job{'s' * (self.jobs > 1)} of {self.threads} thread{'s' * (self.threads > 1)}"
 
 
-def ours(folder: Path, run: Run) -> Callable[[], Iterator[None]]:
-    """The project's loop on the same images, packed."""
-    dataset = torchvision.datasets.ImageFolder(str(folder), transforms.PILToTensor())
-    images = torch.stack([image for image, _ in dataset]).permute(0, 2, 3, 1).contiguous()
-    training = run.training
-    batches = Batches(
-        images, torch.tensor(dataset.targets), batch_size=training.batch_size, mean=training.mean, std=training.std,
-        flip=True, crop_padding=training.crop_padding, device="cpu", channels_last=training.channels_last,
-    )  # fmt: skip
-    trainer = Trainer(run, Data(batches, batches, batches, batches, CLASSES), torch.device("cpu"))
-    trainer.begin_epoch(Clock(1, 0))
+class Job:
+    """A process that trains when it is told to, with so many threads."""
 
-    def steps() -> Iterator[None]:
-        for x, y in batches.epoch(stream(0, "order"), stream(0, "augmentation")):
-            loss, _ = trainer.step(x, y)
-            loss.item()
-            yield
+    def __init__(self, tier: str, threads: int, plain: bool) -> None:
+        command = [sys.executable, "-m", "benchmarks.training", "--job", tier, *(["--plain"] if plain else [])]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
-    return steps
+    def __enter__(self) -> "Job":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    def begin(self, name: str, seconds: float) -> None:
+        print(json.dumps([name, seconds]), file=self.process.stdin, flush=True)
+
+    def rate(self) -> float:
+        """Images per second of what was begun."""
+        return float(self.process.stdout.readline())
 
 
-def rate(batches: Callable[[], Iterator[None]], count: int, batch_size: int) -> float:
-    """Images per second over `count` batches, the first two left out: workers start, buffers are made."""
-    steps = batches()
-    for _ in range(2):
-        next(steps)
-    began = time.perf_counter()
-    for _ in range(count):
-        next(steps)
-    return count * batch_size / (time.perf_counter() - began)
+def work(tier: str, plain: bool) -> None:
+    """What a job does: reads what to train from stdin, trains it, and writes the rate."""
+    params = tier_params(tier)
+    trainers = {str(way): trainer_in(params, way, CPU) for way in WAYS}
+    with tempfile.TemporaryDirectory() as folder:
+        epoch = plain_loop(Path(folder), params) if plain else None
+        for line in sys.stdin:
+            name, seconds = json.loads(line)
+            if name == PLAIN:
+                print(plain_rate(epoch, seconds, params.training.batch_size), flush=True)
+            else:
+                print(training_rate(trainers[name], seconds), flush=True)
+
+
+@dataclass
+class Rates:
+    """Images per second over rounds, by what is trained and by which crew."""
+
+    crews: Sequence[Crew]
+    of: dict[str, dict[Crew, list[float]]]
+
+    def median(self, name: str, crew: Crew) -> float:
+        return statistics.median(self.of[name][crew])
+
+
+def measured(tier: str, crews: Sequence[Crew], rounds: int, seconds: float, plain: bool) -> Rates:
+    """One round is not kept: memory is taken and oneDNN's kernels are made in it."""
+    names = [*map(str, WAYS), *([PLAIN] if plain else [])]
+    rates = Rates(crews, {name: {crew: [] for crew in crews} for name in names})
+    with ExitStack() as stack:
+        jobs_of = {}
+        for crew in crews:
+            jobs_of[crew] = [stack.enter_context(Job(tier, crew.threads, plain)) for _ in range(crew.jobs)]
+
+        for turn in range(rounds + 1):
+            for name in names:
+                for crew, jobs in jobs_of.items():
+                    rate = rate_of_all(jobs, name, seconds if turn else 0.0)
+                    if turn:
+                        rates.of[name][crew].append(rate)
+    return rates
+
+
+def rate_of_all(jobs: Sequence[Job], name: str, seconds: float) -> float:
+    for job in jobs:
+        job.begin(name, seconds)
+    return sum(job.rate() for job in jobs)
+
+
+def table(params: Params, rates: Rates) -> Iterator[str]:
+    model, side = params.model, params.datasets[params.source].image_size
+    shape = f"ResNet-{model.depth}, width {model.width}, {model.stem} stem, {side}x{side}"
+    yield f"### {params.tier}: {shape}, batch {params.training.batch_size}"
+    yield ""
+    yield f"| images/s | {' | '.join(map(str, rates.crews))} |"
+    yield f"|---|{'---|' * len(rates.crews)}"
+    first = str(WAYS[0])
+    for name in rates.of:
+        cells = [cell(rates, name, crew, rates.median(first, crew)) for crew in rates.crews]
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+
+
+def cell(rates: Rates, name: str, crew: Crew, reference: float) -> str:
+    values = rates.of[name][crew]
+    median = statistics.median(values)
+    return f"{median:.0f} ({min(values):.0f} to {max(values):.0f}), {median / reference:.2f}"
+
+
+def keep(params: Params, rates: Rates) -> None:
+    """Put the medians into benchmarks/training.csv, in the place of earlier ones of the same."""
+    image_size, today = params.datasets[params.source].image_size, datetime.now(UTC).date().isoformat()
+    new = []
+    for way in WAYS:
+        training = params.training.model_copy(update=way._asdict())
+        for crew in rates.crews:
+            of_crew = setting(params.model, training, image_size, crew.threads)
+            rate = rates.median(str(way), crew)
+            new.append(Measured(of_crew, crew.jobs, rate, processor(), torch.__version__, today))
+
+    replaced = {(rate.setting, rate.jobs, rate.cpu) for rate in new}
+    others = [rate for rate in read() if (rate.setting, rate.jobs, rate.cpu) not in replaced]
+    write_csv(COMMITTED, COLUMNS, [rate.row() for rate in [*others, *new]])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--depth", type=int, default=18, choices=(18, 50))
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--tiers", nargs="+", default=["mini", "paper"])
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=12)
-    # Without AVX-512 or AMX a CPU emulates bfloat16, many times slower than float32.
-    parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=("float32", "bfloat16"))
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each setting in each round")
+    parser.add_argument("--plain", action="store_true", help="the plain loop too")
+    parser.add_argument("--keep", action="store_true", help=f"put the medians into {COMMITTED}")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    paper = tier_params("paper").run("seal", 0)
-    model = paper.model.model_copy(update={"depth": arguments.depth, "width": arguments.width})
+    if arguments.job:
+        work(arguments.job, arguments.plain)
+        return
 
-    def variant(precision: str) -> Run:
-        # On CPUs oneDNN's float32 convolutions are the faster ones in NCHW, its bfloat16 ones in NHWC.
-        training = paper.training.model_copy(update={"precision": precision, "channels_last": precision == "bfloat16"})
-        return paper.model_copy(update={"model": model, "training": training})
-
-    with tempfile.TemporaryDirectory() as name:
-        make_images(Path(name))
-        loops = {"plain loop, float32": plain(Path(name), variant("float32"))}
-        loops |= {f"ours, {precision}": ours(Path(name), variant(precision)) for precision in arguments.precision}
-        rates: dict[str, list[float]] = {loop: [] for loop in loops}
-        for _ in range(arguments.rounds):
-            for loop, batches in loops.items():
-                rates[loop].append(rate(batches, arguments.batches, paper.training.batch_size))
-    machine = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(f"ResNet-{arguments.depth}, width {arguments.width}, ImageNet stem, 64x64, batch {paper.training.batch_size}")
-    print(f"{machine}, medians of {arguments.rounds} rounds")
-    baseline = rates["plain loop, float32"]
-    for loop, values in rates.items():
-        pairs = [mine / theirs for mine, theirs in zip(values, baseline, strict=True)]
-        spread = f"{min(values):.0f}-{max(values):.0f}"
-        print(f"{loop:22} {statistics.median(values):7.1f} images/s ({spread})  {statistics.median(pairs):5.2f}x")
+    threads = arguments.threads
+    crews = [Crew(1, 1)] if threads == 1 else [Crew(1, 1), Crew(1, threads), Crew(threads, 1)]
+    print(f"{processor()}, torch {torch.__version__}, medians of {arguments.rounds} rounds (least to most)\n")
+    for tier in arguments.tiers:
+        params = tier_params(tier)
+        rates = measured(tier, crews, arguments.rounds, arguments.seconds, arguments.plain)
+        print("\n".join(table(params, rates)), flush=True)
+        if arguments.keep:
+            keep(params, rates)
 
 
 if __name__ == "__main__":

@@ -119,44 +119,51 @@ class Sections(Strict):
     hessian: Hessian
 
 
-# What is worth how much of an image trained; benchmarks/README.md has the measurements.
-FORWARD = 1 / 3  # a backward pass costs about two forward ones
-AFFINE = 0.7  # on a CPU 0.5 to 0.8, episodes together and weights standing still
-PRODUCT = 2.5  # a Hessian-vector product differentiates a gradient
+# What a stage's steps come to; benchmarks/README.md has the measurements.
 # Products: a batch's five eigenvalues by Lanczos or in PyHessian's way, the largest of the fixed batches.
 PRODUCTS, LARGEST = {"lanczos": 25, "power": 350}, 10
-AFFINES_FIRST = 9.0  # s, whatever the number of episodes; measured at smoke
-NEIGHBOURS = 4  # times the bare products at their best rate: probes by block and class, selection, proof
-FEWSHOT_STEP = 2e-6  # s, a linear layer of one episode, trained beside others; two cores
+FEWSHOT_STEP, FEWSHOT_EPISODE = 2e-4, 2e-6  # s a step of linear layers trained beside each other, and for each of them
 PROBE_STEP, PROBE_CLASS = 2.2e-4, 4.7e-6  # s a step of three rates, and for each class
+FEWSHOT_LAUNCHES, PROBE_LAUNCHES = 13, 11  # operations of such a step
+MB = 2**20
 
 
 def transfer_cost(section: Transfer, images: Images, size: NetworkSize, generations: int) -> Work:
     fits = 1 if images.val else 2
     steps = section.epochs * fits * math.ceil(images.train / section.batch_size)
-    return Work(FORWARD * images.total, seconds=steps * (PROBE_STEP + PROBE_CLASS * images.classes), bytes=1e5)
+    seconds = steps * (PROBE_STEP + PROBE_CLASS * images.classes)
+    return Work(seen=images.total, small=seconds, launched=steps * PROBE_LAUNCHES, bytes=1e5)
 
 
 def fewshot_cost(section: FewShot, images: Images, size: NetworkSize, generations: int) -> Work:
-    batches = [math.ceil(section.n_way * shot / section.batch_size) for shot in section.shots]
-    seconds = FEWSHOT_STEP * section.episodes * section.epochs * sum(batches)
-    return Work(FORWARD * images.total, seconds=seconds, bytes=1e5)
+    steps = section.epochs * sum(math.ceil(section.n_way * shot / section.batch_size) for shot in section.shots)
+    small = steps * (FEWSHOT_STEP + FEWSHOT_EPISODE * section.episodes)
+    return Work(
+        seen=images.total, small=small, launched=steps * FEWSHOT_LAUNCHES, bytes=1e5, memory=section.memory_mb * MB
+    )
 
 
 def affines_cost(section: FewShotAffines, images: Images, size: NetworkSize, generations: int) -> Work:
-    support, queries = AFFINE * section.epochs * sum(section.shots), FORWARD * section.n_query * len(section.shots)
-    return Work(section.episodes * section.n_way * (support + queries), seconds=AFFINES_FIRST, bytes=1e5)
+    of_all_episodes = section.episodes * section.n_way
+    return Work(
+        tuned=of_all_episodes * section.epochs * sum(section.shots),
+        seen=of_all_episodes * section.n_query * len(section.shots),
+        compilers=1, bytes=1e5, memory=section.memory_mb * MB,
+    )  # fmt: skip
 
 
 def depth_cost(section: PredictionDepth, images: Images, size: NetworkSize, generations: int) -> Work:
-    flop = NEIGHBOURS * 2.0 * images.train * images.test * size.features
-    seen = FORWARD * (images.train + images.test)
-    return Work(generations * seen, generations * flop / 1e9, bytes=generations * 1e6)
+    flop = 2.0 * images.train * images.test * size.features
+    return Work(
+        seen=generations * (images.train + images.test), searched=generations * flop / 1e9, bytes=generations * 1e6,
+        memory=section.memory_mb * MB,
+    )  # fmt: skip
 
 
 def hessian_cost(section: Hessian, images: Images, size: NetworkSize, generations: int) -> Work:
     products = section.batches * sum(PRODUCTS[solver] for solver in section.solvers) + section.fixed_batches * LARGEST
-    return Work(PRODUCT * section.batch_size * products, bytes=1e5)
+    basis_bytes = 4.0 * size.parameters * PRODUCTS["lanczos"]  # a vector a product
+    return Work(curved=section.batch_size * products, bytes=1e5, memory=basis_bytes)
 
 
 # Parameters of any evaluation that change no value beyond rounding: runs that differ in them can be compared.

@@ -5,7 +5,7 @@ Plain values, known to all: seal/evaluations.py describes each evaluation by the
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,16 +81,45 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """How much of each kind of work a machine does in a second; infinite where it does that kind in another way."""
+
+    trained: float
+    measured: float
+    seen: float
+    tuned: float
+    curved: float
+    searched: float
+    saved: float
+    small: float
+    launched: float
+    compilers: float
+
+
+@dataclass(frozen=True)
 class Work:
-    """What a stage costs before it has run. An image trained - forward, backward, step - is the unit."""
+    """What a stage costs before it has run, by kind of work."""
 
-    images: float = 0.0  # as if trained
-    gflop: float = 0.0
-    seconds: float = 0.0
-    bytes: float = 0.0
+    trained: float = 0.0  # images: forward, backward and step, in the training's batches and precision
+    measured: float = 0.0  # images: forward in the same
+    seen: float = 0.0  # images: forward in float32, many at once
+    tuned: float = 0.0  # images: a step of scales and shifts of few-shot episodes, many episodes at once
+    curved: float = 0.0  # images: a Hessian-vector product of a batch of the training's size
+    searched: float = 0.0  # GFLOP of products between images' features
+    saved: float = 0.0  # bytes of resume states, each written over the last
+    small: float = 0.0  # s that benchmarks/README.md's CPU takes for small operations, which a GPU launches ...
+    launched: float = 0.0  # ... so many of
+    compilers: float = 0.0  # 1 where a process makes a torch optimizer, the first of which imports torch's compiler
+    seconds: float = 0.0  # on any machine
+    bytes: float = 0.0  # of disk
+    memory: float = 0.0  # bytes of the device's memory, beside network and images
 
-    def time(self, images_per_second: float, gflops: float) -> float:
-        return self.images / images_per_second + self.gflop / gflops + self.seconds
+    def time(self, rates: Rates) -> float:
+        """Seconds."""
+        seconds: float = self.seconds
+        for kind in fields(rates):
+            seconds += getattr(self, kind.name) / getattr(rates, kind.name)
+        return seconds
 
 
 def keys_of(values: Mapping[str, Any], measure: Measure) -> list[str]:

@@ -12,7 +12,7 @@ from seal.config import Params
 from seal.data.pack import METADATA, SPLITS
 from seal.data.selection import parameters_of
 from seal.errors import UserError
-from seal.evaluations import EVALUATIONS, FORWARD
+from seal.evaluations import EVALUATIONS
 from seal.measure import Images, NetworkSize, Work
 from seal.planning.costs import work
 from seal.planning.counts import images_of
@@ -37,15 +37,18 @@ def price(stage: str, params: Params) -> Work:
 def test_training_costs_its_images(params: Params) -> None:
     assert images_of("mnist_5k", params) == Images(3500, 500, 1000, 10)
     base, train = price("base@0", params), price("train@normal_long-0", params)
-    epochs, ends = 4 * (3500 + FORWARD * 500), 2 * FORWARD * (3500 + 1000)
-    assert base.images == pytest.approx(epochs + ends)
-    assert train.images == pytest.approx(base.images), "its first generation of two is the shared one"
-    assert price("train@seal-0", params).images > train.images, "one more phase ends"
+    assert base.trained == 4 * 3500
+    # Validation images each epoch; at the end clean ones twice, and test images by the last and by the best weights.
+    assert base.measured == 4 * 500 + 2 * 3500 + 2 * 1000
+    assert base.saved == 4 * (3 * 4 * SIZE.parameters), "weights, momentum and best weights, every epoch"
+    assert (train.trained, train.measured) == (base.trained, base.measured), "its first generation of two is shared"
+    assert price("train@seal-0", params).measured == base.measured + 2 * 3500, "one more phase ends"
 
     seal = params.arms["seal"].model_copy(update={"first_ascent_generation": 1})
     at_once = params.model_copy(update={"arms": params.arms | {"seal": seal}})
-    both_generations = 2 * (base.images + 2 * FORWARD * 3500)
-    assert price("train@seal-0", at_once).images == pytest.approx(both_generations)
+    both_generations = price("train@seal-0", at_once)
+    assert both_generations.trained == 2 * base.trained
+    assert both_generations.measured == 2 * (base.measured + 2 * 3500)
 
 
 def test_an_evaluation_that_is_not_described_has_no_price(params: Params) -> None:
@@ -69,12 +72,12 @@ def test_every_evaluation_has_a_price_of_its_own(params: Params, name: str) -> N
 def test_an_evaluation_of_several_generations_costs_those_that_are_kept(params: Params) -> None:
     def images(run: str, generations: list[int]) -> float:
         section = params.prediction_depth.model_copy(update={"generations": generations})
-        return price(f"prediction_depth@{run}", params.model_copy(update={"prediction_depth": section})).images
+        return price(f"prediction_depth@{run}", params.model_copy(update={"prediction_depth": section})).seen
 
-    once = FORWARD * (3500 + 1000)
+    once = 3500 + 1000
     assert params.generations.kept_generations == [2]
-    assert images("seal-0", [1, 2, 3]) == pytest.approx(once)
-    assert images("normal-0", [1, 2]) == pytest.approx(once), "a base has its first generation alone"
+    assert images("seal-0", [1, 2, 3]) == once
+    assert images("normal-0", [1, 2]) == once, "a base has its first generation alone"
     assert images("seal-0", [1]) == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from seal import doctor
 from seal.config import Params
-from seal.doctor import machine, project, software
+from seal.doctor import machine, project, software, speed
 from seal.doctor.finding import Finding, render
 from seal.doctor.probe import probed
 from seal.tiers import tier_params
@@ -154,6 +154,52 @@ def test_gpu(no_commands: Path, facts: dict[str, Any], params: Params, smi: bool
     assert finding.status == status
     assert finding.fact == GPU or finding.fact.startswith("none that torch can use")
     assert all(warning in finding.fact for warning in facts.get("warnings", []))
+
+
+@pytest.mark.parametrize(
+    ("rates", "set_to", "advice"),
+    [
+        (
+            [339, 606, 679, 939],
+            ("float32", False),
+            "2.8 times as fast: `precision: bfloat16` and `channels_last: true`",
+        ),
+        ([339, 606, 100, 120], ("float32", False), "1.8 times as fast: `channels_last: true` under training in params"),
+        ([339, 606, 679, 939], ("bfloat16", False), "1.4 times as fast: `channels_last: true` under training"),
+        ([500, 300, 60, 50], ("bfloat16", True), "10.0 times as fast: `precision: float32` and `channels_last: false`"),
+        ([339, 400, 60, 50], ("float32", False), ""),
+        ([339, 606, 679, 939], ("bfloat16", True), ""),
+    ],
+)
+def test_another_setting_is_named_where_it_is_worth_it(
+    rates: list[float], set_to: tuple[str, bool], advice: str
+) -> None:
+    training = params_with().training.model_copy(update={"precision": set_to[0], "channels_last": set_to[1]})
+    finding = speed.judged(params_with().model_copy(update={"training": training}), rates, threads=1)
+    assert finding.status == "ok", "a slow tier is whole"
+    assert finding.fact.startswith(f"float32 {rates[0]}; float32, channels_last {rates[1]}; bfloat16 {rates[2]}")
+    assert finding.advice.startswith(advice)
+    assert bool(finding.advice) == bool(advice)
+    if advice:
+        assert "all is trained anew, to other bits" in finding.advice
+        same_precision = "precision" not in advice
+        assert ("Sums round in another order" in finding.advice) == same_precision
+        assert ("Products keep 8 bits instead of 24" in finding.advice) == ("precision: bfloat16" in advice)
+
+
+def test_settings_are_timed_in_a_process_that_may_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert speed.check_speed(None).status == "warn"
+    assert speed.check_speed(params_with("paper")).fact.startswith("not timed")
+
+    rates = """echo a warning; echo '{"rates": [100, 130, 10, 20], "threads": 2}'"""
+    monkeypatch.setattr(sys, "executable", str(command(tmp_path, "python", rates)))
+    finding = speed.check_speed(params_with())
+    assert finding.fact.endswith("images/s by 2 threads. Set: float32")
+    assert finding.advice.startswith("1.3 times as fast: `channels_last: true`")
+
+    command(tmp_path, "python", "echo RuntimeError: no memory >&2; exit 1")
+    finding = speed.check_speed(params_with())
+    assert (finding.status, finding.fact) == ("fail", "a few steps of training ended: RuntimeError: no memory")
 
 
 def test_faiss_must_find_the_neighbours_and_the_gpus() -> None:

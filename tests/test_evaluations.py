@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from eval.evaluation import Evaluation as Stage
 from seal.config import load_params
 from seal.data.packing import make_missing_pack
 from seal.evaluations import EVALUATIONS
-from seal.measure import Cell, Images, NetworkSize, keys_of
+from seal.measure import Cell, Images, NetworkSize, Rates, keys_of
 from seal.readings import Missing, Reading
 from seal.record import file_sha256, read_json
 from seal.runs import RunFolder
@@ -148,5 +149,5 @@ def test_its_stage_section_and_cost_are_there(name: str) -> None:
     section = getattr(load_params(ROOT / "params.yaml"), name)
     assert isinstance(section, described.section)
     work = described.cost(section, Images(200, 20, 100, 10), NetworkSize(1000, 500), 1)
-    assert work.time(images_per_second=100.0, gflops=10.0) > 0
+    assert work.time(Rates(*[100.0] * len(fields(Rates)))) > 0
     assert work.bytes > 0

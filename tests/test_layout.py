@@ -63,10 +63,10 @@ ARROWS = {
     "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {
-        "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models", "seal.phases", "seal.runs",
-        "seal.study", "seal.tiers", "seal.trainer",
+        "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models", "seal.phases",
+        "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
     },
-    "seal.doctor": {"seal.data", "seal.tracking"},
+    "seal.doctor": {"seal.data", "seal.planning", "seal.tracking"},
     "seal.cli": {
         "seal.doctor", "seal.planning", "seal.study", "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
     },

@@ -1,7 +1,8 @@
 """What `seal plan` says, from invented timings; and that the stages it names are those that DVC would run."""
 
+import math
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,24 +13,32 @@ from rich.console import Console
 from seal.config import Params
 from seal.doctor.machine import NEEDED_GB
 from seal.errors import UserError
-from seal.measure import NetworkSize
+from seal.measure import Rates
 from seal.planning import rates
 from seal.planning.calibration import calibrate
+from seal.planning.committed import COLUMNS, Measured, committed_rate, read
 from seal.planning.costs import work
 from seal.planning.earlier import Earlier
-from seal.planning.gpu import gpu_hours
+from seal.planning.gpu_bills import Prices
 from seal.planning.machine import Machine
-from seal.planning.plan import DVC_SECONDS, plan
+from seal.planning.network import network_of_tier
+from seal.planning.plan import DVC_SECONDS, plan, with_known_rate
+from seal.planning.setting import setting_of
 from seal.planning.show import duration, show
 from seal.planning.stages import parts, stages_of_tier, stages_to_run
 from seal.record import TIMING_COLUMNS, cpu_name, write_csv, write_json
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
 from tests.strategies import params_with
-from tests.test_costs import ROOT, SIZE, price
+from tests.test_costs import ROOT, price
 from tests.test_costs import params as params
 
-MACHINE = Machine(images_per_second=100.0, gflops=10.0, start_seconds=2.0, network=SIZE)
+# Every kind of work at its own rate, so that none can stand for another.
+RATES = Rates(
+    trained=100.0, measured=300.0, seen=400.0, tuned=150.0, curved=40.0, searched=10.0, saved=1e8, small=1.0,
+    launched=math.inf, compilers=0.5,
+)  # fmt: skip
+MACHINE = Machine(RATES, start_seconds=2.0)
 HERE = f"{os.cpu_count()} x {cpu_name()}"
 
 
@@ -40,8 +49,15 @@ def stages_of_paper() -> list[str]:
         return stages_of_tier("paper")
 
 
-def timing(folder: Path, stage: str, seconds: float, rate: float | None = None, cpu: str = HERE) -> None:
-    row = {"stage": stage, "seconds": seconds, "rate": rate, "cpu": cpu}
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def timing(
+    folder: Path, stage: str, seconds: float, rate: float | None = None, cpu: str = HERE, threads: int = 1
+) -> None:
+    row = {"stage": stage, "seconds": seconds, "rate": rate, "cpu": cpu, "threads": threads}
     write_csv(folder / "timings" / f"{stage}.csv", TIMING_COLUMNS, [row])
 
 
@@ -66,7 +82,8 @@ def test_a_stage_name_falls_into_its_parts(stage: str, expected: tuple[str, str 
 def test_times_come_from_the_cost_model_where_nothing_has_run(params: Params) -> None:
     cost = price("base@0", params)
     (line,) = plan({"base@0": cost}, MACHINE, Earlier(params))
-    assert line.seconds == pytest.approx(cost.images / 100 + 2 + DVC_SECONDS)
+    seconds = 2 + cost.trained / 100 + cost.measured / 300 + cost.saved / 1e8
+    assert line.seconds == pytest.approx(seconds + 2 + DVC_SECONDS)
     assert line.basis == "cost model"
 
 
@@ -76,6 +93,10 @@ def test_earlier_runs_with_the_same_parameters_count_and_no_others(params: Param
     record(tmp_path, params, "normal_long-0")
     (tmp_path / "results/normal_long-0/summary.json").write_text("{")
     timing(tmp_path, "base@0", 1.0, rate=400)
+    record(tmp_path, params, "normal-1")
+    timing(tmp_path, "base@1", 1.0, rate=700, threads=2)
+    record(tmp_path, params, "normal-2", training=params.training.model_copy(update={"channels_last": True}))
+    timing(tmp_path, "base@2", 1.0, rate=800)  # in another layout of memory
     timing(tmp_path, "train@seal-0", 1.0, rate=4000)  # of another tier
     timing(tmp_path, "train@normal_long-0", 1.0, rate=6000)  # whose record is damaged
     timing(tmp_path, "train@llf-0", 1.0, rate=5000)  # whose record is gone
@@ -86,8 +107,10 @@ def test_earlier_runs_with_the_same_parameters_count_and_no_others(params: Param
     assert earlier.seconds("curves", None) is None
 
     costs = {stage: price(stage, params) for stage in ("train@llf-0", "claims")}
-    train, claims = plan(costs, MACHINE, earlier)
-    assert train.seconds == pytest.approx(costs["train@llf-0"].images / 400 + 2 + DVC_SECONDS)
+    machine = with_known_rate(MACHINE, params, earlier)
+    assert (machine.rates.trained, machine.rates.measured) == (400, 1200)
+    train, claims = plan(costs, machine, earlier)
+    assert train.seconds == pytest.approx(costs["train@llf-0"].time(machine.rates) + 2 + DVC_SECONDS)
     assert (train.basis, claims.basis) == ("earlier runs", "earlier runs")
     assert claims.seconds == pytest.approx(33 + 2 + DVC_SECONDS)
 
@@ -124,21 +147,51 @@ def test_the_table_counts_stages_by_name_and_sums(params: Params) -> None:
 
 
 def test_out_of_reach_by_time_and_by_disk(params: Params) -> None:
-    slow = replace(MACHINE, images_per_second=0.001)
+    slow = replace(MACHINE, rates=replace(RATES, trained=0.001))
     assert "OUT OF REACH here: " in shown(params, ["base@0"], slow)
     assert "found 0.1 MB free" in shown(params, ["base@0"], free=1.0)
 
 
-def test_the_paper_tier_gives_gpu_hours_with_its_assumptions(
-    monkeypatch: pytest.MonkeyPatch, stages_of_paper: list[str]
-) -> None:
+def test_the_paper_tier_is_priced_on_gpus_too(monkeypatch: pytest.MonkeyPatch, stages_of_paper: list[str]) -> None:
     monkeypatch.chdir(ROOT)
     some = {"base@2", "train_extra@seal_reverse-2", "fewshot@seal_s0-1-crop_disease", "report"}
     assert some <= set(stages_of_paper)
-    paper = tier_params("paper")
-    text = shown(paper, stages_of_paper, replace(MACHINE, network=NetworkSize(24_000_000, 2_000_000)))
+    text = shown(tier_params("paper"), stages_of_paper)
     assert "OUT OF REACH" in text
-    assert "GPU-hours. Assumed, not measured: 1,000 images/s trained" in text
+    for words in ("On one GPU: counted, not measured", "Table 2 by 3 seeds", "6 us an operation", "80% of 3.35 TB/s"):
+        assert words in text
+
+
+def committed(params: Params, **changes: object) -> Measured:
+    setting = setting_of(params)
+    values = {"setting": setting, "jobs": 1, "images_per_second": 640.0, "cpu": HERE, "torch": "2.10.0"}
+    return Measured(**values | {"date": "2026-11-28"} | changes)  # type: ignore[arg-type]
+
+
+def test_a_tier_that_has_not_run_here_is_priced_by_what_was_committed_for_its_setting(
+    params: Params, tmp_path: Path
+) -> None:
+    setting = setting_of(params)
+    others = [
+        committed(params, setting=replace(setting, precision="bfloat16"), images_per_second=1.0),
+        committed(params, setting=replace(setting, threads=2), images_per_second=2.0),
+        committed(params, cpu="another processor", images_per_second=3.0),
+        committed(params, jobs=2, images_per_second=4.0),
+    ]
+    assert committed_rate(setting, others) is None
+    assert committed_rate(setting, [*others, committed(params)]) == committed(params)
+
+    (tmp_path / "benchmarks").mkdir()
+    rows = [rate.row() for rate in [*others, committed(params)]]
+    write_csv(tmp_path / "benchmarks/training.csv", COLUMNS, rows)  # this test's own folder
+    assert read() == [*others, committed(params)]
+    text = shown(params, ["base@0"])
+    assert "float32, 1 thread. Training here: 640 images/s, by benchmarks/training.csv" in text
+    assert "by a short calibration" in shown(params, ["base@0"], replace(MACHINE, device="cuda"))
+
+    record(tmp_path, params, "normal-0")
+    timing(tmp_path, "base@0", 1.0, rate=400)
+    assert "Training here: 400 images/s, by earlier runs" in shown(params, ["train@llf-0"])
 
 
 def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(
@@ -149,13 +202,14 @@ def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(
     monkeypatch.setattr("seal.planning.costs.locate", lambda *arguments: None)
     monkeypatch.setattr("seal.planning.costs.DOWNLOADS", Path("nowhere"))
     paper = tier_params("paper")
-    resnet_50 = NetworkSize(24_000_000, 450_560)
-    costs = [work(stage, paper, resnet_50) for stage in stages_of_paper]
+    network = network_of_tier(paper)
+    costs = {stage: work(stage, paper, network.size) for stage in stages_of_paper}
 
     needed_gb, text = NEEDED_GB["paper"], (ROOT / "artifact.md").read_text()
-    assert needed_gb - 5 < sum(cost.bytes for cost in costs) / 1e9 <= needed_gb
+    assert needed_gb - 5 < sum(cost.bytes for cost in costs.values()) / 1e9 <= needed_gb
     assert f"| {needed_gb} GB |" in text
-    assert f"some {round(gpu_hours(costs), -2):,.0f} GPU-hours" in text
+    on_h100, on_a100 = Prices(costs, paper, network).bill("all", stages_of_paper).hours
+    assert f"{on_h100:.0f} hours of one H100, {on_a100:.0f} of one A100" in text
 
 
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # a library of DVC's own
@@ -186,9 +240,8 @@ def test_a_calibration_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
     params = params_with(model={"depth": 18, "width": 2, "stem": "small", "classifier_bias": "zero"})
     monkeypatch.setattr(rates, "SECONDS", 0.01)
     first = calibrate(params, tmp_path)
-    assert first.images_per_second > 0
-    assert first.network.parameters > 1000
-    monkeypatch.setattr(rates, "measure", lambda params: pytest.fail("measured again"))
+    assert all(getattr(first.rates, kind.name) > 0 for kind in fields(Rates))
+    monkeypatch.setattr(rates, "measure", lambda params, scratch: pytest.fail("measured again"))
     assert calibrate(params, tmp_path) == first
 
 

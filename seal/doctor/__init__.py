@@ -9,12 +9,13 @@ from seal.doctor.machine import check_chromium, check_compiler, check_disk, chec
 from seal.doctor.probe import probed
 from seal.doctor.project import check_datasets, check_dvc, check_mirror, check_mlflow
 from seal.doctor.software import check_cuda_stack, check_faiss, check_packages, check_python, installed_packages
+from seal.doctor.speed import check_speed
 
 __all__ = ["Finding", "check", "render"]
 
 
 def check() -> list[Finding]:
-    """Every finding, in about 5 s. A check that itself breaks is a finding that fails."""
+    """Every finding, in about 12 s. A check that itself breaks is a finding that fails."""
     params, of_params = _read_params()
     installed, facts = installed_packages(), probed()
 
@@ -24,6 +25,7 @@ def check() -> list[Finding]:
         "CUDA stack": partial(check_cuda_stack, facts, installed),
         "threads": partial(check_threads, facts, params),
         "GPU": partial(check_gpu, facts, params),
+        "training": partial(check_speed, params),
         "FAISS": partial(check_faiss, facts),
         "C compiler": partial(check_compiler, facts, params),
         "disk": partial(check_disk, params),

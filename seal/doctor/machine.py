@@ -7,10 +7,10 @@ from pathlib import Path
 from seal.config import Params
 from seal.doctor.finding import Finding
 from seal.doctor.probe import Facts
+from seal.planning.setting import usable_cores
 
 # Free disk in GB that a tier's archives, packs, weights and resume states ask for: what `seal plan` says, rounded up.
 NEEDED_GB = {"smoke": 2, "mini": 5, "regime": 5, "paper": 115}
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -24,16 +24,6 @@ def check_threads(facts: Facts, params: Params | None) -> Finding:
     if threads > cores:
         return Finding("threads", "warn", fact, f"set runtime.threads to {cores}: threads that share a core slow all")
     return Finding("threads", "ok", fact, "one heavy job at a time")
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: affinity, and the container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not QUOTA.exists():
-        return cores
-
-    limit, period = QUOTA.read_text(encoding="utf-8").split()
-    return cores if limit == "max" else min(cores, max(1, int(limit) // int(period)))
 
 
 def check_gpu(facts: Facts, params: Params | None) -> Finding:

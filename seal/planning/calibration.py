@@ -5,15 +5,16 @@ No torch is imported where they are known.
 
 import hashlib
 import json
+import math
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from seal.config import Params
-from seal.measure import NetworkSize
+from seal.measure import Rates
 from seal.planning.counts import classes
 from seal.planning.machine import Machine
 from seal.record import cpu_name, read_json, write_json
@@ -23,7 +24,8 @@ FRESH = 3600.0  # s; after that other work on the machine may have come or gone
 
 def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     """Measured, or as measured within the hour for the same model, batch, images, processor and versions."""
-    path = (scratch or Path(os.environ.get("SEAL_SCRATCH", "scratch"))) / "calibration.json"
+    scratch = scratch or Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+    path = scratch / "calibration.json"
     facts = json.dumps(_facts(params), sort_keys=True)
     key = hashlib.sha256(facts.encode()).hexdigest()[:16]
     kept = read_json(path) if path.exists() else {}
@@ -31,12 +33,13 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     if key not in kept or time.time() - kept[key]["at"] > FRESH:
         from seal.planning import rates
 
-        kept[key] = asdict(rates.measure(params)) | {"at": time.time()}
+        machine = asdict(rates.measure(params, scratch))
+        finite = {kind: rate for kind, rate in machine["rates"].items() if math.isfinite(rate)}
+        kept[key] = machine | {"rates": finite, "at": time.time()}
         write_json(path, kept)
 
-    values = dict(kept[key])
-    del values["at"]
-    return Machine(**values | {"network": NetworkSize(**values["network"])})
+    values = kept[key]
+    return Machine(Rates(**{"launched": math.inf} | values["rates"]), values["start_seconds"], values["device"])
 
 
 def _facts(params: Params) -> dict[str, Any]:
@@ -51,6 +54,7 @@ def _facts(params: Params) -> dict[str, Any]:
         "training": params.training.model_dump(include=training),
         "runtime": params.runtime.model_dump(include=runtime),
         "environment": [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")],
+        "fields": [kind.name for kind in (*fields(Machine), *fields(Rates))],
         "cpu": f"{os.cpu_count()} x {cpu_name()}",
         "torch": version("torch"),
     }

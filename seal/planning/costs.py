@@ -1,13 +1,13 @@
 """What a stage costs before it has run: images through the network, sums of products, seconds and bytes of disk.
 
-An image trained - forward, backward, step - is the unit. What an evaluation costs, seal/evaluations.py says.
+Training costs what the run's clock says; what an evaluation costs, seal/evaluations.py says.
 """
 
 from seal.clock import Clock
 from seal.config import BASE_ARM, BASE_KEYS, Params, Run
 from seal.data.fetch import DOWNLOADS, Places, locate, source_of
 from seal.errors import UserError
-from seal.evaluations import EVALUATIONS, FORWARD
+from seal.evaluations import EVALUATIONS
 from seal.measure import NetworkSize, Work
 from seal.methods import method_of
 from seal.phases import Phases
@@ -17,6 +17,8 @@ from seal.sections import Dataset
 
 PACKED = 3000  # images decoded and resized per second; measured 1,300 to 5,000
 DOWNLOADED = 10e6  # bytes per second, an assumption
+STATE_COPIES = 3  # weights, momentum and best weights of a resume state
+FLOAT_BYTES = 4.0
 SMALL = {"fetch": 1.0, "curves": 0.5, "claims": 2.0, "report": 8.0}  # s
 
 
@@ -41,14 +43,20 @@ def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     images, generations = images_of(params.source, params), run.generations.num_generations
     phases = Phases(run, method_of(run))
     new_generations = generations - (1 if _shares_generation_1(phases, params.base_of(run.name)) else 0)
+    new_epochs = new_generations * run.training.epochs_per_generation
 
-    epoch = images.train + FORWARD * images.val
-    # Clean images twice at each phase's end; test images by the last and by the best weights.
-    end = 2 * FORWARD * (images.train * phases_of_a_generation(phases) + images.test)
-    # Kept weights; in scratch every generation's, and a resume state of weights, momentum and best weights.
-    copies = len(kept_generations(run)) + generations + 3
+    # Validation images every epoch. Clean images twice at each phase's end. Test images at a generation's, by the last
+    # weights and, where validation images say which were best, by those.
+    clean, test = 2 * images.train * phases_of_a_generation(phases), images.test * (2 if images.val else 1)
+    state_bytes = STATE_COPIES * FLOAT_BYTES * size.parameters
+    # Kept weights; in scratch every generation's, and the resume state.
+    copies = len(kept_generations(run)) + generations + STATE_COPIES
     return Work(
-        new_generations * (run.training.epochs_per_generation * epoch + end), bytes=4.0 * size.parameters * copies
+        trained=new_epochs * images.train,
+        measured=new_epochs * images.val + new_generations * (clean + test),
+        compilers=1,
+        saved=new_epochs / params.runtime.resume_every_epochs * state_bytes,
+        bytes=FLOAT_BYTES * size.parameters * copies,
     )
 
 

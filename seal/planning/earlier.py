@@ -1,15 +1,15 @@
 """What earlier runs took here: timings of this processor, of stages whose record has the active parameters."""
 
 import csv
-import os
 import statistics
 from collections import defaultdict
 from pathlib import Path
 
 from seal.config import Params
 from seal.evidence import BrokenEvidence
+from seal.planning.setting import HOW, SHAPE, processor, threads_of
 from seal.planning.stages import TRAINING, StageParts, parts
-from seal.record import RESULTS, TIMINGS, cpu_name
+from seal.record import RESULTS, TIMINGS
 from seal.runs import RunFolder
 
 TimingRow = dict[str, str]
@@ -24,7 +24,8 @@ class Earlier:
         self._seconds: dict[tuple[str, str | None], list[float]] = defaultdict(list)
 
         for path in sorted(timings.glob("*.csv")):
-            stage, rows = parts(path.stem), _rows_of_this_processor(path)
+            stage = parts(path.stem)
+            rows = rows_of_this_machine(path, None if stage.run is None else threads_of(params.runtime))
             if rows and stage.name != "pack" and self._has_active_parameters(stage):
                 self._add(stage, rows)
 
@@ -59,18 +60,20 @@ class Earlier:
             return False
 
     def _is_like_active(self, stage: StageParts, run: RunFolder) -> bool:
-        model = self.params.model.model_dump(mode="json")
-        if (run.summary["tier"], run.summary.get("model")) != (self.params.tier, model):
+        shape = self.params.model.model_dump(include={*SHAPE}).items()
+        if run.summary["tier"] != self.params.tier or not shape <= run.summary.get("model", {}).items():
             return False
         if stage.name in TRAINING:
-            return True
+            how = self.params.training.model_dump(include={*HOW}).items()
+            return bool(how <= run.summary.get("training", {}).items())
 
         protocol = getattr(self.params, stage.name).model_dump(mode="json")
         files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")
         return bool(files) and all(protocol.items() <= file.params.items() for file in files.values())
 
 
-def _rows_of_this_processor(path: Path) -> list[TimingRow]:
-    processor = f"{os.cpu_count()} x {cpu_name()}"
+def rows_of_this_machine(path: Path, threads: int | None) -> list[TimingRow]:
+    """Timings of this processor with as many threads; None where their number does not matter."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["cpu"] == processor]
+        rows = [row for row in csv.DictReader(file) if row["cpu"] == processor()]
+    return rows if threads is None else [row for row in rows if row["threads"] == str(threads)]

@@ -1,109 +1,155 @@
-"""Some steps of a training, some products and a stage's start, timed: what this machine does in a second just now."""
+"""What this machine does in a second just now: some steps of each kind of work, timed, and a stage's start."""
 
+import math
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from seal.clock import Clock
-from seal.config import BASE_ARM, Params
+from seal.checkpoint import save_tensors
+from seal.config import Params
 from seal.data.batches import Batches
 from seal.device import torch_device
-from seal.measure import NetworkSize
-from seal.models import block_names
-from seal.planning.counts import classes
+from seal.evaluations import PROBE_CLASS, PROBE_STEP
+from seal.measure import Rates
+from seal.models import build
 from seal.planning.machine import Machine
-from seal.trainer import Data, Trainer
+from seal.planning.setting import Way
+from seal.planning.speed import trainer_in, training_rate
+from seal.rng import stream
+from seal.trainer import Trainer
 
-SECONDS = 3.0  # of training steps
-BATCHES = 4  # in one of its passes; the first of each is not timed, as in a training's own rate
+SECONDS = 3.0  # of training steps, and a third of each other kind
+SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and in a step of few-shot episodes
+SEARCH = 1.6  # times the bare products that a search takes: selection, proof; 1.3 at mini, 2 at smoke
+# What benchmarks/README.md's CPU takes for a step of three linear probes of 20 classes, by which `small` goes.
+SMALL_STEP = PROBE_STEP + 20 * PROBE_CLASS
+START = """
+import time, torch, seal.train
+began = time.perf_counter()
+torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+print(time.perf_counter() - began)
+"""
 
 
-def measure(params: Params) -> Machine:
-    device = torch_device(params.runtime)
-    batches = _random_batches(params, device)
-    data = Data(batches, batches, batches, batches, classes(params.datasets[params.source]))
-    trainer = Trainer(params.run(BASE_ARM, 0), data, device)
+def measure(params: Params, scratch: Path) -> Machine:
+    """`scratch` is where resume states would be written."""
+    device, training = torch_device(params.runtime), params.training
+    trainer = trainer_in(params, Way(training.precision, training.channels_last), device)
+    batches = trainer.data.clean
+    # As an evaluation looks at it: in float32, with the layout of memory that torch has by default.
+    network = build(params.model, trainer.data.classes, stream(0, "initialisation"), device).eval()
 
-    return Machine(
-        images_per_second=_images_per_second(trainer),
-        gflops=_gflops(device),
-        start_seconds=_start_seconds(),
-        network=_size_of(trainer),
+    start_seconds, compiler_seconds = _start_seconds()
+    rates = Rates(
+        trained=training_rate(trainer, SECONDS),
+        measured=_measuring_rate(trainer),
+        seen=_seeing_rate(network, batches),
+        tuned=_tuning_rate(network, batches),
+        curved=_curving_rate(network, batches),
+        searched=_gflops(device) / SEARCH,
+        saved=_saving_rate(scratch),
+        small=SMALL_STEP / _small_step_seconds(),
+        launched=math.inf,
+        compilers=1 / compiler_seconds,
     )
+    return Machine(rates, start_seconds, device.type)
 
 
-def _random_batches(params: Params, device: torch.device) -> Batches:
-    training, dataset = params.training, params.datasets[params.source]
-    side, count = dataset.image_size, training.batch_size * BATCHES
-    generator = torch.Generator().manual_seed(0)
-    return Batches(
-        torch.randint(256, (count, side, side, 3), dtype=torch.uint8, generator=generator),
-        torch.arange(count) % classes(dataset),
-        batch_size=training.batch_size, mean=training.mean, std=training.std, flip=training.flip,
-        crop_padding=training.crop_padding, device=device, channels_last=training.channels_last,
-    )  # fmt: skip
-
-
-def _images_per_second(trainer: Trainer) -> float:
-    """By the median step."""
-    clock = Clock(1, 0)
-    seconds: list[float] = []
-    ended = 0.0
-
-    def on_batch(clock: Clock, size: int, loss: Tensor, correct: Tensor) -> None:
-        nonlocal ended
-        loss.item()  # waits for the device
-        if ended:
-            seconds.append(time.perf_counter() - ended)
-        ended = time.perf_counter()
-
-    trainer.begin_epoch(clock)
-    while sum(seconds) < SECONDS:
-        ended = 0.0
-        trainer.train_epoch(clock, on_batch)
-    return trainer.run.training.batch_size / statistics.median(seconds)
-
-
-def _gflops(device: torch.device, side: int = 1024, rounds: int = 8) -> float:
-    a = torch.rand(side, side, device=device)
-    (a @ a).sum().item()  # not timed
-
-    seconds = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        (a @ a)[0, 0].item()
-        seconds.append(time.perf_counter() - began)
-    return 2 * side**3 / 1e9 / statistics.median(seconds)
-
-
-def _start_seconds() -> float:
-    """Of a stage that imports what all do."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "seal.train", "--help"], check=True, capture_output=True)
-    return time.perf_counter() - began
+def _measuring_rate(trainer: Trainer) -> float:
+    batches = trainer.data.clean
+    trainer.model.eval()
+    return len(batches.images) / _seconds_of(lambda: trainer.objective.measure(trainer.model, batches.clean()))
 
 
 @torch.no_grad()
-def _size_of(trainer: Trainer) -> NetworkSize:
-    """Features by an image that passes through all blocks."""
-    features: list[int] = []
+def _seeing_rate(network: nn.Module, batches: Batches) -> float:
+    x = _images(batches, SEEN)
+    return SEEN / _seconds_of(lambda: network(x).sum().item())
 
-    def count(block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        features.append(output[0].numel())
 
-    hooks = []
-    for name in block_names(trainer.run.model).values():
-        block = trainer.model.get_submodule(name)
-        hooks.append(block.register_forward_hook(count))
+def _tuning_rate(network: nn.Module, batches: Batches) -> float:
+    """By gradients of every BatchNorm's scale and shift."""
+    scales = [parameter for name, parameter in network.named_parameters() if parameter.ndim == 1 and "fc" not in name]
+    x, y = _images(batches, TUNED), batches.labels.repeat(math.ceil(TUNED / len(batches.labels)))[:TUNED]
+    network.train().requires_grad_(False)
+    for scale in scales:
+        scale.requires_grad_()
 
-    images, _ = next(iter(trainer.data.clean.clean()))
-    trainer.model.eval()(images[:1])
-    for hook in hooks:
-        hook.remove()
+    def step() -> None:
+        torch.autograd.grad(cross_entropy(network(x), y), scales)[0].sum().item()
 
-    parameters = sum(value.numel() for value in trainer.model.state_dict().values())
-    return NetworkSize(parameters, sum(features))
+    rate = TUNED / _seconds_of(step)
+    network.eval().requires_grad_(True)
+    return rate
+
+
+def _curving_rate(network: nn.Module, batches: Batches) -> float:
+    """By products with the Hessian of one batch."""
+    parameters = list(network.parameters())
+    x = _images(batches, batches.batch_size)
+    loss = cross_entropy(network(x), batches.labels[: len(x)])
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+
+    def product() -> None:
+        torch.autograd.grad(gradients, parameters, parameters, retain_graph=True)[0].sum().item()
+
+    return len(x) / _seconds_of(product)
+
+
+def _images(batches: Batches, count: int) -> Tensor:
+    """float32 [count, 3, H, W] in contiguous memory, repeated where there are fewer."""
+    x, _ = next(iter(batches.clean(len(batches.images))))
+    return x.repeat(math.ceil(count / len(x)), 1, 1, 1)[:count].contiguous()
+
+
+def _gflops(device: torch.device, side: int = 1024) -> float:
+    a = torch.rand(side, side, device=device)
+    return 2 * side**3 / 1e9 / _seconds_of(lambda: (a @ a)[0, 0].item())
+
+
+def _saving_rate(scratch: Path, floats: int = 2_000_000) -> float:
+    """Bytes a second, as a resume state is written."""
+    tensors = {"state": torch.zeros(floats)}
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        return 4 * floats / _seconds_of(lambda: save_tensors(Path(folder) / "state.safetensors", tensors))
+
+
+def _seconds_of(step: Callable[[], object]) -> float:
+    """A step's mean; the first is not timed, and there are two at least."""
+    step()
+    seconds: list[float] = []
+    while len(seconds) < 2 or sum(seconds) < SECONDS / 3:
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    return statistics.fmean(seconds)
+
+
+def _small_step_seconds() -> float:
+    """Of a linear probe's step by three rates."""
+    rows, layers = torch.rand(32, 513), torch.zeros(513, 60)
+    velocity, rate = torch.zeros_like(layers), torch.ones(60)
+
+    def step() -> None:
+        slope = (rows @ layers).view(32, 3, 20).softmax(2)
+        velocity.addmm_(rows.T, slope.flatten(1), beta=0.9).add_(layers, alpha=1e-4)
+        layers.addcmul_(velocity, rate, value=-1e-3)
+
+    return _seconds_of(step)
+
+
+def _start_seconds() -> tuple[float, float]:
+    """Of a stage that imports what all do; and of a process's first torch optimizer."""
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", START], check=True, capture_output=True, text=True)
+    of_optimizer = float(done.stdout)
+    return time.perf_counter() - began - of_optimizer, of_optimizer

@@ -10,9 +10,11 @@ from rich.table import Table
 from seal.config import Params
 from seal.planning.costs import work
 from seal.planning.earlier import Earlier
-from seal.planning.gpu import gpu_estimate
+from seal.planning.gpu_show import show_gpus
 from seal.planning.machine import Machine
-from seal.planning.plan import Line, plan
+from seal.planning.network import network_of_tier
+from seal.planning.plan import Line, plan, with_known_rate
+from seal.planning.setting import setting_of
 from seal.planning.stages import in_pipeline_order
 
 REACH_DAYS = 14  # a run that would take longer on this machine is called out of reach
@@ -26,17 +28,19 @@ def show(stages: Sequence[str], params: Params, machine: Machine, console: Conso
         return
 
     earlier = Earlier(params)
-    costs = {stage: work(stage, params, machine.network) for stage in in_pipeline_order(stages)}
+    machine = with_known_rate(machine, params, earlier)
+    network = network_of_tier(params)
+    costs = {stage: work(stage, params, network.size) for stage in in_pipeline_order(stages)}
     lines = plan(costs, machine, earlier)
     total = reduce(add, lines)
 
     console.print(table_of(lines, total))
-    for sentence in trust(params.tier, machine, earlier):
+    for sentence in trust(params, machine):
         console.print(sentence, highlight=False)
-    if params.tier == "paper":
-        console.print(gpu_estimate(costs.values()), highlight=False)
     for obstacle in obstacles(total, free_bytes):
         console.print(f"OUT OF REACH here: {obstacle}", highlight=False)
+    if params.tier == "paper":
+        show_gpus(costs, params, network, console)
 
 
 def table_of(lines: Sequence[Line], total: Line) -> Table:
@@ -52,16 +56,12 @@ def table_of(lines: Sequence[Line], total: Line) -> Table:
     return table
 
 
-def trust(tier: str, machine: Machine, earlier: Earlier) -> Iterator[str]:
+def trust(params: Params, machine: Machine) -> Iterator[str]:
     """Where the rates come from, and what would make the plan wrong."""
-    if earlier.rate is not None:
-        rate = f"{earlier.rate:,.0f} images/s in earlier runs"
-    else:
-        rate = f"{machine.images_per_second:,.0f} images/s in a short calibration"
-
+    setting = setting_of(params)
     yield (
-        f"tier {tier}, one stage at a time. Training here: {rate}. "
-        "It may be off by two times, and more where other work on the machine comes or goes."
+        f"tier {params.tier}, one stage at a time, {setting.words}. Training here: {machine.rates.trained:,.0f} "
+        f"images/s, by {machine.basis}. It may be off by two times where other work on the machine comes or goes."
     )
     yield (
         "What DVC's run cache still holds is restored in seconds instead. Where the file system cannot link, the cache "

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from seal import train
 from seal.cli import write_tier
 from seal.config import load_params
 from seal.data import fetch, packing
-from seal.measure import NetworkSize
+from seal.measure import NetworkSize, Rates
 from seal.planning.costs import work
 from seal.planning.earlier import Earlier
 from seal.planning.machine import Machine
@@ -95,12 +95,12 @@ def move(folder: Path, judged: Sequence[str], step: float) -> None:
 def planned() -> dict[str, dict[str, object]]:
     """What `seal plan` says of each kind of stage, before anything has been run, at an invented machine's rates."""
     params = load_params()
-    machine = Machine(images_per_second=100.0, gflops=10.0, start_seconds=0.0, network=NetworkSize(1000, 500))
-    costs = {stage: work(stage, params, machine.network) for stage in in_pipeline_order(stages_to_run())}
+    machine = Machine(Rates(*[100.0] * len(fields(Rates))), start_seconds=0.0)
+    costs = {stage: work(stage, params, NetworkSize(1000, 500)) for stage in in_pipeline_order(stages_to_run())}
 
     nothing = Path("scratch/nothing")
     lines = plan(costs, machine, Earlier(params, nothing, nothing))
-    prices = {stage: cost.time(machine.images_per_second, machine.gflops) for stage, cost in costs.items()}
+    prices = {stage: cost.time(machine.rates) for stage, cost in costs.items()}
     return {"prices": prices, "lines": {line.name: asdict(line) for line in lines}}
 
 

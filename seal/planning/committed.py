@@ -1,0 +1,52 @@
+"""Rates of training that are committed with the project: benchmarks/training.csv, which benchmarks/training.py writes.
+
+A tier that has not run here is priced by them, where one is of this processor and of the tier's setting.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from seal.planning.setting import Setting, processor
+
+COMMITTED = Path("benchmarks/training.csv")
+COLUMNS = (*(field.name for field in fields(Setting)), "jobs", "images_per_second", "cpu", "torch", "date")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Images trained per second in a setting, by so many jobs at once, all of them together."""
+
+    setting: Setting
+    jobs: int
+    images_per_second: float
+    cpu: str
+    torch: str
+    date: str
+
+    def row(self) -> dict[str, object]:
+        values = [*astuple(self.setting), self.jobs, f"{self.images_per_second:.0f}", self.cpu, self.torch, self.date]
+        row = dict(zip(COLUMNS, values, strict=True))
+        return row | {"channels_last": str(self.setting.channels_last).lower()}
+
+
+def read(path: Path = COMMITTED) -> list[Measured]:
+    """Nothing where the file is not there, as beside an installed package."""
+    if not path.exists():
+        return []
+
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Measured(
+                Setting.of_row(row), int(row["jobs"]), float(row["images_per_second"]), row["cpu"], row["torch"],
+                row["date"],
+            )
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def committed_rate(wanted: Setting, measured: Sequence[Measured]) -> Measured | None:
+    """The newest of this processor and of one job; None where there is none."""
+    here = [rate for rate in measured if (rate.setting, rate.jobs, rate.cpu) == (wanted, 1, processor())]
+    return max(here, key=lambda rate: rate.date, default=None)

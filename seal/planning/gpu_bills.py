@@ -1,0 +1,97 @@
+"""What stages take on GPUs, added up as a person asks: by kind, by arm, by evaluation, by seed, for Table 2."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from seal.config import Params
+from seal.measure import Work
+from seal.planning.counts import images_of
+from seal.planning.gpu import GPUS, RESERVED_BYTES, START, Gpu, memory_bytes, passes_of, rates_on
+from seal.planning.network import Network
+from seal.planning.stages import TRAINING, parts
+
+# What the paper's Table 2 is of: SEAL, LLF and both ways to train on, beside generation 1, which the base stage trains.
+TABLE_2_ARMS = ("normal_long", "normal_long_cosine", "llf", "seal")
+TABLE_2_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What some stages take together, one after the other on one GPU."""
+
+    words: str
+    count: int
+    hours: tuple[float, ...]  # on each GPU
+    memory: float  # bytes of the GPU, for the stage that needs most; 0 where none uses it
+    disk: float  # bytes
+
+
+class Prices:
+    """Of a tier's stages on each GPU, from counts."""
+
+    def __init__(self, costs: Mapping[str, Work], params: Params, network: Network, gpus: Sequence[Gpu] = GPUS) -> None:
+        self.costs, self.params, self.gpus = costs, params, gpus
+        self.passes = passes_of(network, params.training)
+        self.rates = [rates_on(gpu, self.passes) for gpu in gpus]
+
+        dataset, images = params.datasets[params.source], images_of(params.source, params)
+        images_bytes = 3.0 * images.total * dataset.image_size**2
+        self.training_memory = memory_bytes(network, params.training.batch_size, images_bytes)
+
+    def bill(self, words: str, stages: Sequence[str]) -> Bill:
+        costs = [self.costs[stage] for stage in stages]
+        hours = tuple(sum(START + cost.time(rates) for cost in costs) / 3600 for rates in self.rates)
+        memory = max((self._memory(stage) for stage in stages), default=0.0)
+        return Bill(words, len(stages), hours, memory, sum(cost.bytes for cost in costs))
+
+    def _memory(self, stage: str) -> float:
+        name, run, _ = parts(stage)
+        if name in TRAINING:
+            return self.training_memory
+        return 0.0 if run is None else RESERVED_BYTES + self.costs[stage].memory
+
+    def by_kind(self) -> Iterator[Bill]:
+        """Each kind of stage, then all together."""
+        stages_of = defaultdict(list)
+        for stage in self.costs:
+            stages_of[parts(stage).name].append(stage)
+
+        for name, stages in stages_of.items():
+            yield self.bill(name, stages)
+        yield self.bill("all", [*self.costs])
+
+    def of_a_seed(self, seed: int) -> Iterator[Bill]:
+        """Each arm's training, the evaluations of one arm by kind, then the seed's main arms and all of it."""
+        stages_of = self._stages_by_run(seed)
+        for run, stages in stages_of.items():
+            yield self.bill(run, [stage for stage in stages if parts(stage).name in TRAINING])
+
+        evaluated = f"{self.params.evaluated_arms[-1]}-{seed}"
+        evaluations = defaultdict(list)
+        for stage in stages_of[evaluated]:
+            if (name := parts(stage).name) not in TRAINING:
+                evaluations[name].append(stage)
+        for name, stages in evaluations.items():
+            yield self.bill(f"{name} of {evaluated}", stages)
+
+        compared = {f"{arm}-{seed}" for arm in (*self.params.main_arms, *self.params.evaluated_arms)}
+        of_compared = [stage for run, stages in stages_of.items() if run in compared for stage in stages]
+        yield self.bill(f"seed {seed}, main arms and evaluations", of_compared)
+        yield self.bill(f"seed {seed}, all", [stage for stages in stages_of.values() for stage in stages])
+
+    def _stages_by_run(self, seed: int) -> dict[str, list[str]]:
+        stages_of = defaultdict(list)
+        for stage in self.costs:
+            run = parts(stage).run
+            if run is not None and run.endswith(f"-{seed}"):
+                stages_of[run].append(stage)
+        return stages_of
+
+    def of_table_2(self) -> Bill:
+        """The smallest set of stages that answers Table 2: the images, generation 1, and the arms that it compares."""
+        source, seeds = self.params.source, range(TABLE_2_SEEDS)
+        wanted = {f"fetch@{source}", f"pack@{source}", *(f"base@{seed}" for seed in seeds)}
+        wanted |= {f"train@{arm}-{seed}" for arm in TABLE_2_ARMS for seed in seeds}
+        stages = [stage for stage in self.costs if stage in wanted]
+        return self.bill(f"Table 2 by {TABLE_2_SEEDS} seeds", stages)

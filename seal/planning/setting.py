@@ -1,0 +1,90 @@
+"""On what and how a tier trains here: processor, threads, shape, precision, layout of memory.
+
+Rates hold for equal settings alone. Precision, layout, threads and the processor also change a record's bits.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seal.config import Params
+from seal.record import cpu_name
+from seal.sections import Model, Runtime, Training
+
+SHAPE = ("depth", "width", "stem")  # of `model`, what a rate depends on
+HOW = ("batch_size", "precision", "channels_last")  # of `training`, likewise
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+class Way(NamedTuple):
+    """What a tier may choose of how it computes; each gives other bits."""
+
+    precision: str
+    channels_last: bool
+
+    def __str__(self) -> str:
+        return f"{self.precision}, channels_last" if self.channels_last else self.precision
+
+
+WAYS = tuple(Way(precision, channels_last) for precision in ("float32", "bfloat16") for channels_last in (False, True))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a rate of training depends on; beside the four ways to train, the shape of network and images."""
+
+    depth: int
+    width: int
+    stem: str
+    image_size: int
+    batch_size: int
+    precision: str
+    channels_last: bool
+    threads: int
+
+    @property
+    def words(self) -> str:
+        """Of what a tier sets beside the shape, e.g. `bfloat16, channels_last, 1 thread`."""
+        way = Way(self.precision, self.channels_last)
+        return f"{way}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, str]) -> "Setting":
+        """Of a row of benchmarks/training.csv."""
+        numbers = {name: int(row[name]) for name in ("depth", "width", "image_size", "batch_size", "threads")}
+        return cls(
+            **numbers, stem=row["stem"], precision=row["precision"], channels_last=row["channels_last"] == "true"
+        )
+
+
+def setting_of(params: Params) -> Setting:
+    image_size = params.datasets[params.source].image_size
+    return setting(params.model, params.training, image_size, threads_of(params.runtime))
+
+
+def setting(model: Model, training: Training, image_size: int, threads: int) -> Setting:
+    shape: dict[str, Any] = model.model_dump(include={*SHAPE})
+    how: dict[str, Any] = training.model_dump(include={*HOW})
+    return Setting(**shape, **how, image_size=image_size, threads=threads)
+
+
+def processor() -> str:
+    """As timings name it."""
+    return f"{os.cpu_count()} x {cpu_name()}"
+
+
+def threads_of(runtime: Runtime) -> int:
+    """As many as a stage's torch takes."""
+    return runtime.threads or int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: affinity, and the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not QUOTA.exists():
+        return cores
+
+    limit, period = QUOTA.read_text(encoding="utf-8").split()
+    return cores if limit == "max" else min(cores, max(1, int(limit) // int(period)))

@@ -56,7 +56,7 @@ ui: $(READY)  ## Show the runs in the MLflow UI on localhost
 	$(BIN)/seal ui
 
 lock: $(READY)  ## Resolve pyproject.toml into requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra artifact --extra dev -o requirements.lock pyproject.toml
 
 release-check: $(READY)  ## Check what a release promises: versions, lock, links, licences, an archive that runs
 	$(BIN)/python .ci/release_check.py

@@ -81,6 +81,8 @@ def lock() -> str:
             "--generate-hashes",
             "--no-header",
             "--extra",
+            "artifact",
+            "--extra",
             "dev",
             "--output-file",
             again,

@@ -26,10 +26,10 @@ import torch
 from seal.checkpoint import State
 from seal.config import Params, Run
 from seal.data.pack import PACKS, Pack, open_pack
+from seal.loop import train
 from seal.record import cpu_name
 from seal.rng import stream
 from seal.tiers import tier_params
-from seal.train import train
 from seal.trainer import Trainer
 from seal.training_data import make_data
 

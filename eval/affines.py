@@ -9,6 +9,7 @@ apart, without a copy.
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import batch_norm, cross_entropy
 
 from eval.features import outputs_of
-from seal.evaluations import FewShotAffines
 from seal.models import ResNet
+
+if TYPE_CHECKING:
+    from seal.evaluations import FewShotAffines
 
 Pixels = Callable[[Tensor], Tensor]  # positions of images [N] -> float [N, 3, H, W]
 
@@ -80,7 +83,7 @@ def _logits(model: ResNet, heads: Tensor, x: Tensor) -> Tensor:
 
 def tune(
     model: ResNet, pixels: Pixels, support: Tensor, labels: Tensor, heads: Tensor, orders: Iterable[Tensor],
-    protocol: FewShotAffines, after_epoch: Callable[[], object] = lambda: None,
+    protocol: "FewShotAffines", after_epoch: Callable[[], object] = lambda: None,
 ) -> Tuned:  # fmt: skip
     """Train a head, scales and shifts for each episode on its support images [E, S], labelled `labels` [S].
 

@@ -1,19 +1,14 @@
 """Products with the Hessian of a network's loss, and its spectral density, for eval/hessian.py.
 
-The one file that uses hessian-eigenthings.
+The one file that uses hessian-eigenthings: for the mean over batches and the density, which alone need it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from hessian_eigenthings import (  # type: ignore[import-untyped]
-    CurvatureOperator,
-    HessianOperator,
-    LambdaOperator,
-    spectral_density,
-)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -21,8 +16,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.data.batches import Batch
 
-Operator: TypeAlias = CurvatureOperator  # its `matvec` [n] -> [n], `size` n, `device` and `dtype`
 DENSITY_RUNS, DENSITY_STEPS = 10, 80  # Ghorbani et al. 2019: 10 starting vectors, 80-90 steps
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A symmetric matrix [n, n], known by its products."""
+
+    matvec: Callable[[Tensor], Tensor]  # [n] -> [n]
+    size: int  # n
+    device: torch.device
+    dtype: torch.dtype
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def batch_hessian(model: nn.Module, batch: Batch, *, label_smoothing: float, wei
         images = torch.autograd.grad(gradients, parameters, parts, retain_graph=True)
         return torch.cat([image.flatten() for image in images]).add_(vector, alpha=weight_decay)
 
-    return LambdaOperator(product, sum(sizes), loss.device, loss.dtype)
+    return Operator(product, sum(sizes), loss.device, loss.dtype)
 
 
 def mean_hessian(
@@ -77,15 +81,20 @@ def mean_hessian(
 ) -> Operator:
     """The same of the mean loss over batches of one size. Each product goes through all of them anew: their graphs
     together may not fit into memory."""
+    from hessian_eigenthings import HessianOperator  # type: ignore[import-untyped]
+
     mean = HessianOperator(model, batches, lambda model, batch: loss_of(model, batch, label_smoothing))
-    return LambdaOperator(
+    return Operator(
         lambda vector: mean.matvec(vector).add_(vector, alpha=weight_decay), mean.size, mean.device, mean.dtype
     )
 
 
 def density(operator: Operator, seed: int) -> dict[str, NDArray[Any]]:
     """Nodes and weights [runs, steps] of the spectral density by Lanczos quadrature (Ghorbani et al. 2019)."""
+    from hessian_eigenthings import LambdaOperator, spectral_density
+
     steps = min(DENSITY_STEPS, operator.size)
-    spectrum = spectral_density(operator, num_runs=DENSITY_RUNS, lanczos_steps=steps, num_grid_points=2, seed=seed)
+    matrix = LambdaOperator(operator.matvec, operator.size, operator.device, operator.dtype)
+    spectrum = spectral_density(matrix, num_runs=DENSITY_RUNS, lanczos_steps=steps, num_grid_points=2, seed=seed)
     nodes, weights = spectrum.raw_eigenvalues, spectrum.raw_weights
     return {"density_nodes": nodes.cpu().numpy(), "density_weights": weights.cpu().numpy()}

@@ -26,21 +26,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from eval.networks import TrainedNetwork, kept_weights, load_network
-from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, DatasetMissing, Pack, open_pack
 from seal.device import torch_device
 from seal.errors import UserError
-from seal.evaluations import EVALUATIONS, WhichGenerations
 from seal.record import RESULTS, atomic, read_json, write_json
 from seal.stage import Timing, progress_bar, stage
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from seal.config import Params, Run
+    from seal.evaluations import WhichGenerations
 
 SCHEMA = 1
 SKIPPED = "skipped.json"
@@ -71,10 +74,10 @@ class Evaluation:
 
     name: str
     target: str | None
-    params: Params
-    run: Run
+    params: "Params"
+    run: "Run"
     device: torch.device
-    bar: Progress
+    bar: "Progress"
     timing: Timing
 
     @cached_property
@@ -86,7 +89,7 @@ class Evaluation:
     def folder(self) -> Path:
         return RESULTS / self.run.name / "eval" / folder_name(self.name, self.target)
 
-    def networks(self, generations: WhichGenerations) -> Iterator[TrainedNetwork]:
+    def networks(self, generations: "WhichGenerations") -> Iterator[TrainedNetwork]:
         """Those generations of the run whose weights were kept; `last` is the run's last.
 
         Raises UserError where none of them was, and Skipped where that is because the training diverged.
@@ -166,6 +169,10 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
     A missing dataset, or Skipped raised in the block, leaves skipped.json and ends well. A UserError ends the process
     with one line and status 1.
     """
+    # Here, because they need pydantic, which an evaluation of tensors of one's own does not.
+    from seal.config import load_params
+    from seal.evaluations import EVALUATIONS
+
     parser = argparse.ArgumentParser(prog=f"python -m eval.{name}")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
     parser.set_defaults(target=None)

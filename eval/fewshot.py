@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -24,10 +24,12 @@ from eval.heads import bytes_per_episode, draw_heads, head_accuracy, train_heads
 from eval.networks import TrainedNetwork
 from seal.data.batches import Batches
 from seal.data.pack import SPLITS, Pack
-from seal.evaluations import FewShot
 from seal.models import ResNet
 from seal.rng import stream
-from seal.sections import Training
+
+if TYPE_CHECKING:
+    from seal.evaluations import FewShot
+    from seal.sections import Training
 
 UNLABELLED = 0.2  # share of all images, whatever their class, that STARTUP keeps for training without labels
 SHOWN_AT_ONCE = 500
@@ -55,7 +57,7 @@ class Benchmark:
     too_few: dict[str, str]  # number of shots -> why it has no episodes
 
 
-def benchmark_of(stage: Evaluation, section: FewShot) -> Benchmark:
+def benchmark_of(stage: Evaluation, section: "FewShot") -> Benchmark:
     """The same for every network. Raises Skipped where no number of shots has enough images."""
     images, labels = benchmark_images(stage.pack, section.images, section.seed)
     episodes: dict[str, Episodes] = {}
@@ -97,7 +99,7 @@ def enlarged(pixels: Tensor) -> Tensor:
     return x.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def batches_of(images: Tensor, batch_size: int, training: Training) -> Batches:
+def batches_of(images: Tensor, batch_size: int, training: "Training") -> Batches:
     """The images in batches, normalised; labels mean nothing."""
     nothing = torch.zeros(len(images))
     return plain_batches(
@@ -106,7 +108,7 @@ def batches_of(images: Tensor, batch_size: int, training: Training) -> Batches:
 
 
 def evaluate(
-    stage: Evaluation, network: TrainedNetwork, section: FewShot, benchmark: Benchmark, learner: Learner
+    stage: Evaluation, network: TrainedNetwork, section: "FewShot", benchmark: Benchmark, learner: Learner
 ) -> Findings:
     """Every number of shots: let the network learn the episodes."""
     accuracy, sha256, left_out = {}, {}, {}
@@ -157,7 +159,7 @@ def truth(n_way: int, images: Tensor) -> Tensor:
 class LinearHeads:
     """Linear heads on the features of the frozen network, which are taken once for all episodes."""
 
-    def __init__(self, section: FewShot, training: Training, model: ResNet, images: Tensor) -> None:
+    def __init__(self, section: "FewShot", training: "Training", model: ResNet, images: Tensor) -> None:
         self.section = section
         self.features, _ = pooled_features(model, batches_of(images, SHOWN_AT_ONCE, training))
 

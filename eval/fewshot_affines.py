@@ -4,6 +4,7 @@ As eval.fewshot, but each episode also trains the network's BatchNorm scales and
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,15 +15,17 @@ from eval.evaluation import evaluation_stage
 from eval.fewshot import AfterEpoch, batches_of, benchmark_of, evaluate, keep_episodes, truth
 from eval.heads import draw_heads
 from seal.errors import UserError
-from seal.evaluations import FewShotAffines
 from seal.models import ResNet
-from seal.sections import Training
+
+if TYPE_CHECKING:
+    from seal.evaluations import FewShotAffines
+    from seal.sections import Training
 
 
 class HeadsAndAffines:
     """Heads, scales and shifts. Raises UserError where batch statistics would be those of a single value."""
 
-    def __init__(self, section: FewShotAffines, training: Training, model: ResNet, images: Tensor) -> None:
+    def __init__(self, section: "FewShotAffines", training: "Training", model: ResNet, images: Tensor) -> None:
         self.section, self.training, self.model, self.images = section, training, model, images
         self.batch = self.pixels(torch.arange(section.batch_size, device=images.device) % len(images))
         self.batch_statistics = section.statistics == "benchmark"

@@ -7,13 +7,16 @@ X X^T [S, S]: a step costs S multiplications an image and class, not `features`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from seal.evaluations import FewShot
 from seal.rng import stream
+
+if TYPE_CHECKING:
+    from seal.evaluations import FewShot
 
 FLOAT = 4
 
@@ -37,7 +40,7 @@ def bytes_per_episode(support: int, query: int, features: int, n_way: int) -> in
 
 
 def train_heads(
-    features: Tensor, labels: Tensor, heads: Tensor, orders: Iterable[Tensor], protocol: FewShot,
+    features: Tensor, labels: Tensor, heads: Tensor, orders: Iterable[Tensor], protocol: "FewShot",
     after_epoch: Callable[[], object] = lambda: None,
 ) -> Tensor:  # fmt: skip
     """Train a head for each episode on its support images, by plain cross-entropy; returns heads like `heads`.

@@ -6,8 +6,9 @@ plus (wd/2) |theta|^2 over all trained parameters, so that wd is added to every 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count, islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -21,13 +22,15 @@ from eval.power_iteration import power_iteration
 from eval.spectrum import Eigenvalues, NotConverged, summary
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
-from seal.evaluations import Hessian
 from seal.rng import stream
+
+if TYPE_CHECKING:
+    from seal.evaluations import Hessian
 
 Solver = Literal["lanczos", "power"]
 
 
-def evaluate(stage: Evaluation, network: TrainedNetwork, section: Hessian, batches: Sequence[Batch]) -> Findings:
+def evaluate(stage: Evaluation, network: TrainedNetwork, section: "Hessian", batches: Sequence[Batch]) -> Findings:
     training, place = stage.run.training, f"generation {network.generation}"
     loss = {"label_smoothing": training.label_smoothing, "weight_decay": training.weight_decay}
     model = network.model.requires_grad_(True)
@@ -44,12 +47,12 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: Hessian, batch
             values[solver] = summary(solutions, section.bootstrap, stream(section.seed, "hessian bootstrap"))
             arrays |= arrays_of(solver, solutions)
 
-        fixed = mean_hessian(model, batches[: section.fixed_batches], **loss)
+        fixed = partial(mean_hessian, model, batches[: section.fixed_batches], **loss)
         if "lanczos" in values:
             with named(f"{place}, fixed batches"):
-                values["lanczos"] |= largest_of_fixed(fixed, section)
+                values["lanczos"] |= largest_of_fixed(fixed(), section)
         if section.spectral_density:
-            arrays |= density(fixed, section.seed)
+            arrays |= density(fixed(), section.seed)
 
     images = {"flip": training.flip, "crop_padding": training.crop_padding, "mean": training.mean, "std": training.std}
     described = {"loss": "cross-entropy + (weight_decay / 2) |theta|^2", **loss, "augmentation": images}
@@ -57,7 +60,9 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: Hessian, batch
     return Findings(values, arrays, params=section.model_dump() | described, work=products)
 
 
-def add_solutions(by_solver: Mapping[Solver, list[Eigenvalues]], operator: Operator, section: Hessian, at: int) -> None:
+def add_solutions(
+    by_solver: Mapping[Solver, list[Eigenvalues]], operator: Operator, section: "Hessian", at: int
+) -> None:
     """Add the eigenvalues of batch number `at` by each solver. Its graph is gone on return: two do not fit."""
     for solver, solutions in by_solver.items():
         solutions.append(solve(operator, solver, section, at))
@@ -77,7 +82,7 @@ def start_vector(operator: Operator, seed: int, *at: int) -> Tensor:
     return draws.to(operator.device, operator.dtype)
 
 
-def solve(operator: Operator, solver: Solver, section: Hessian, at: int) -> Eigenvalues:
+def solve(operator: Operator, solver: Solver, section: "Hessian", at: int) -> Eigenvalues:
     """The eigenvalues largest by magnitude of batch number `at`. Raises NotConverged where Lanczos has not."""
     product: Any = operator.matvec
     if solver == "power":
@@ -89,7 +94,7 @@ def solve(operator: Operator, solver: Solver, section: Hessian, at: int) -> Eige
     )  # fmt: skip
 
 
-def largest_of_fixed(operator: Operator, section: Hessian) -> dict[str, Any]:
+def largest_of_fixed(operator: Operator, section: "Hessian") -> dict[str, Any]:
     """The largest eigenvalue, not by magnitude, over the fixed batches; products are counted by batch."""
     largest = lanczos(
         operator.matvec, start_vector(operator, section.seed), 1, "value",
@@ -111,7 +116,7 @@ def named(place: str) -> Iterator[None]:
         raise NotConverged(f"{place}: {error}") from None
 
 
-def training_batches(stage: Evaluation, section: Hessian) -> Batches:
+def training_batches(stage: Evaluation, section: "Hessian") -> Batches:
     """The training images, augmented as in the training."""
     training, split = stage.run.training, stage.pack["train"]
     return Batches(

@@ -6,13 +6,16 @@ eval/evaluation.py gives them to every evaluation.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from seal.checkpoint import load_tensors
 from seal.models import ResNet
 from seal.record import file_sha256
-from seal.sections import Model
+
+if TYPE_CHECKING:
+    from seal.sections import Model
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ def kept_weights(run_folder: Path, generations: Iterable[int]) -> dict[int, Path
     return {generation: path for generation, path in paths.items() if path.exists()}
 
 
-def load_network(path: Path, generation: int, section: Model, device: torch.device) -> TrainedNetwork:
+def load_network(path: Path, generation: int, section: "Model", device: torch.device) -> TrainedNetwork:
     """The network of a checkpoint, on the device. Raises CheckpointError where the file is damaged."""
     tensors, _ = load_tensors(path)
     model = ResNet(section, len(tensors["fc.bias"]))

@@ -4,7 +4,7 @@ Figures 2 and 3 plot the probes' accuracy against the true label, block by block
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from eval.networks import TrainedNetwork
 from eval.probes import BlockProbes, prediction_depth, probe
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
-from seal.evaluations import PredictionDepth
 from seal.models import block_names
 
+if TYPE_CHECKING:
+    from seal.evaluations import PredictionDepth
 
-def evaluate(stage: Evaluation, network: TrainedNetwork, section: PredictionDepth) -> Findings:
+
+def evaluate(stage: Evaluation, network: TrainedNetwork, section: "PredictionDepth") -> Findings:
     train = images_of(stage, section, "train", section.train_images)
     test = images_of(stage, section, "test", section.test_images)
     blocks = block_names(stage.run.model)
@@ -47,7 +49,7 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: PredictionDept
     )
 
 
-def images_of(stage: Evaluation, section: PredictionDepth, split: str, count: int | None) -> Batches:
+def images_of(stage: Evaluation, section: "PredictionDepth", split: str, count: int | None) -> Batches:
     """`count` images of a split, or all, not augmented. Raises UserError where there are none."""
     part, training = stage.pack[split], stage.run.training
     chosen = each_class_in_turn(part.labels, count)

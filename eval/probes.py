@@ -8,7 +8,7 @@ images' features of all blocks do not fit into `memory_mb`, the blocks take turn
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +18,10 @@ from eval.features import outputs_of, require_evaluation_mode, require_plain
 from eval.knn import MB, Search, least_work
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
-from seal.evaluations import PredictionDepth
 from seal.models import ResNet
+
+if TYPE_CHECKING:
+    from seal.evaluations import PredictionDepth
 
 Watch = Callable[[Iterable[Batch], str, int], Iterable[Batch]]  # (batches, what for, how many): shows progress
 
@@ -64,7 +66,7 @@ def unwatched(batches: Iterable[Batch], words: str, count: int) -> Iterable[Batc
 
 
 def probe(
-    model: ResNet, blocks: Sequence[str], train: Batches, test: Batches, params: PredictionDepth,
+    model: ResNet, blocks: Sequence[str], train: Batches, test: Batches, params: "PredictionDepth",
     watch: Watch = unwatched,
 ) -> BlockProbes:  # fmt: skip
     """Search all of `train` for the neighbours of all of `test` by the outputs of the modules `blocks`.
@@ -107,7 +109,7 @@ def probe(
 
 
 @torch.no_grad()
-def feature_counts(model: ResNet, blocks: Sequence[str], images: Batches, params: PredictionDepth) -> dict[str, int]:
+def feature_counts(model: ResNet, blocks: Sequence[str], images: Batches, params: "PredictionDepth") -> dict[str, int]:
     """How many features each block gives for an image."""
     with outputs_of(model, blocks) as outputs:
         model(next(iter(images.clean(1)))[0])
@@ -120,7 +122,7 @@ def resident(counts: Mapping[str, int], group: Sequence[str], queries: int, batc
 
 
 def blocks_at_once(
-    counts: Mapping[str, int], queries: int, batch: int, params: PredictionDepth, device: torch.device
+    counts: Mapping[str, int], queries: int, batch: int, params: "PredictionDepth", device: torch.device
 ) -> list[list[str]]:
     """The blocks in groups, as few as `memory_mb` allows, each to be served by one pass of the training set.
 
@@ -148,7 +150,7 @@ def blocks_at_once(
 
 @torch.no_grad()
 def searches_of(
-    model: ResNet, counts: Mapping[str, int], test: Batches, params: PredictionDepth, watch: Watch, turn: str
+    model: ResNet, counts: Mapping[str, int], test: Batches, params: "PredictionDepth", watch: Watch, turn: str
 ) -> tuple[dict[str, Search], Tensor]:
     """A search for each block, of the neighbours of every test image; and the network's predictions [N]."""
     total = len(test.images)
@@ -173,7 +175,7 @@ def searches_of(
 
 @torch.no_grad()
 def feed(
-    model: ResNet, searches: Mapping[str, Search], train: Batches, params: PredictionDepth, work_bytes: float,
+    model: ResNet, searches: Mapping[str, Search], train: Batches, params: "PredictionDepth", work_bytes: float,
     watch: Watch, words: str,
 ) -> None:  # fmt: skip
     """One pass of the training images through the network and the searches."""

@@ -8,7 +8,7 @@ is that of the fit on all training images.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,14 +19,16 @@ from eval.features import plain_batches, pooled_features
 from eval.linear_probe import ProbeScores, draw_layer, train_probes
 from eval.networks import TrainedNetwork
 from seal.errors import UserError
-from seal.evaluations import Transfer
 from seal.models import ResNet
 from seal.rng import stream
+
+if TYPE_CHECKING:
+    from seal.evaluations import Transfer
 
 Labelled = tuple[Tensor, Tensor]  # features [N, D], labels [N]
 
 
-def evaluate(stage: Evaluation, network: TrainedNetwork, section: Transfer) -> Findings:
+def evaluate(stage: Evaluation, network: TrainedNetwork, section: "Transfer") -> Findings:
     train, val, test = (split_features(stage, network.model, split) for split in ("train", "val", "test"))
     classes = len(stage.pack.classes)
     epochs = section.epochs * (1 if len(val[1]) else 2)
@@ -57,7 +59,7 @@ def split_features(stage: Evaluation, model: ResNet, split: str) -> Labelled:
 
 
 def probes_of(
-    section: Transfer, classes: int, train: Labelled, val: Labelled, test: Labelled,
+    section: "Transfer", classes: int, train: Labelled, val: Labelled, test: Labelled,
     after_epoch: Callable[[], object],
 ) -> tuple[ProbeScores, ProbeScores]:  # fmt: skip
     """The learning rates' layers on validation and on test images.

@@ -1,15 +1,15 @@
-"""The `seal` command, for people: no stage depends on it."""
+"""The `seal` command, for people: no stage depends on it.
+
+What a command needs is imported where it begins: `seal --help` should wait for none of it.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from seal.config import load_params
 from seal.errors import one_line_errors
-from seal.record import RESULTS, TIMINGS, atomic
-from seal.sections import Tier
-from seal.tiers import tier_params, tier_text
+from seal.record import RESULTS, TIMINGS, Tier
 
 if TYPE_CHECKING:
     from seal.tracking.sync import SyncOutcome
@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's way to show help takes half a second to import
     help="SEAL, trained by generations: the commands for people.",
 )
 
@@ -28,16 +29,11 @@ def tier(
     choices: Annotated[Literal["author_code"] | None, typer.Option(help="lay these open choices over them")] = None,
 ) -> None:
     """Write params.yaml: the paper's parameters with what params/NAME.yaml changes; comments stay."""
+    from seal.tiers import write_tier
+
     with one_line_errors():
         write_tier(name, choices, Path("params"), Path("params.yaml"))
     typer.echo(f"params.yaml is now {name}{f' with the choices of {choices}' if choices else ''}; `make repro` runs it")
-
-
-def write_tier(name: str, choices: str | None, folder: Path, target: Path) -> None:
-    """Write a tier's parameters to `target`, once the whole is valid; raises ConfigError before that."""
-    tier_params(name, choices, folder)
-    with atomic(target) as temporary:
-        temporary.write_text(tier_text(name, choices, folder), encoding="utf-8", newline="")
 
 
 @app.command()
@@ -58,6 +54,7 @@ def sync() -> None:
 
 
 def _synced() -> "list[SyncOutcome]":
+    from seal.config import load_params
     from seal.tracking.arms import sync_aggregates
     from seal.tracking.sync import sync
 
@@ -155,9 +152,11 @@ def plan(
 
     from rich.console import Console
 
+    from seal.config import load_params
     from seal.planning.calibration import calibrate
     from seal.planning.show import show
     from seal.planning.stages import stages_of_tier, stages_to_run
+    from seal.tiers import tier_params
 
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)

@@ -13,13 +13,14 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from seal.errors import UserError
+from seal.errors import ConfigError
 from seal.evaluations import EVALUATIONS, Sections
 from seal.methods import METHODS, options_of
 from seal.options import ImpossibleOption, options_from
+from seal.record import Tier
 from seal.sections import BASE_ARM as BASE_ARM
 from seal.sections import BASE_KEYS as BASE_KEYS
-from seal.sections import Arm, Dataset, Generations, Model, Runtime, Tier, Training
+from seal.sections import Arm, Dataset, Generations, Model, Runtime, Training
 from seal.sections import Run as Run
 
 # The base run's own. Arms go on from its end, so there is nothing to record of one that diverges.
@@ -29,10 +30,6 @@ BASE = Arm.model_validate(
 
 Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-
-
-class ConfigError(UserError):
-    """A parameter that cannot be used."""
 
 
 class Params(Sections):

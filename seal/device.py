@@ -1,12 +1,16 @@
 """Where a stage computes. Every stage that has a network asks here, and so does the calibration."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from seal.errors import UserError
-from seal.sections import Runtime
+
+if TYPE_CHECKING:
+    from seal.sections import Runtime
 
 
-def torch_device(runtime: Runtime) -> torch.device:
+def torch_device(runtime: "Runtime") -> torch.device:
     """The device that `runtime.device` names, `auto` being CUDA where there is one; sets torch's threads too.
 
     Raises UserError for a name that torch does not know, and for a GPU that is not there.

@@ -10,6 +10,10 @@ class UserError(Exception):
     """Something that the user can mend; the message says what was found, what was expected and what to do."""
 
 
+class ConfigError(UserError):
+    """A parameter that cannot be used."""
+
+
 # What the user can mend when a file cannot be written.
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run the same command again"),

@@ -3,12 +3,17 @@
 The trainer builds its network here, and evaluations the one that a checkpoint's weights go into.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
 
+from seal.blocks import BLOCKS
 from seal.reinit import initialise
-from seal.sections import BLOCKS, Model
+
+if TYPE_CHECKING:
+    from seal.sections import Model
 
 
 class Conv2d(nn.Conv2d):
@@ -87,7 +92,7 @@ class ResNet(nn.Module):
     stride 1. Input float [N, 3, H, W]; output logits [N, num_classes].
     """
 
-    def __init__(self, model: Model, num_classes: int) -> None:
+    def __init__(self, model: "Model", num_classes: int) -> None:
         super().__init__()
         width, bottleneck = model.width, model.depth == 50
         imagenet = model.stem == "imagenet"
@@ -120,7 +125,7 @@ class ResNet(nn.Module):
         return self.fc(self.features(x))  # type: ignore[no-any-return]
 
 
-def block_names(model: Model) -> dict[str, str]:
+def block_names(model: "Model") -> dict[str, str]:
     """The paper's names of the blocks' outputs (Figs. 2 and 3, from 1) to the modules': `Block4.1` -> `layer4.0`."""
     names = {}
     for layer, blocks in enumerate(BLOCKS[model.depth], start=1):
@@ -129,7 +134,7 @@ def block_names(model: Model) -> dict[str, str]:
     return names
 
 
-def build(model: Model, num_classes: int, generator: torch.Generator, device: torch.device | str = "cpu") -> ResNet:
+def build(model: "Model", num_classes: int, generator: torch.Generator, device: torch.device | str = "cpu") -> ResNet:
     """An initialised network on `device`; the draws come from `generator` alone."""
     network = ResNet(model, num_classes)
     initialise(network, generator, model.classifier_bias)

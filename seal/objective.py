@@ -5,13 +5,15 @@ The trainer steps by it; rows of the history and the outcome of a generation are
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from seal.data.batches import Batch
-from seal.sections import Training
+
+if TYPE_CHECKING:
+    from seal.sections import Training
 
 Forward = Callable[[Tensor], Tensor]  # images float32 [B, 3, H, W] -> logits [B, classes]
 
@@ -19,7 +21,7 @@ Forward = Callable[[Tensor], Tensor]  # images float32 [B, 3, H, W] -> logits [B
 class Objective:
     """Cross-entropy with label smoothing, in the precision of training (section 4.1)."""
 
-    def __init__(self, training: Training, device: torch.device) -> None:
+    def __init__(self, training: "Training", device: torch.device) -> None:
         self.precision, self.device = training.precision, device
         self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
 

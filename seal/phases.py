@@ -5,12 +5,14 @@ are due all ask here. Imports no torch: `seal plan` prices a training by it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from seal.clock import Clock, clocks, learning_rate
 from seal.methods import Method, descend
 from seal.rules import PARTS, Rules
-from seal.sections import Run
+
+if TYPE_CHECKING:
+    from seal.sections import Run
 
 Phase = Literal["ascent", "hold", "descent"]
 
@@ -28,7 +30,7 @@ def phase_of(rules: Rules) -> Phase:
 class Phases:
     """The phases of one run, as its method's rules tell them."""
 
-    run: Run
+    run: "Run"
     method: Method
 
     def begins(self, clock: Clock) -> bool:
@@ -57,7 +59,7 @@ class Phases:
         restarts = clock.epoch == 0 and self.run.generations.schedule == "per_generation"
         return restarts or forgot or self.begins(clock)
 
-    def first_generation_is_that_of(self, base: Run) -> bool:
+    def first_generation_is_that_of(self, base: "Run") -> bool:
         """Whether generation 1 descends with all parts at the rates of `base`, which trains it once for all arms."""
         plain = dict.fromkeys(PARTS, descend(base))
         return all(

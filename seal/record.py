@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
 # written to six digits, and a sum of them in points is rounded at 1e-14.
@@ -27,6 +27,7 @@ ROUNDING = 1e-9
 RESULTS = Path("results")
 TIMINGS = Path("timings")
 EXPECTED = Path("expected")  # committed results, a folder a tier
+Tier = Literal["smoke", "mini", "regime", "paper"]  # whose parameters a record was made by
 
 # history.csv: one row an epoch. Empty cells: not measured in that epoch.
 KEY_COLUMNS = ("generation", "epoch", "global_epoch", "phase")

@@ -1,6 +1,6 @@
 """What a row of history.csv says of an epoch, and summary.json of a generation's end; measuring changes nothing.
 
-The loop in train.py asks after each epoch; the pilot's benchmark too.
+The loop in loop.py asks after each epoch; the pilot's benchmark too.
 """
 
 from typing import Any

@@ -7,10 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# Residual blocks in layer1..layer4 (He et al. 2016, table 1).
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+from seal.blocks import BLOCKS
 
-Tier = Literal["smoke", "mini", "regime", "paper"]
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
 BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
 

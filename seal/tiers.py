@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 import yaml as pyyaml
 
-from seal.config import ConfigError, Params, parse_params
-from seal.sections import Tier
+from seal.config import Params, parse_params
+from seal.errors import ConfigError
+from seal.record import Tier, atomic
 
 PARAMS = Path("params")
 WHOLE = "paper"
@@ -46,6 +47,13 @@ def tier_text(tier: str, choices: str | None = None, folder: Path = PARAMS) -> s
     text = StringIO()
     yaml.dump(params, text)
     return text.getvalue()
+
+
+def write_tier(tier: str, choices: str | None, folder: Path, target: Path) -> None:
+    """Write a tier's parameters to `target`, once the whole is valid; raises ConfigError before that."""
+    tier_params(tier, choices, folder)
+    with atomic(target) as temporary:
+        temporary.write_text(tier_text(tier, choices, folder), encoding="utf-8", newline="")
 
 
 def lay_over(params: Any, overlay: Any) -> None:

@@ -1,23 +1,20 @@
-"""Training by generations: the loop, and the stage `python -m seal.train --run <arm>-<seed>`."""
+"""The stage `python -m seal.train --run <arm>-<seed>`: from a pack to the record of a training.
+
+The loop over its epochs is loop.py's.
+"""
 
 import argparse
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from seal.checkpoint import RESUME, State, save_tensors
-from seal.clock import Clock, clocks
 from seal.config import Params, Run, load_params
 from seal.data.pack import PACKS, Pack, open_pack
 from seal.device import torch_device
+from seal.loop import train
 from seal.progress import TrainingProgress
 from seal.publish import publish, refuse
-from seal.record import RESULTS, SUMMARY_SCHEMA, Row, atomic
+from seal.record import RESULTS, SUMMARY_SCHEMA, Row
 from seal.resume import resume_key, starting_state
-from seal.rows import describe, measured, outcome, shortened
 from seal.scratch import held, scratch_folder
 from seal.stage import stage
 from seal.tracking.live import Tracker
@@ -26,59 +23,11 @@ from seal.training_data import make_data
 
 # What a training's numbers come from; dvc.yaml lists the same files, and a test compares.
 CODE = [
-    "seal/train.py", "seal/trainer.py", "seal/objective.py", "seal/phases.py", "seal/rows.py", "seal/checkpoint.py",
-    "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py", "seal/clock.py", "seal/methods.py", "seal/rules.py",
-    "seal/split.py", "seal/reinit.py", "seal/optim.py", "seal/kernels", "seal/models.py", "seal/rng.py",
-    "seal/data/batches.py",
+    "seal/train.py", "seal/loop.py", "seal/trainer.py", "seal/objective.py", "seal/phases.py", "seal/rows.py",
+    "seal/checkpoint.py", "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py", "seal/clock.py",
+    "seal/methods.py", "seal/rules.py", "seal/split.py", "seal/reinit.py", "seal/optim.py", "seal/kernels",
+    "seal/models.py", "seal/blocks.py", "seal/rng.py", "seal/data/batches.py",
 ]  # fmt: skip
-
-OnBatch = Callable[[Clock, int, Tensor, Tensor], None]
-OnEpoch = Callable[[Row], None]
-
-
-def train(
-    trainer: Trainer, state: State, folder: Path, resume_every: int, on_batch: OnBatch, on_epoch: OnEpoch
-) -> None:
-    """Train from where `state` stands to the run's end; `folder` keeps the resume state, weights and predictions.
-
-    Section 3: G generations of E epochs; what each method forgets, and which side climbs, is in methods.py.
-    """
-    if state.clock is not None:
-        state.put(trainer.model, trainer.optimizer, trainer.names)
-
-    for clock in clocks(trainer.run, after=state.clock):
-        rules = trainer.begin_epoch(clock)
-        losses = trainer.train_epoch(clock, on_batch)
-        row = describe(trainer, clock, rules) | losses | measured(trainer, clock)
-
-        end_epoch(trainer, state, clock, row)
-        if trainer.phases.ends_generation(clock):
-            end_generation(trainer, state, folder)
-        if trainer.phases.ends_generation(clock) or (row["global_epoch"] + 1) % resume_every == 0:
-            state.save(folder / RESUME)
-
-        on_epoch(state.rows[-1])
-
-
-def end_epoch(trainer: Trainer, state: State, clock: Clock, row: Row) -> None:
-    """Take the network into the state, as the best so far where it is that on the validation images."""
-    state.clock = clock
-    state.take(trainer.model, trainer.optimizer, trainer.names)
-    if "val_accuracy" in row and (state.best_epoch is None or row["val_accuracy"] > state.best_epoch["val_accuracy"]):
-        state.best = state.model
-        state.best_epoch = {key: row[key] for key in ("generation", "epoch", "val_accuracy")}
-    state.rows.append(shortened(row))
-
-
-def end_generation(trainer: Trainer, state: State, folder: Path) -> None:
-    """Measure the test images, and keep the weights and predictions that stand for the generation."""
-    result, weights, right = outcome(trainer, state)
-    state.generations.append(result)
-
-    name = f"gen-{result['generation']:02d}"
-    save_tensors(folder / f"weights/{name}.safetensors", weights)
-    with atomic(folder / f"predictions/{name}.npz") as path, path.open("wb") as file:
-        np.savez(file, correct=right.cpu().numpy().astype(np.uint8))
 
 
 def run_stage(run_name: str, params: Params) -> tuple[float, str]:

@@ -1,11 +1,12 @@
 """A network that steps: built for a run, and moved from epoch to epoch by the rules that the method gives.
 
-The loop in train.py drives it; what is measured on it is in rows.py, and what is kept of it in checkpoint.py.
+The loop in loop.py drives it; what is measured on it is in rows.py, and what is kept of it in checkpoint.py.
 """
 
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,8 +23,10 @@ from seal.record import Row
 from seal.reinit import drawn, put
 from seal.rng import stream
 from seal.rules import PARTS, Network, Rules, Values, parts
-from seal.sections import Run
 from seal.split import split_parameters
+
+if TYPE_CHECKING:
+    from seal.sections import Run
 
 
 class Diverged(RuntimeError):
@@ -50,7 +53,7 @@ class Data:
 class Trainer:
     """Model, optimizer and rules of one run; it knows no epoch but the one it is told."""
 
-    def __init__(self, run: Run, data: Data, device: torch.device, backend: str = "auto") -> None:
+    def __init__(self, run: "Run", data: Data, device: torch.device, backend: str = "auto") -> None:
         self.run, self.data, self.device = run, data, device
         self.method = method_of(run)
         self.phases = Phases(run, self.method)

@@ -1,14 +1,19 @@
 """From a pack to the batches that a training reads; a split that cannot be trained or measured on is said before."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from seal.config import ConfigError, Run
 from seal.data.batches import Batches
 from seal.data.pack import Pack
+from seal.errors import ConfigError
 from seal.trainer import Data
 
+if TYPE_CHECKING:
+    from seal.sections import Run
 
-def make_data(run: Run, pack: Pack, device: torch.device) -> Data:
+
+def make_data(run: "Run", pack: Pack, device: torch.device) -> Data:
     """Batches of every split on the device. Raises ConfigError where a split cannot be trained or measured on."""
     check_splits(run, pack)
     training = run.training
@@ -25,7 +30,7 @@ def make_data(run: Run, pack: Pack, device: torch.device) -> Data:
     return Data(train, train.plain(), batches("val"), batches("test"), len(pack.classes))
 
 
-def check_splits(run: Run, pack: Pack) -> None:
+def check_splits(run: "Run", pack: Pack) -> None:
     """Raises ConfigError where a split has too few images for what the run does with it."""
     images = {split: len(pack[split].labels) for split in ("train", "val", "test")}
     if images["train"] % run.training.batch_size == 1:

@@ -10,8 +10,8 @@ from seal.checkpoint import State
 from seal.clock import Clock
 from seal.config import Run
 from seal.data.batches import Batches
+from seal.loop import train
 from seal.rng import stream
-from seal.train import train
 from seal.trainer import Data, Trainer
 from tests.strategies import numbers_of, params_with
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 
 from seal.clock import Clock, clocks
-from seal.config import ConfigError, Run
+from seal.config import Run
+from seal.errors import ConfigError
 from seal.methods import METHODS, Ascent, descend, method_of
 from seal.models import ResNet
 from seal.rules import PARTS, Network, Rule, parts

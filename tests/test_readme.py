@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 import yaml
 
 from seal import methods
 from seal.checkpoint import State
 from seal.clock import Clock, clocks
-from seal.config import ConfigError, load_params
+from seal.config import load_params
+from seal.errors import ConfigError
 from seal.sections import Run
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run, train_small
@@ -20,27 +20,40 @@ from tests.small import CPU, small_data, small_run, train_small
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def example(heading: str, language: str) -> str:
-    """The first block of code in that language under a heading."""
+def example(heading: str, language: str, number: int = 0) -> str:
+    """A block of code in that language under a heading, the first unless said."""
     section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    return blocks[0]
+    return blocks[number]
 
 
-def test_your_own_training_loop() -> None:
-    code = example("SEAL in your own training loop", "python")
-    assert len(code.splitlines()) < 25
-    # Two epochs, one of each phase, on a few small images.
-    for long, short in (("range(160)", "range(2)"), ("epoch < 40", "epoch < 1"), ("(0, 40)", "(0, 1)"),
-                        ("FakeData(64, (3, 64, 64)", "FakeData(4, (3, 32, 32)")):  # fmt: skip
+LOOP = "SEAL in your own training loop"
+OPTIMIZER = "optimizer = SignedSGD("
+
+
+def your_own_loop(number: int) -> str:
+    """An example, in two epochs, one of each phase; the second one's optimizer and loop are the first one's."""
+    code, loop = example(LOOP, "python", number), example(LOOP, "python").partition(OPTIMIZER)[2]
+    code = code.partition(OPTIMIZER)[0] + OPTIMIZER + loop
+    assert len(code.splitlines()) < 32
+    for long, short in (("range(160)", "range(2)"), ("epoch < 40", "epoch < 1"), ("(0, 40)", "(0, 1)")):
         assert long in code
         code = code.replace(long, short)
+    return code
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_your_own_training_loop(number: int) -> None:
+    code = your_own_loop(number).replace("FakeData(64, (3, 64, 64)", "FakeData(4, (3, 32, 32)")
+    before: dict[str, Any] = {}
     torch.manual_seed(0)
-    before = torchvision.models.resnet18(num_classes=10).state_dict()
+    exec(code.partition("sides = ")[0], before)
     torch.manual_seed(0)
     after: dict[str, Any] = {}
     exec(code, after)
-    moved = {name for name, value in after["model"].state_dict().items() if not torch.equal(value, before[name])}
+
+    started = before["model"].state_dict()
+    moved = {name for name, value in after["model"].state_dict().items() if not torch.equal(value, started[name])}
     assert moved >= set(dict(after["model"].named_parameters()))
     assert [group["maximize"] for group in after["optimizer"].param_groups] == [False, False]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from seal.checkpoint import State
 from seal.clock import Clock
 from seal.data.batches import Batch
+from seal.loop import train
 from seal.rng import stream
-from seal.train import train
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
-from seal.config import ConfigError, Params, load_params
+from seal.config import Params, load_params
 from seal.doctor.finding import Finding, render
 from seal.doctor.machine import check_chromium, check_compiler, check_disk, check_gpu, check_threads
 from seal.doctor.probe import probed
 from seal.doctor.project import check_datasets, check_dvc, check_mirror, check_mlflow
 from seal.doctor.software import check_cuda_stack, check_faiss, check_packages, check_python, installed_packages
 from seal.doctor.speed import check_speed
+from seal.errors import ConfigError
 
 __all__ = ["Finding", "check", "render"]
 

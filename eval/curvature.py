@@ -4,7 +4,7 @@ The one file that uses hessian-eigenthings: for the mean over batches and the de
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,17 +41,6 @@ def batch_norm(model: nn.Module, statistics: Literal["running", "batch"]) -> Ite
     finally:
         for layer, flags in zip(layers, before, strict=True):
             layer.training, layer.track_running_stats = flags
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """No TF32 in products and convolutions, which cuDNN takes by default: it would keep three digits."""
-    places = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]  # type: ignore[attr-defined]
-    with ExitStack() as stack:
-        for place in places:
-            stack.callback(setattr, place, "fp32_precision", place.fp32_precision)
-            place.fp32_precision = "ieee"
-        yield
 
 
 def loss_of(model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:

@@ -78,13 +78,3 @@ def exact_distances(query: Tensor, rows: Tensor, batch: Tensor, columns: Tensor)
         difference = query.index_select(0, mine).double().sub_(batch.index_select(0, theirs).double())
         distances[start : start + filled] = difference.square_().sum(1)[:filled]
     return distances
-
-
-def refuse_reduced_precision(device: torch.device) -> None:
-    """Raise ValueError where torch may round a float32 product's factors (TF32, bfloat16): no bound would hold."""
-    backends = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
-    precision = backends.matmul.fp32_precision
-    if precision not in ("none", "ieee"):
-        raise ValueError(f"float32 products are set to {precision} on {device.type}, expected full float32 (`ieee`)")
-    if torch.is_autocast_enabled(device.type):
-        raise ValueError("found autocast, which rounds float32 products; call outside of it")

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.curvature import Operator, batch_hessian, batch_norm, density, full_float32, mean_hessian
+from eval.curvature import Operator, batch_hessian, batch_norm, density, mean_hessian
 from eval.evaluation import Evaluation, Findings, evaluation_stage
 from eval.lanczos import lanczos
 from eval.networks import TrainedNetwork
 from eval.power_iteration import power_iteration
+from eval.precision import full_float32
 from eval.spectrum import Eigenvalues, NotConverged, summary
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError

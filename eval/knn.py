@@ -23,13 +23,13 @@ from eval.distances import (
     as_rows,
     exact_distances,
     pairs_at_once,
-    refuse_reduced_precision,
     relative_error,
     row_squares,
     sliced_products,
 )
 from eval.knn_backends import BackendName, backend_of
 from eval.nearest import Nearest
+from eval.precision import refuse_reduced_precision
 
 MB = 2**20
 

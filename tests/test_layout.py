@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,12 @@ ROOT = Path(__file__).parents[1]
 BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock")
 ARROWS = {
     "seal": {"seal.optim", "seal.split", "seal.stage"},
+    "seal.__main__": {"seal.cli"},
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.record": set(),
-    "seal.sections": set(),
+    "seal.blocks": set(),
+    "seal.sections": {"seal.blocks"},
     "seal.measure": set(),
     "seal.evaluations": {"seal.measure", "seal.sections"},
     "seal.config": {"seal.errors", "seal.sections", "seal.evaluations", "seal.methods", "seal.options"},
@@ -39,7 +42,7 @@ ARROWS = {
     "seal.reinit": set(),
     "seal.batchnorm": set(),
     "seal.optim": {"seal.kernels"},
-    "seal.models": {"seal.reinit"},
+    "seal.models": {"seal.blocks", "seal.reinit"},
     "seal.methods": {"seal.options", "seal.rules"},
     "seal.data": {"seal.stage"},
     "seal.checkpoint": set(),
@@ -52,13 +55,14 @@ ARROWS = {
         "seal.rules", "seal.split",
     },
     "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.trainer"},
+    "seal.loop": {"seal.checkpoint", "seal.rows", "seal.trainer"},
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.runs"},
     "seal.train": {
-        "seal.checkpoint", "seal.data", "seal.device", "seal.progress", "seal.publish", "seal.resume", "seal.rows",
-        "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
+        "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume", "seal.scratch",
+        "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},
@@ -74,6 +78,9 @@ ARROWS = {
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims"},
 }  # fmt: skip
+# What `pip install` without extras gives: these, and all that they import as they are imported, know no other package.
+CORE = ("seal", "seal.optim", "seal.methods", "seal.loop", "seal.training_data", "eval")
+CORE_PACKAGES = {"numpy", "safetensors", "torch"}
 TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
 WITHOUT_TORCH = (
     "seal.stage",
@@ -161,19 +168,38 @@ def test_only_tensors_in_the_rooms_of_tensors() -> None:
             assert {room(name) for name in imported(MODULES[module])} <= {room(module)}, module
 
 
-@pytest.mark.parametrize("start", WITHOUT_TORCH)
-def test_what_reads_the_record_imports_no_torch(start: str) -> None:
-    reached, new = set[str](), {name for name in MODULES if f"{name}.".startswith(f"{start}.")}
+def imported_with(modules: set[str]) -> set[str]:
+    """These modules, and those of seal and eval that are imported as they are."""
+    reached, new = set[str](), modules
     while new:
         reached |= new
         new = {name for module in new for name in imported(MODULES[module], run_at_import=True)} - reached
-    for module in sorted(reached):
-        tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-        text = "\n".join(
-            ast.unparse(node) for node in _statements(tree, True) if isinstance(node, ast.Import | ast.ImportFrom)
-        )
-        heavy = re.search(r"^(import|from) (torch|mlflow|faiss)\b", text, re.MULTILINE)
-        assert not heavy, f"{module}: `{heavy[0]}` runs as {start} is imported; expected within a function"
+    return reached
+
+
+def packages_of(module: str) -> set[str]:
+    """The packages, Python's own and ours left out, that a module imports as it is imported."""
+    names = set()
+    for node in _statements(ast.parse(MODULES[module].read_text(encoding="utf-8")), run_at_import=True):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"seal", "eval"}
+
+
+@pytest.mark.parametrize("start", WITHOUT_TORCH)
+def test_what_reads_the_record_imports_no_torch(start: str) -> None:
+    for module in sorted(imported_with({name for name in MODULES if f"{name}.".startswith(f"{start}.")})):
+        heavy = packages_of(module) & {"torch", "mlflow", "faiss"}
+        assert not heavy, f"{module} imports {heavy} as {start} is imported; expected within a function"
+
+
+@pytest.mark.parametrize("start", CORE)
+def test_the_core_knows_three_packages(start: str) -> None:
+    for module in sorted(imported_with({name for name in MODULES if room(name) == start})):
+        others = packages_of(module) - CORE_PACKAGES
+        assert not others, f"{module} imports {others} as {start} is imported; expected in a function or for types"
 
 
 def test_no_file_is_larger_than_a_megabyte() -> None:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,6 +141,8 @@ def append_timing(stage: str, seconds: float, *, rate: float | None = None, unit
 
     `seconds` is wall time; `rate` is in `unit` per second; peak memory is the process's largest resident set in MB.
     """
+    from importlib.metadata import version
+
     torch = sys.modules.get("torch")  # not imported for this
     row = {
         "stage": stage,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# Modules with their arguments; the last is what each stage of a network imports.
 COMMANDS = ("seal --help", "seal claims --record expected/mini", "seal plan --tier smoke", "seal.train --help")
 READY = ".venv/bin/.ready"
 # Functions of DVC's between which `dvc repro` with nothing to do divides its time, by file and name.
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     chosen = parser.parse_args()
 
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as make does
     show_commands(chosen.repeats)
     if not (chosen.repro or chosen.set_up):
         return

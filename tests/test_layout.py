@@ -27,7 +27,7 @@ ARROWS = {
     "seal.sections": {"seal.blocks"},
     "seal.measure": set(),
     "seal.evaluations": {"seal.measure", "seal.sections"},
-    "seal.config": {"seal.errors", "seal.sections", "seal.evaluations", "seal.methods", "seal.options"},
+    "seal.config": {"seal.errors", "seal.record", "seal.sections", "seal.evaluations", "seal.methods", "seal.options"},
     "seal.clock": {"seal.sections"},
     "seal.options": set(),
     "seal.rules": {"seal.split"},

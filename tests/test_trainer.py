@@ -11,11 +11,11 @@ from seal.batchnorm import batch_statistics
 from seal.checkpoint import State
 from seal.clock import Clock, clocks
 from seal.config import Run
+from seal.loop import end_epoch
 from seal.methods import METHODS
 from seal.resume import shares_generation_1
 from seal.rng import stream
 from seal.rows import measure_clean
-from seal.train import end_epoch
 from seal.trainer import Diverged, Trainer
 from tests.small import CPU, Interrupt, small_data, small_run, train_small
 

@@ -67,8 +67,8 @@ ARROWS = {
     "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {
-        "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models", "seal.phases",
-        "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
+        "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
+        "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
     },
     "seal.doctor": {"seal.data", "seal.planning", "seal.tracking"},
     "seal.cli": {

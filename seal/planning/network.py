@@ -6,10 +6,11 @@ same on torch's operations.
 
 from dataclasses import dataclass
 
+from seal.blocks import BLOCKS
 from seal.config import Params
 from seal.measure import NetworkSize
 from seal.planning.counts import classes
-from seal.sections import BLOCKS, Model
+from seal.sections import Model
 
 FLOAT_BYTES = 4
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from seal.cluster.commands import app as cluster_app
 from seal.config import load_params
 from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, atomic
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="SEAL, trained by generations: the commands for people.",
 )
+app.add_typer(cluster_app)
 
 
 @app.command()
@@ -163,3 +165,7 @@ def plan(
         params = load_params() if tier is None else tier_params(tier)
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
         show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)
+
+
+if __name__ == "__main__":
+    app()

@@ -52,7 +52,7 @@ def toy_stage(label: str, deps: list[str], outs: list[str], params: list[str]) -
 
 
 def pipeline() -> dict[str, object]:
-    """fetch and pack of two datasets, two bases, four trainings, six evaluations, and what reads them all."""
+    """fetch and pack of two datasets, a base, two trainings, three evaluations, and what reads them all."""
     arms, seeds, run = "${main_arms}", "${seeds}", "results/${item.arm}-${item.seed}"
     fetch = toy_stage("fetch", ["images.txt"], ["data/sources/${key}.json"], ["datasets.${key}"])
     pack = toy_stage("pack", ["data/sources/${key}.json"], ["data/packs/${key}"], ["datasets.${key}"])
@@ -85,7 +85,7 @@ class ToyProject:
         (folder / "toy.py").write_text(TOY)
         (folder / "images.txt").write_text("images\n")
         (folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline(), sort_keys=False))
-        self.write_params(seeds=[0, 1])
+        self.write_params()
         self.environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(Path(__file__).parents[1]),

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,46 +18,85 @@ def submit(
         list[str] | None, typer.Argument(metavar="[STAGE ...]", help="these, as train@seal-0 or train, and those above")
     ] = None,
     local: Annotated[int | None, typer.Option(metavar="N", help="on this machine, N at once")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="on a Slurm cluster")] = False,
     threads: Annotated[int | None, typer.Option(help="of each job; results differ in bits with it", min=1)] = None,
-    gpus: Annotated[str, typer.Option(help="as 0,1: the GPUs to share out")] = "",
-    per_gpu: Annotated[int, typer.Option(help="jobs at once on a GPU", min=1)] = 1,
-    wait: Annotated[bool, typer.Option("--wait", help="until all has ended")] = False,
+    gpus: Annotated[str, typer.Option(help="as 0,1: the GPUs to share out (--local)")] = "",
+    per_gpu: Annotated[int, typer.Option(help="jobs at once on a GPU (--local)", min=1)] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="until all has ended (--local)")] = False,
+    sbatch: Annotated[list[str] | None, typer.Option(metavar="OPTION", help="for sbatch, as it is (--slurm)")] = None,
+    group: Annotated[
+        Literal["run", "stage"], typer.Option(help="a job for all evaluations of a run, or for each (--slurm)")
+    ] = "run",
+    restarts: Annotated[int, typer.Option(help="of a job that its time limit ends (--slurm)", min=0)] = 20,
+    dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
 ) -> None:
     """Send what lacks as jobs, many at once, each in a copy of the project as it is now; and gather what they make."""
+    with one_line_errors():
+        if slurm == (local is not None) or (local is not None and local < 1):
+            raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")
+        if local is None:
+            submit_to_slurm(stages or [], threads, sbatch or [], group == "run", restarts, dry)
+        else:
+            submit_locally(stages or [], local, threads, [gpu for gpu in gpus.split(",") if gpu], per_gpu, wait)
+
+
+def submit_locally(
+    stages: list[str], places: int, threads: int | None, gpus: list[str], per_gpu: int, wait: bool
+) -> None:
     from seal.cluster.gather import gather
     from seal.cluster.local import check_local, start
     from seal.cluster.submit import prepared, threads_of_a_job
 
-    with one_line_errors():
-        if local is None or local < 1:
-            raise UserError(f"found --local {local or 'missing'}, expected a number of jobs at once, as --local 2")
-        named = [gpu for gpu in gpus.split(",") if gpu]
-        check_local(named)
-        number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // local))
-        options = ["--threads", str(number), *(["--gpus", gpus, "--per-gpu", str(per_gpu)] if named else [])]
+    check_local(gpus)
+    number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // places))
+    options = ["--threads", str(number), *(["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu)] if gpus else [])]
+    with prepared(stages, number, "local", places) as (submission, needs):
+        if not needs:
+            typer.echo("no stage lacks a job")
+            gather(stages)
+            return
+        process = start(submission, needs, places, options)
 
-        with prepared(stages or [], number, "local", local) as (submission, needs):
-            if not needs:
-                typer.echo("no stage lacks a job")
-                gather()
-                return
-            process = start(submission, needs, local, options)
-        typer.echo(f"{len(needs)} stages, {local} at once, threads of each: {number}; `seal status` shows them")
-        if wait:
-            status = process.wait()
-            typer.echo(submission.log("gather").read_text(encoding="utf-8"), nl=False)
-            raise typer.Exit(1 if status else 0)
+    typer.echo(f"{len(needs)} stages, {places} at once, threads of each: {number}; `seal status` shows them")
+    if wait:
+        status = process.wait()
+        typer.echo(submission.log("gather").read_text(encoding="utf-8"), nl=False)
+        raise typer.Exit(1 if status else 0)
+
+
+def submit_to_slurm(
+    stages: list[str], threads: int | None, options: list[str], grouped: bool, restarts: int, dry: bool
+) -> None:
+    from seal.cluster.gather import gather
+    from seal.cluster.queue import queued
+    from seal.cluster.slurm import Sbatch, send
+    from seal.cluster.submit import prepared, threads_of_a_job
+
+    queued()  # an error here, where there is no Slurm
+    number = threads_of_a_job(threads, 1)
+    with prepared(stages, number, "slurm", 0) as (submission, needs):
+        if not needs:
+            typer.echo("no stage lacks a job")
+            gather(stages)
+            return
+        sbatch = Sbatch(submission, (f"--cpus-per-task={number}", *options), restarts, dry)
+        sent = send(sbatch, needs, ["--threads", str(number)], grouped)
+    if not dry:
+        typer.echo(f"{len(needs)} stages, {sent} new jobs, threads of each: {number}; `seal status` shows them")
 
 
 @app.command()
 def status(follow: Annotated[bool, typer.Option("--follow", help="until all has ended")] = False) -> None:
     """Say of each stage of the newest submission whether it is done, at work, waiting or failed."""
-    from rich.console import Console
-
-    from seal.cluster.status import show_status
+    from seal.cluster.status import newest_submission, rows_of, sums_of, text_of
 
     with one_line_errors():
-        while show_status(Console(soft_wrap=True)) and follow:
+        while True:
+            submission = newest_submission()
+            rows = rows_of(submission)
+            typer.echo(f"{text_of(rows)}\n{sums_of(submission, rows)}")
+            if not follow or not any(row.state in ("running", "waiting") for row in rows):
+                return
             time.sleep(FOLLOWED)
 
 
@@ -76,7 +115,14 @@ def gather(
 @app.command()
 def cancel() -> None:
     """End what was submitted here, and nothing else; what is done stays, and trainings go on from their last epoch."""
+    import shutil
+
     from seal.cluster.processes import end_all
+    from seal.cluster.queue import queued
+    from seal.cluster.queue import slurm as slurm_command
 
     with one_line_errors():
-        typer.echo(f"{end_all()} processes ended; submitting again goes on")
+        jobs = [job.job for job in queued()] if shutil.which("squeue") else []
+        if jobs:
+            slurm_command("scancel", *jobs)
+        typer.echo(f"{len(jobs)} jobs and {end_all()} processes ended; submitting again goes on")

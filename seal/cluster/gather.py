@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from seal.cluster.pipeline import LAST, Pipeline, kind, read_pipeline, take_over
-from seal.cluster.snapshot import Submission, submission_of
+from seal.cluster.snapshot import submission_of
+from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError
 from seal.record import RESULTS, TIMINGS

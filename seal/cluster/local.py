@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from seal.cluster.snapshot import Submission
+from seal.cluster.submission import Submission
 from seal.errors import UserError
 
 AT_WORK = 75  # of flock: another holds the lock

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from seal.cluster.snapshot import CLUSTER, MARKER
+from seal.cluster.submission import CLUSTER, MARKER
 
 GRACE = 10.0  # s from SIGTERM to SIGKILL
 

@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.table import Table
 
-from seal.cluster.snapshot import Facts, Submission, submissions
+from seal.cluster.queue import Queued, queued
+from seal.cluster.submission import Facts, Submission, submissions
 from seal.errors import UserError
 
 AGAIN = "submit again"
@@ -21,62 +21,71 @@ class Row:
 
     stage: str
     state: str  # done, running, waiting, failed or stopped
-    place: str = ""  # the node
+    node: str = ""
     time: str = ""  # since when it is at work, or how long it took
     words: str = ""
 
 
-def show_status(console: Console) -> bool:
-    """Print how the newest submission stands; whether anything of it is still to end."""
+def newest_submission() -> Submission:
     newest = max(submissions(), key=lambda submission: submission.submitted_at, default=None)
     if newest is None:
         raise UserError("found no submission here, expected one; `seal submit` makes it")
-
-    rows = rows_of(newest)
-    console.print(table_of(rows))
-    counts = Counter(row.state for row in rows)
-    sums = ", ".join(f"{count} {state}" for state, count in counts.items())
-    console.print(f"{newest.folder.relative_to(Path.cwd())}: {sums}", highlight=False)
-    return bool(counts["running"] + counts["waiting"])
+    return newest
 
 
 def rows_of(submission: Submission) -> list[Row]:
+    """In the pipeline's order."""
     facts = submission.facts
-    live = is_held(submission.lock("make"))
+    by_slurm = {}
+    if facts["how"] == "slurm":
+        by_slurm = {stage: job for job in queued() if job.digest == submission.folder.name for stage in job.stages}
+
+    make = facts["how"] == "local" and is_held(submission.lock("make"))
     rows: dict[str, Row] = {}
     for stage, needs in facts["needs"].items():
         above = [rows[name] for name in needs if name in rows]
-        mark = submission.mark(stage)
-        if stage in facts["entries"] and (mark is None or mark["state"] != "done"):
+        mark, job = submission.mark(stage), by_slurm.get(stage)
+        if mark is not None and mark["state"] == "done":
+            rows[stage] = Row(stage, "done", mark["node"], f"{mark['seconds']:.0f} s")
+        elif stage in facts["entries"]:
             rows[stage] = Row(stage, "done", words="before")
+        elif job is not None and job.state == "PENDING":
+            rows[stage] = row_of_pending(stage, above, job)
         elif mark is not None:
-            rows[stage] = row_of_begun(submission, stage, mark)
+            rows[stage] = row_of_begun(submission, stage, mark, job)
         else:
-            rows[stage] = row_of_waiting(stage, above, live and stage in facts["sent"])
+            rows[stage] = row_of_waiting(stage, above, job is not None or (make and stage in facts["sent"]))
     return list(rows.values())
 
 
-def row_of_begun(submission: Submission, stage: str, mark: Facts) -> Row:
-    if mark["state"] == "done":
-        return Row(stage, "done", mark["node"], f"{mark['seconds']:.0f} s")
-
-    log = submission.log(stage)
+def row_of_begun(submission: Submission, stage: str, mark: Facts, job: Queued | None) -> Row:
+    log = submission.log(job.label if job else stage)
     since = time.strftime("%F %T", time.localtime(mark["since"]))
-    if mark["state"] == "running":
-        if is_held(submission.lock(stage)):
-            return Row(stage, "running", mark["node"], f"since {since}", last_line(log))
-        return Row(stage, "stopped", mark["node"], since, f"its job was killed; {AGAIN}")
-    return Row(stage, "failed", mark["node"], since, f"{last_line(log)} ({log.relative_to(Path.cwd())})")
+    if mark["state"] == "failed":
+        return Row(stage, "failed", mark["node"], since, f"{last_line(log)} ({log.relative_to(Path.cwd())})")
+    if job is not None or is_held(submission.lock(stage)):
+        return Row(stage, "running", mark["node"], f"since {since}", last_line(log))
+    return Row(stage, "stopped", mark["node"], since, f"its job was killed; {AGAIN}")
 
 
-def row_of_waiting(stage: str, above: list[Row], live: bool) -> Row:
+def row_of_pending(stage: str, above: Sequence[Row], job: Queued) -> Row:
+    """Of a job in Slurm's queue, with Slurm's reason."""
+    ahead = ahead_of(above)
+    return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else f"{job.reason}, job {job.job}")
+
+
+def row_of_waiting(stage: str, above: Sequence[Row], sent: bool) -> Row:
     lost = [row.stage for row in above if row.state in ("failed", "stopped")]
-    ahead = [row.stage for row in above if row.state in ("running", "waiting")]
     if lost:
         return Row(stage, "stopped", words=f"needs {', '.join(lost)}")
-    if not live:
+    if not sent:
         return Row(stage, "stopped", words=f"never begun; {AGAIN}")
+    ahead = ahead_of(above)
     return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else "for a place")
+
+
+def ahead_of(above: Sequence[Row]) -> list[str]:
+    return [row.stage for row in above if row.state in ("running", "waiting")]
 
 
 def is_held(path: Path) -> bool:
@@ -95,10 +104,18 @@ def last_line(log: Path) -> str:
     return said[-1].strip() if said else ""
 
 
-def table_of(rows: list[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("stage", "state", "node", "time", ""):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row.stage, row.state, row.place, row.time, row.words)
-    return table
+def text_of(rows: Sequence[Row]) -> str:
+    """A line a stage, in columns."""
+    cells = [(row.stage, row.state, row.node, row.time) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row, values in zip(rows, cells, strict=True):
+        columns = (value.ljust(width) for value, width in zip(values, widths, strict=True))
+        lines.append(f"{'  '.join(columns)}  {row.words}".rstrip())
+    return "\n".join(lines)
+
+
+def sums_of(submission: Submission, rows: Sequence[Row]) -> str:
+    counts = Counter(row.state for row in rows)
+    sums = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{submission.folder.relative_to(Path.cwd())}: {sums}"

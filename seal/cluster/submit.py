@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
 from seal.cluster.pipeline import HERE, Pipeline, kind, locked_entries, read_pipeline
-from seal.cluster.snapshot import CLUSTER, Submission, take_snapshot, write_facts
+from seal.cluster.snapshot import take_snapshot
+from seal.cluster.submission import CLUSTER, Submission, write_facts
 from seal.config import load_params
 from seal.errors import UserError
 

@@ -50,7 +50,7 @@ def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
     done = submission.done(pipeline.jobs)
     if done:
         entries = {stage: mark["entry"] for stage, mark in done.items()}
-        take_over(entries, [*submission.facts["order"], *pipeline.needs])
+        take_over(entries, dict.fromkeys([*submission.facts["order"], *pipeline.needs]))
         dvc("checkout", "--quiet", "--force", *done)
     return list(done)
 

@@ -103,7 +103,7 @@ def write_entries(path: Path, entries: Entries) -> None:
 
 
 def take_over(entries: Mapping[str, Any], order: Iterable[str]) -> None:
-    """Put entries into dvc.lock under DVC's lock, and all of it into this order. No stage is run.
+    """Put entries into dvc.lock under DVC's lock, and all of it into this order of stages. No stage is run.
 
     Not by `dvc repro`: where dvc.lock names other results of the same inputs, as a committed one of another processor
     does, DVC looks for those alone, never into its run cache, and would train.

@@ -115,14 +115,14 @@ def gather(
 @app.command()
 def cancel() -> None:
     """End what was submitted here, and nothing else; what is done stays, and trainings go on from their last epoch."""
-    import shutil
-
     from seal.cluster.processes import end_all
     from seal.cluster.queue import queued
     from seal.cluster.queue import slurm as slurm_command
+    from seal.cluster.submission import submissions
 
     with one_line_errors():
-        jobs = [job.job for job in queued()] if shutil.which("squeue") else []
+        by_slurm = any(submission.facts["how"] == "slurm" for submission in submissions())
+        jobs = [job.job for job in queued()] if by_slurm else []
         if jobs:
             slurm_command("scancel", *jobs)
         typer.echo(f"{len(jobs)} jobs and {end_all()} processes ended; submitting again goes on")

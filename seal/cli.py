@@ -151,6 +151,7 @@ def plan(
         Tier | None,
         typer.Option(help="all stages of this tier, instead of those that params.yaml leaves to run"),
     ] = None,
+    places: Annotated[str | None, typer.Option(help="as 1,8,64: how long on so many GPUs or cores at once")] = None,
 ) -> None:
     """Say which stages `make repro` will run, and about how long and how much disk; nothing is run."""
     import shutil
@@ -158,11 +159,15 @@ def plan(
     from rich.console import Console
 
     from seal.planning.calibration import calibrate
+    from seal.planning.places import places_of, show_places
     from seal.planning.show import show
     from seal.planning.stages import stages_of_tier, stages_to_run
 
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)
+        if places is not None:
+            show_places(places_of(places), tier, params, Console(soft_wrap=True))
+            return
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
         show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)
 

@@ -25,6 +25,7 @@ LIMITS = ("--sbatch=--time=10", "--sbatch=--mem=100", "--group", "stage")
 pytestmark = [
     pytest.mark.drill,
     pytest.mark.slurm,
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not CONF, reason="no SLURM_CONF: `make drills` starts Slurm on loopback and runs them"),
 ]
 
@@ -46,7 +47,7 @@ def number_of(label: str) -> str:
 
 
 def wait_for_the_end() -> None:
-    wait_until(lambda: not queue(), seconds=240)
+    wait_until(lambda: not queue(), seconds=600)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_limit_on_jobs_in_the_queue(toy: ToyProject, serial_toy: ToyProject, t
 
 def test_two_submitters_at_once_and_one_more(toy: ToyProject, serial_toy: ToyProject) -> None:
     both = [toy.start("seal.cli", "submit", "--slurm", *LIMITS, TOY_HELD="base@0") for _ in range(2)]
-    printed = [process.communicate(timeout=240)[0] for process in both]
+    printed = [process.communicate(timeout=600)[0] for process in both]
     assert sorted(process.returncode for process in both) in ([0, 1], [0, 0]), printed
     assert "6 stages, 0 new jobs" in submit(toy)
     assert len(queue()) == 7
@@ -157,7 +158,7 @@ def test_preemption(toy: ToyProject, serial_toy: ToyProject) -> None:
 def test_a_time_limit_is_another_start(toy: ToyProject, serial_toy: ToyProject) -> None:
     """Of two minutes, the last of which Slurm's signal comes before."""
     with held(toy, "--sbatch=--time=2"):
-        wait_until(lambda: toy.times("begin")[HELD] == 2, seconds=240)
+        wait_until(lambda: toy.times("begin")[HELD] == 2, seconds=600)
     wait_for_the_end()
     finish(toy, serial_toy)
 

@@ -129,7 +129,7 @@ class ToyProject:
     def run(self, *arguments: str, status: int = 0, **variables: str) -> str:
         """What a module's command printed, once it has ended with this status."""
         with self.start(*arguments, **variables) as process:
-            printed, _ = process.communicate(timeout=240)
+            printed, _ = process.communicate(timeout=600)
         assert process.returncode == status, printed
         return printed
 
@@ -180,7 +180,7 @@ class ToyProject:
         wait_until(lambda: not self.processes(), seconds=10)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -4,15 +4,26 @@
 """
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from seal.config import Params
+from seal.errors import UserError
 from seal.planning.calibration import calibrate
 from seal.planning.costs import work
 from seal.planning.earlier import Earlier
+from seal.planning.gpu import GFLOPS, IMAGES_PER_SECOND
 from seal.planning.plan import line_of_stage
+from seal.planning.show import duration
+from seal.planning.stages import repo_of_tier, stages_to_run
+from seal.study.dvc_repo import dvc_errors
 
+JOB_SECONDS = 3.0  # a job's own: its workspace, DVC's links; 1.8 to 3.2 s for one to three stages above
+START_ON_A_GPU = 20.0  # s, assumed
 Needs = Mapping[str, Sequence[str]]  # stages, with those right above each
 
 
@@ -25,11 +36,85 @@ class Schedule:
     used: float  # share of the places' time
 
 
+def places_of(text: str) -> list[int]:
+    """`1,8,64` as numbers; raises UserError for anything else."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UserError(f"found --places {text}, expected numbers of GPUs or cores, as --places 1,8,64")
+    return [int(word) for word in words]
+
+
+def show_places(places: Sequence[int], tier: str | None, params: Params, console: Console) -> None:
+    """Print how long the stages take on so many places: all of a tier's, or those that params.yaml leaves to run."""
+    needs = needs_to_run() if tier is None else needs_of_tier(tier)
+    if not needs:
+        console.print("nothing to run: data and pipelines are up to date")
+        return
+
+    on_gpus = params.tier == "paper"
+    seconds = seconds_on_a_gpu([*needs], params) if on_gpus else seconds_of([*needs], params)
+    schedules = {count: schedule(needs, seconds, count) for count in places}
+    console.print(table_of_places(schedules, sum(seconds.values())))
+    for sentence in sentences(needs, seconds, next(iter(schedules.values())).critical_path, on_gpus):
+        console.print(sentence, highlight=False)
+
+
+def table_of_places(schedules: Mapping[int, Schedule], one_by_one: float) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("places", "time", "times faster", "in use"):
+        table.add_column(column, justify="right")
+    for count, plan in schedules.items():
+        faster = f"{one_by_one / plan.makespan:.1f}"
+        table.add_row(str(count), duration(plan.makespan), faster, f"{plan.used:.0%}")
+    return table
+
+
+def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, on_gpus: bool) -> Iterator[str]:
+    useful = sum(seconds.values()) / critical_path
+    yield (
+        f"{len(needs)} stages, each a job. The longest way from a dataset to the report is {duration(critical_path)}: "
+        f"more than some {useful:.0f} places gain little."
+    )
+    if on_gpus:
+        yield f"A place is a GPU. Assumed, not measured: its rates, and {START_ON_A_GPU:.0f} s a job beside its work."
+    else:
+        yield "A place does what this machine does now: on one machine it has its own cores, or all are slower."
+
+
+def needs_to_run() -> dict[str, list[str]]:
+    """What `dvc repro` would run here, each with those right above it that it would run too."""
+    from dvc.repo import Repo
+
+    stages = stages_to_run()
+    with dvc_errors(), Repo() as repo:
+        needs = _needs(repo.index.graph, "addressing")
+    return {stage: [name for name in above if name in stages] for stage, above in needs.items() if stage in stages}
+
+
+def needs_of_tier(tier: str) -> dict[str, list[str]]:
+    """Every stage of a tier with those right above it, in an order in which they can run."""
+    with repo_of_tier(tier) as repo:
+        return _needs(repo.index.graph, "name")  # an addressing would name the folder
+
+
+def _needs(graph: Any, name: str) -> dict[str, list[str]]:
+    import networkx
+
+    order = networkx.dfs_postorder_nodes(graph)
+    return {getattr(stage, name): sorted(getattr(above, name) for above in graph[stage]) for stage in order}
+
+
 def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:
-    """Of each stage on this machine, as `seal plan` says."""
+    """Of each as a job on this machine, by the plan."""
     machine, earlier = calibrate(params), Earlier(params)
     costs = {stage: work(stage, params, machine.network) for stage in stages}
-    return {stage: line_of_stage(stage, cost, machine, earlier).seconds for stage, cost in costs.items()}
+    return {stage: line_of_stage(stage, cost, machine, earlier).seconds + JOB_SECONDS for stage, cost in costs.items()}
+
+
+def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
+    size = calibrate(params).network
+    costs = {stage: work(stage, params, size) for stage in stages}
+    return {stage: cost.time(IMAGES_PER_SECOND, GFLOPS) + START_ON_A_GPU for stage, cost in costs.items()}
 
 
 def schedule(needs: Needs, seconds: Mapping[str, float], places: int) -> Schedule:

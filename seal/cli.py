@@ -136,11 +136,13 @@ def compare(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="with what `seal submit` needs of a cluster")] = False,
+) -> None:
     """Check this machine and environment, and say what to do about each finding."""
     from seal import doctor as checks
 
-    findings = checks.check()
+    findings = checks.check(of_cluster=cluster)
     checks.render(findings)
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 

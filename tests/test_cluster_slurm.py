@@ -106,7 +106,7 @@ def test_jobs_of_a_run_go_together_and_share_a_gpu_by_shards(toy: ToyProject, se
 
 
 def test_a_submitter_killed_after_four_jobs(toy: ToyProject, serial_toy: ToyProject, tmp_path: Path) -> None:
-    path = sbatch_before(tmp_path / "bin", "[ $calls -ge 4 ] && kill -9 $PPID")
+    path = sbatch_before(tmp_path / "bin", "[ $calls -ge 4 ] && kill -9 $PPID && exit 1")
     submit(toy, status=-signal.SIGKILL, PATH=path, TOY_HELD="base@0")
     assert len(queue()) == 4
     assert "6 stages, 2 new jobs" in submit(toy)

@@ -2,7 +2,8 @@
 
 import os
 import time
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -27,6 +28,8 @@ def submit(
     group: Annotated[
         Literal["run", "stage"], typer.Option(help="a job for all evaluations of a run, or for each (--slurm)")
     ] = "run",
+    remote: Annotated[str, typer.Option(help="of DVC, by which jobs share results without a common disk")] = "",
+    image: Annotated[str, typer.Option(help="an Apptainer image to run jobs in (--slurm)")] = "",
     restarts: Annotated[int, typer.Option(help="of a job that its time limit ends (--slurm)", min=0)] = 20,
     dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
 ) -> None:
@@ -35,13 +38,16 @@ def submit(
         if slurm == (local is not None) or (local is not None and local < 1):
             raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")
         if local is None:
-            submit_to_slurm(stages or [], threads, sbatch or [], group == "run", restarts, dry)
+            if image and not Path(image).is_file():
+                raise UserError(f"found no --image {image}, expected a file; docker/README.md says how to build one")
+            handing = Handing(sbatch or [], group == "run", restarts, str(Path(image).absolute()) if image else "", dry)
+            submit_to_slurm(stages or [], threads, remote, handing)
         else:
-            submit_locally(stages or [], local, threads, [gpu for gpu in gpus.split(",") if gpu], per_gpu, wait)
+            submit_locally(stages or [], local, threads, remote, [gpu for gpu in gpus.split(",") if gpu], per_gpu, wait)
 
 
 def submit_locally(
-    stages: list[str], places: int, threads: int | None, gpus: list[str], per_gpu: int, wait: bool
+    stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int, wait: bool
 ) -> None:
     from seal.cluster.gather import gather
     from seal.cluster.local import check_local, start
@@ -49,8 +55,9 @@ def submit_locally(
 
     check_local(gpus)
     number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // places))
-    options = ["--threads", str(number), *(["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu)] if gpus else [])]
-    with prepared(stages, number, "local", places) as (submission, needs):
+    options = job_options(number, remote)
+    options += ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu)] if gpus else []
+    with prepared(stages, number, "local", places, remote) as (submission, needs):
         if not needs:
             typer.echo("no stage lacks a job")
             gather(stages)
@@ -64,9 +71,21 @@ def submit_locally(
         raise typer.Exit(1 if status else 0)
 
 
-def submit_to_slurm(
-    stages: list[str], threads: int | None, options: list[str], grouped: bool, restarts: int, dry: bool
-) -> None:
+def job_options(threads: int, remote: str) -> list[str]:
+    return ["--threads", str(threads), *(["--remote", remote] if remote else [])]
+
+
+class Handing(NamedTuple):
+    """How jobs are handed to Slurm."""
+
+    options: list[str]  # for sbatch
+    grouped: bool  # all evaluations of a run in one job
+    restarts: int
+    image: str
+    dry: bool
+
+
+def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing: Handing) -> None:
     from seal.cluster.gather import gather
     from seal.cluster.queue import queued
     from seal.cluster.slurm import Sbatch, send
@@ -74,14 +93,15 @@ def submit_to_slurm(
 
     queued()  # an error here, where there is no Slurm
     number = threads_of_a_job(threads, 1)
-    with prepared(stages, number, "slurm", 0) as (submission, needs):
+    with prepared(stages, number, "slurm", 0, remote) as (submission, needs):
         if not needs:
             typer.echo("no stage lacks a job")
             gather(stages)
             return
-        sbatch = Sbatch(submission, (f"--cpus-per-task={number}", *options), restarts, dry)
-        sent = send(sbatch, needs, ["--threads", str(number)], grouped)
-    if not dry:
+        options = (f"--cpus-per-task={number}", *handing.options)
+        sbatch = Sbatch(submission, options, handing.restarts, handing.image, handing.dry)
+        sent = send(sbatch, needs, job_options(number, remote), handing.grouped)
+    if not handing.dry:
         typer.echo(f"{len(needs)} stages, {sent} new jobs, threads of each: {number}; `seal status` shows them")
 
 

@@ -26,7 +26,9 @@ from seal.errors import one_line_errors
 TERMINATED = 128 + signal.SIGTERM
 
 
-def run_job(submission: Submission, stage: str, threads: int, gpus: Sequence[str], per_gpu: int) -> int:
+def run_job(
+    submission: Submission, stage: str, threads: int, gpus: Sequence[str] = (), per_gpu: int = 1, remote: str = ""
+) -> int:
     """DVC's exit status for the stage, run or restored in a workspace that is gone afterwards."""
     facts: dict[str, Any] = {
         "node": os.environ.get("SLURMD_NODENAME", platform.node()),
@@ -39,8 +41,8 @@ def run_job(submission: Submission, stage: str, threads: int, gpus: Sequence[str
         submission.write_mark(stage, state="running", **facts)
         outcome: dict[str, Any] = {"state": "failed", "status": 1}
         try:
-            with workspace(submission, stage) as work:
-                outcome["status"] = repro(submission, stage, work, threads, gpu)
+            with workspace(submission, stage, remote) as work:
+                outcome["status"] = repro(submission, stage, work, threads, gpu, remote)
                 if outcome["status"]:
                     say_what_is_full(submission, work)
                 else:
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--gpus", default="", help="as 0,1: take a place on one of these")
     parser.add_argument("--per-gpu", type=int, default=1)
+    parser.add_argument("--remote", default="", help="of DVC: where no file system is shared")
     chosen = parser.parse_args(arguments)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gpus = [gpu for gpu in chosen.gpus.split(",") if gpu]
     with one_line_errors():
         for stage in chosen.stages:
-            statuses.append(run_job(submission, stage, chosen.threads, gpus, chosen.per_gpu))
+            statuses.append(run_job(submission, stage, chosen.threads, gpus, chosen.per_gpu, chosen.remote))
     sys.exit(max(statuses))
 
 

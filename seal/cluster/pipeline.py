@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seal.errors import UserError
 from seal.study.dvc_repo import dvc_errors
 
 LOCK = Path("dvc.lock")
@@ -83,6 +84,17 @@ def configure(workspace: Path) -> None:
     folder.mkdir(mode=0o700)  # a remote's settings may hold a secret
     with dvc_errors(), Config(str(folder), validate=False).edit("repo", validate=False) as config:
         config.update(settings)
+
+
+def check_remote(name: str) -> None:
+    """Raises UserError where DVC knows no such remote."""
+    from dvc.repo import Repo
+
+    with dvc_errors(), Repo() as repo:
+        known = [*repo.config["remote"]]
+    if name not in known:
+        advice = f"`dvc remote add {name} s3://bucket/folder` adds it"
+        raise UserError(f"found --remote {name}, expected one of {', '.join(known) or 'none yet'}; {advice}")
 
 
 def locked_entries(path: Path = LOCK) -> Entries:

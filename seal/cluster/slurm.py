@@ -3,10 +3,12 @@
 By `singleton` two jobs of one stage, which bear one name, never run at once on the cluster.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from seal.cluster.limits import limits_of
 from seal.cluster.pipeline import kind
@@ -42,6 +44,7 @@ class Sbatch:
     submission: Submission
     options: Sequence[str] = ()  # of the user, for sbatch
     restarts: int = 20
+    image: str = ""  # of Apptainer, to run jobs in
     dry: bool = False  # print, and hand over nothing
 
     def hand_over(self, label: str, command: Sequence[str], stages: Sequence[str], options: Sequence[str]) -> str:
@@ -51,6 +54,14 @@ class Sbatch:
             print(f"{shlex.join(line)} <<'END'\n{script}END\n")
             return label
         return slurm(*line, script=script).strip().partition(";")[0]
+
+    def job(self, stages: Sequence[str], options: Sequence[str]) -> list[str]:
+        """What runs them on a node: in the image by its own Python, with the project's folders as they are here."""
+        module = ["-m", "seal.cluster.job", *stages, *options]
+        if not self.image:
+            return [sys.executable, *module]
+        folders = [str(self.submission.project), self.submission.facts["cache"], *scratch_elsewhere()]
+        return ["apptainer", "exec", "--nv", "--bind", ",".join(folders), self.image, "python", *module]
 
     def line(self, label: str, stages: Sequence[str], options: Sequence[str]) -> list[str]:
         log = str(self.submission.log(label)).replace("%", "%%")
@@ -65,6 +76,10 @@ class Sbatch:
         variables = self.submission.environment().items()
         exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables)
         return SCRIPT.format(name=label, exports=exports, command=shlex.join(command), restarts=self.restarts)
+
+
+def scratch_elsewhere() -> list[str]:
+    return [folder] if Path(folder := os.environ.get("SEAL_SCRATCH", "")).is_absolute() else []
 
 
 def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[str], grouped: bool) -> int:
@@ -85,10 +100,9 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
     for label, stages in new.items():
         above = dict.fromkeys(held[name] for stage in stages for name in needs[stage])
         after = ",".join([*(["afterok:" + ":".join(above)] if above else []), "singleton"])
-        command = [sys.executable, "-m", "seal.cluster.job", *stages, *options]
         try:
             depends = [f"--dependency={after}", "--kill-on-invalid-dep=yes"]
-            job = sbatch.hand_over(label, command, stages, [*depends, *limits[label]])
+            job = sbatch.hand_over(label, sbatch.job(stages, options), stages, [*depends, *limits[label]])
         except UserError as error:
             went = f"{sent} of {len(new)} jobs went in"
             raise UserError(f"{went}, then {error}; the same command sends the rest") from error

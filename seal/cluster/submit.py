@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import HERE, Pipeline, kind, locked_entries, read_pipeline
+from seal.cluster.pipeline import HERE, Pipeline, check_remote, kind, locked_entries, read_pipeline
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.submission import CLUSTER, Submission, write_facts
 from seal.config import load_params
@@ -34,18 +34,20 @@ class Prepared(NamedTuple):
 
 
 @contextmanager
-def prepared(asked: Sequence[str], threads: int, how: str, places: int) -> Iterator[Prepared]:
+def prepared(asked: Sequence[str], threads: int, how: str, places: int, remote: str = "") -> Iterator[Prepared]:
     """What lacks, with all that it needs made here; no other submit can begin meanwhile."""
     check_project()
     CLUSTER.mkdir(exist_ok=True)
     try:
         with FileLock(CLUSTER / "submit.lock", blocking=False):
-            yield prepare(asked, threads, how, places)
+            yield prepare(asked, threads, how, places, remote)
     except Timeout:
         raise UserError("another submit is under way here; `seal status` shows its jobs") from None
 
 
-def prepare(asked: Sequence[str], threads: int, how: str, places: int) -> Prepared:
+def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: str) -> Prepared:
+    if remote:
+        check_remote(remote)
     pipeline = read_pipeline()
     wanted = wanted_stages(pipeline, asked)
     check_cache(pipeline.cache)
@@ -58,6 +60,8 @@ def prepare(asked: Sequence[str], threads: int, how: str, places: int) -> Prepar
     here = [stage for stage in pipeline.needs if kind(stage) in HERE and stage in pipeline.to_run & wanted]
     if here:
         dvc("repro", *here)
+        if remote:
+            dvc("push", "--quiet", "--run-cache", "--remote", remote, *here)
     if here or taken_over:
         pipeline = read_pipeline()
 

@@ -18,7 +18,7 @@ FULL = 2**20  # bytes; a disk with less free is called full
 
 
 @contextmanager
-def workspace(submission: Submission, stage: str) -> Iterator[Path]:
+def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]:
     """A copy of the snapshot with the lock entries of what is done. What a killed job left of one is removed first."""
     for left in submission.work.glob(f"{glob.escape(stage)}.*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -26,13 +26,16 @@ def workspace(submission: Submission, stage: str) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=f"{stage}.", dir=submission.work))
     try:
         shutil.copytree(submission.files, work, dirs_exist_ok=True)
+        if remote:
+            (work / ".dvc/config.local").write_text(f"[core]\n    remote = {remote}\n", encoding="utf-8")
         write_entries(work / "dvc.lock", submission.entries())
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None) -> int:
+def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:
+    """DVC's exit status. With a remote what stands above comes from there, and what the stage made goes there."""
     scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
     environment = os.environ | {
         "SEAL_STAGE": stage,  # the harness refuses any other
@@ -47,9 +50,16 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
 
-    command = [sys.executable, "-m", "dvc", "repro", stage]
-    # Else DVC would go on when its job was killed and the stage's lock is free.
-    return subprocess.run(command, cwd=work, env=environment, preexec_fn=die_with_parent, check=False).returncode
+    commands = [["repro", stage]]
+    if remote:
+        commands = [["repro", "--pull", stage], ["push", "--quiet", "--run-cache", stage]]
+    for command in commands:
+        dvc = [sys.executable, "-m", "dvc", *command]
+        # Else DVC would go on when its job was killed and the stage's lock is free.
+        done = subprocess.run(dvc, cwd=work, env=environment, preexec_fn=die_with_parent, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
 
 
 def hand_over_timings(work: Path, project: Path) -> None:

@@ -73,8 +73,8 @@ def check_room() -> Finding:
 def check_nodes() -> Finding:
     if shutil.which("sinfo") is None:
         return Finding("nodes", "ok", "no Slurm on the PATH", "`seal submit --local N` needs none")
-    lines = slurm("sinfo", "--noheader", "--Node", "--format=%c cores|%G").splitlines()
-    kinds = Counter(line.replace("|(null)", "").replace("|", ", ") for line in lines)
+    nodes = {*slurm("sinfo", "--noheader", "--Node", "--format=%N|%c cores|%G").splitlines()}  # a line a partition
+    kinds = Counter(node.partition("|")[2].replace("|(null)", "").replace("|", ", ") for node in nodes)
     return Finding("nodes", "ok", "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
 
 

@@ -1,4 +1,4 @@
-"""Two clones without a common folder, and a bucket: what one has made the other takes from there, and trains nothing."""
+"""Two clones without a common folder, and a bucket: what one has made the other takes from it, and trains nothing."""
 
 import importlib.util
 import os

@@ -5,7 +5,8 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 state=${1:?usage: start.sh FOLDER}
-port=${PORT:-16817} nodes=${NODES:-2} cpus=${CPUS:-$(nproc)} gpus=${GPUS:-2}
+# nproc answers OMP_NUM_THREADS where that is set.
+port=${PORT:-16817} nodes=${NODES:-2} cpus=${CPUS:-$(env -u OMP_NUM_THREADS nproc)} gpus=${GPUS:-2}
 mkdir -p "$state/ctld" "$state/log" "$state/munge"
 state=$(cd "$state" && pwd)
 

@@ -23,12 +23,18 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
 
 @contextmanager
-def held(toy: ToyProject, **variables: str) -> Iterator["subprocess.Popen[str]"]:
-    """A submission of which one stage waits in its command, and the other stages that can be run are done."""
-    with toy.start("seal.cli", "submit", "--local", "2", "--wait", TOY_HELD=HELD, **variables) as submitter:
-        wait_until(lambda: toy.has_begun(HELD) and toy.times("end")["transfer@llf-0"])
+def held(toy: ToyProject) -> Iterator["subprocess.Popen[str]"]:
+    """A submission of which one stage waits in its command, and the other stages that can be run are done.
+
+    It has ended after the block, in which the fault comes.
+    """
+    submitter = toy.start("seal.cli", "submit", "--local", "2", "--wait", TOY_HELD=HELD)
+    wait_until(lambda: toy.has_begun(HELD) and toy.times("end")["transfer@llf-0"])
+    try:
         yield submitter
+    finally:
         toy.let_go()
+        submitter.communicate(timeout=600)
 
 
 def processes_of(toy: ToyProject, *words: str) -> list[int]:
@@ -101,7 +107,7 @@ def test_what_is_submitted_twice_runs_once(toy: ToyProject, serial_toy: ToyProje
         assert refused == "error: a make is at work here already; `seal status` shows it, `seal cancel` ends it\n"
         assert re.search(rf"^{HELD} +running .* since ", toy.seal("status"), re.M)
         assert re.search(rf"^transfer@seal-0 +waiting .*for {HELD}$", toy.seal("status"), re.M)
-    assert submitter.wait(timeout=600) == 0
+    assert submitter.returncode == 0
     toy.assert_as_serial(serial_toy)
 
 
@@ -120,7 +126,7 @@ def test_an_edit_while_jobs_wait_changes_none_of_them(toy: ToyProject, serial_to
     with held(toy) as submitter:
         code.write_text("import sys; sys.exit('edited')")
         toy.write_params(seeds=[0, 1])
-    assert submitter.wait(timeout=600) == 1
+    assert submitter.returncode == 1
     assert "found code or parameters that have changed since" in toy.log_of("gather")
     for path, text in before.items():
         path.write_text(text)
@@ -129,14 +135,15 @@ def test_an_edit_while_jobs_wait_changes_none_of_them(toy: ToyProject, serial_to
 
 
 def test_a_lock_of_another_processor_does_not_train_twice(toy: ToyProject, serial_toy: ToyProject) -> None:
-    """Its results of the same inputs are others, and are in no cache here."""
+    """Its results of the same inputs are others, and are in no cache here; fetch and pack alone give the same."""
+    here, _, jobs = serial_toy.lock.partition("  base@0:")
 
-    def falsified(lock: str) -> str:
-        outs = re.sub(r"(?<=md5: )[0-9a-f]{32}(?=\n      size: 65\n)", lambda match: match[0][::-1], lock)
-        assert outs != lock
-        return outs
+    def of_another(match: re.Match[str]) -> str:
+        return match[0] if match[0] in here else match[0][::-1]
 
-    (toy.folder / "dvc.lock").write_text(falsified(serial_toy.lock))
+    falsified = re.sub(r"(?<=md5: )[0-9a-f]{32}(?=\n      size: 65\n)", of_another, jobs)
+    assert falsified != jobs
+    (toy.folder / "dvc.lock").write_text(f"{here}  base@0:{falsified}")
     toy.submit()
     toy.assert_as_serial(serial_toy)
 
@@ -146,7 +153,7 @@ def test_a_repro_by_hand_beside_jobs_runs_none_of_their_stages(toy: ToyProject, 
         printed = toy.run("dvc", "repro", HELD, status=255)
         assert f"{HELD} is at work as a job; `seal status` shows it, `seal cancel` ends it" in printed
         assert "Stage 'base@0' is cached - skipping run" in printed
-    assert submitter.wait(timeout=600) == 0
+    assert submitter.returncode == 0
     toy.assert_as_serial(serial_toy)
 
 

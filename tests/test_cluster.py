@@ -1,13 +1,16 @@
 """`seal submit --local` on a project of a moment: what it leaves and refuses; and that DVC can use its run cache."""
 
 import os
+import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from seal.cluster.submit import threads_of_a_job
+from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.errors import UserError
 from seal.stage import stage
 from tests.test_train_stage import write_params
@@ -123,3 +126,42 @@ def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
     for arguments, line in wrong.items():
         assert toy.seal("submit", *arguments, status=1, PATH=path) == f"error: {line}\n"
     assert "found no submission here" in toy.seal("status", status=1)
+    assert toy.seal("submit", "--slurm", status=1, PATH="/nowhere").startswith("error: found no squeue on the PATH")
+
+
+@pytest.mark.slow
+def test_a_damaged_snapshot_is_named(toy: ToyProject) -> None:
+    toy.submit("base")
+    (toy.submission.files / "toy.py").write_text("pass\n")
+    expected = (
+        r"error: cluster/\w+/snapshot: found other files than its name stands for; remove cluster/\w+ and submit.*\n"
+    )
+    assert re.fullmatch(expected, toy.submit(status=1))
+    shutil.rmtree(toy.submission.folder)
+    toy.submit("base")
+    assert toy.times("end")["base@0"] == 1
+
+
+def test_a_project_without_git_is_told_how_to_go_on(toy: ToyProject) -> None:
+    (toy.folder / ".dvc/config").write_text("")
+    assert "`dvc config --local core.no_scm true` tells DVC so" in toy.submit(status=1)
+
+
+def test_a_folder_with_a_newline_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a\nproject"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="^found no dvc.yaml here"):
+        check_project()
+    Path("dvc.yaml").touch()
+    with pytest.raises(UserError, match="as the project's folder, expected no newline in it; rename it"):
+        check_project()
+
+
+def test_a_cache_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster").mkdir()
+    check_cache(tmp_path / "cache")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3e6))
+    with pytest.raises(UserError, match="cache: found 3 MB free, expected 67 MB; make room, or `dvc gc -w`"):
+        check_cache(tmp_path / "cache")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_cluster_document import commands
 from tests.test_cluster_drills import HELD
 from tests.toy_project import ToyProject, wait_until
 from tests.toy_project import packed_toy as packed_toy
@@ -232,6 +233,32 @@ def test_what_sbatch_refuses_is_its_own_line_and_nothing_is_in_the_queue(toy: To
         printed = submit(toy, f"--sbatch={option}", status=1)
         assert re.fullmatch(r"error: .*(sbatch|allocation failure): .*\n", printed), printed
     assert not queue()
+
+
+def test_the_documents_commands_run(toy: ToyProject, serial_toy: ToyProject) -> None:
+    checked, dry, *others = commands("Slurm")
+    assert checked == ["seal", "doctor", "--cluster"]  # of the project's own environment: tests/test_doctor.py
+    assert "#!/bin/bash" in toy.seal(*dry[1:])
+    for words in others:
+        toy.seal(*words[1:])
+    wait_for_the_end()
+    finish(toy, serial_toy)
+
+
+def test_an_image_is_run_by_apptainer(toy: ToyProject, serial_toy: ToyProject, tmp_path: Path) -> None:
+    """By a stand-in for it, which looks at its options and runs the command."""
+    apptainer = tmp_path / "bin/apptainer"
+    apptainer.parent.mkdir()
+    options = f'[ "$1 $2 $3 $5" = "exec --nv --bind {tmp_path}/seal.sif" ] || exit 9'
+    apptainer.write_text(f'#!/bin/sh\n{options}\nshift 5\nexec "$@"\n')
+    apptainer.chmod(0o755)
+    (tmp_path / "seal.sif").touch()
+    assert "found no --image nothing.sif" in submit(toy, "--image", "nothing.sif", status=1)
+
+    path = f"{apptainer.parent}{os.pathsep}{toy.environment['PATH']}"
+    submit(toy, "--image", str(tmp_path / "seal.sif"), PATH=path)
+    wait_for_the_end()
+    finish(toy, serial_toy)
 
 
 def test_a_dry_submission_prints_scripts_and_sends_nothing(toy: ToyProject) -> None:

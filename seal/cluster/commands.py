@@ -108,6 +108,7 @@ def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing
 @app.command()
 def status(follow: Annotated[bool, typer.Option("--follow", help="until all has ended")] = False) -> None:
     """Say of each stage of the newest submission whether it is done, at work, waiting or failed."""
+    from seal.cluster.left import time_left
     from seal.cluster.status import newest_submission, rows_of, sums_of, text_of
 
     with one_line_errors():
@@ -115,6 +116,7 @@ def status(follow: Annotated[bool, typer.Option("--follow", help="until all has 
             submission = newest_submission()
             rows = rows_of(submission)
             typer.echo(f"{text_of(rows)}\n{sums_of(submission, rows)}")
+            typer.echo(time_left(submission, rows))
             if not follow or not any(row.state in ("running", "waiting") for row in rows):
                 return
             time.sleep(FOLLOWED)

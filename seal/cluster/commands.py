@@ -115,8 +115,7 @@ def status(follow: Annotated[bool, typer.Option("--follow", help="until all has 
         while True:
             submission = newest_submission()
             rows = rows_of(submission)
-            typer.echo(f"{text_of(rows)}\n{sums_of(submission, rows)}")
-            typer.echo(time_left(submission, rows))
+            typer.echo("\n".join([text_of(rows), sums_of(submission, rows), *time_left(submission, rows)]))
             if not follow or not any(row.state in ("running", "waiting") for row in rows):
                 return
             time.sleep(FOLLOWED)

@@ -15,16 +15,16 @@ from seal.record import TIMINGS
 OPEN = ("running", "waiting")
 
 
-def time_left(submission: Submission, rows: Sequence[Row]) -> str:
-    """A sentence on what is at work or waits; empty where nothing is."""
+def time_left(submission: Submission, rows: Sequence[Row]) -> list[str]:
+    """A sentence on what is at work or waits; none where nothing is."""
     still = [row.stage for row in rows if row.state in OPEN]
     if not still:
-        return ""
+        return []
 
     seconds = {stage: seconds_of_kind(stage) for stage in still}
     unknown = sorted({kind(stage) for stage, known in seconds.items() if known is None})
     if unknown:
-        return f"no time left to name: no {', '.join(unknown)} has ended here yet"
+        return [f"no time left to name: no {', '.join(unknown)} has ended here yet"]
 
     left = {}
     for stage, known in seconds.items():
@@ -34,7 +34,7 @@ def time_left(submission: Submission, rows: Sequence[Row]) -> str:
     facts = submission.facts
     places = facts["places"] or max(1, sum(row.state == "running" for row in rows))
     needs = {stage: [above for above in facts["needs"][stage] if above in still] for stage in still}
-    return f"about {duration(schedule(needs, left, places).makespan)} left, {places} at once"
+    return [f"about {duration(schedule(needs, left, places).makespan)} left, {places} at once"]
 
 
 def seconds_of_kind(stage: str) -> float | None:

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from seal.cluster.gather import machines_differ
+from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.errors import UserError
 from seal.stage import stage
+from seal.tracking.live import Tracker
+from tests.strategies import run_with
 from tests.test_train_stage import write_params
 from tests.toy_project import ToyProject
 from tests.toy_project import packed_toy as packed_toy
@@ -100,6 +104,31 @@ def test_a_stage_of_another_job_is_refused(tmp_path: Path, monkeypatch: pytest.M
         pass
 
 
+def test_a_jobs_training_writes_nothing_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite is never written from two machines."""
+    assert Tracker(run_with("seal"), {}, []).enabled
+    monkeypatch.setenv("SEAL_TRACK", "0")
+    assert not Tracker(run_with("seal"), {}, []).enabled
+
+
+def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("timings").mkdir()
+    submission = Submission(tmp_path / "cluster/abc")
+    for name, cpu, gpu in (("base@0", "2 x Xeon", "H100"), ("train@seal-0", "8 x Xeon", "H100")):
+        Path(f"timings/{name}.csv").write_text(f"cpu,threads\n{cpu},1\n")
+        submission.write_mark(name, gpus=[gpu])
+    stages = ["base@0", "train@seal-0"]
+    assert machines_differ(submission, stages) is None
+
+    Path("timings/base@0.csv").write_text("cpu,threads\n2 x EPYC,1\n2 x EPYC,2\n")
+    submission.write_mark("train@seal-0", gpus=["A100"])
+    assert machines_differ(submission, stages) == (
+        "stages were made on EPYC with 2 threads, H100; Xeon with 1 threads, A100: "
+        "their bits differ from those of a serial run on one"
+    )
+
+
 def test_the_number_of_threads_is_never_left_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_params(runtime={"threads": None})
@@ -151,7 +180,7 @@ def test_a_folder_with_a_newline_is_refused(tmp_path: Path, monkeypatch: pytest.
     folder = tmp_path / "a\nproject"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with pytest.raises(UserError, match="^found no dvc"):
+    with pytest.raises(UserError, match=r"^found no dvc\.yaml here"):
         check_project()
     Path("dvc.yaml").touch()
     with pytest.raises(UserError, match="as the project's folder, expected no newline in it; rename it"):

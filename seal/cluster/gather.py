@@ -34,7 +34,7 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     done = take_over_done(submission, pipeline)
     lacking = [stage for stage in pipeline.jobs if stage in pipeline.to_run and stage not in done]
     print(f"{len(done)} stages taken over, {len(lacking)} not done", flush=True)
-    if sentence := machines_differ(done):
+    if sentence := machines_differ(submission, done):
         print(sentence, flush=True)
 
     if not lacking:
@@ -64,18 +64,19 @@ def dvc(*arguments: str) -> None:
         raise UserError(f"dvc {arguments[0]} ended with status {status}, as it says above; mend it and submit again")
 
 
-def machines_differ(stages: Iterable[str]) -> str | None:
-    """A sentence where they were made on different processors, GPUs or numbers of threads, by their timings."""
+def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None:
+    """A sentence where they were made on different processors, numbers of threads or GPUs, by timings and marks."""
     machines = set()
     for stage in stages:
         path = TIMINGS / f"{stage}.csv"
         if path.exists():
             with path.open(encoding="utf-8", newline="") as file:
                 *_, row = csv.DictReader(file)
-            machines.add(f"{row['cpu'].partition(' x ')[2]} with {row['threads']} threads")
+            gpus = (submission.mark(stage) or {}).get("gpus", [])
+            machines.add(", ".join([f"{row['cpu'].partition(' x ')[2]} with {row['threads']} threads", *gpus]))
     if len(machines) < 2:
         return None
-    return f"stages were made on {', '.join(sorted(machines))}: their bits differ from those of a serial run on one"
+    return f"stages were made on {'; '.join(sorted(machines))}: their bits differ from those of a serial run on one"
 
 
 def sync() -> None:

@@ -16,14 +16,15 @@ from seal.errors import UserError
 from seal.planning.calibration import calibrate
 from seal.planning.costs import work
 from seal.planning.earlier import Earlier
-from seal.planning.gpu import GFLOPS, IMAGES_PER_SECOND
-from seal.planning.plan import line_of_stage
+from seal.planning.gpu import H100 as GPU
+from seal.planning.gpu import START, passes_of, rates_on
+from seal.planning.network import network_of_tier
+from seal.planning.plan import line_of_stage, with_known_rate
 from seal.planning.show import duration
 from seal.planning.stages import repo_of_tier, stages_to_run
 from seal.study.dvc_repo import dvc_errors
 
 JOB_SECONDS = 3.0  # a job's own: its workspace, DVC's links; 1.8 to 3.2 s for one to three stages above
-START_ON_A_GPU = 20.0  # s, assumed
 Needs = Mapping[str, Sequence[str]]  # stages, with those right above each
 
 
@@ -76,7 +77,7 @@ def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, 
         f"more than some {useful:.0f} places gain little."
     )
     if on_gpus:
-        yield f"A place is a GPU. Assumed, not measured: its rates, and {START_ON_A_GPU:.0f} s a job beside its work."
+        yield f"A place is an {GPU.name}: counted, not measured, with {START:.0f} s a stage beside its work."
     else:
         yield "A place does what this machine does now: on one machine it has its own cores, or all are slower."
 
@@ -106,15 +107,16 @@ def _needs(graph: Any, name: str) -> dict[str, list[str]]:
 
 def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:
     """Of each as a job on this machine, by the plan."""
-    machine, earlier = calibrate(params), Earlier(params)
-    costs = {stage: work(stage, params, machine.network) for stage in stages}
+    earlier, size = Earlier(params), network_of_tier(params).size
+    machine = with_known_rate(calibrate(params), params, earlier)
+    costs = {stage: work(stage, params, size) for stage in stages}
     return {stage: line_of_stage(stage, cost, machine, earlier).seconds + JOB_SECONDS for stage, cost in costs.items()}
 
 
 def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
-    size = calibrate(params).network
-    costs = {stage: work(stage, params, size) for stage in stages}
-    return {stage: cost.time(IMAGES_PER_SECOND, GFLOPS) + START_ON_A_GPU for stage, cost in costs.items()}
+    network = network_of_tier(params)
+    rates = rates_on(GPU, passes_of(network, params.training))
+    return {stage: START + work(stage, params, network.size).time(rates) for stage in stages}
 
 
 def schedule(needs: Needs, seconds: Mapping[str, float], places: int) -> Schedule:

@@ -47,6 +47,13 @@ def test_workspaces_of_jobs_are_ignored(file: str) -> None:
     assert "/cluster/" in (ROOT / file).read_text(encoding="utf-8").splitlines()
 
 
+def test_one_file_uses_dvcs_insides_and_none_is_long() -> None:
+    for path in (ROOT / "seal/cluster").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 150, path
+        assert not re.search(r"^ *(from|import) (dvc|networkx)\b", text, re.M) or path.name == "pipeline.py", path
+
+
 @pytest.mark.slow
 def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
     serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")

@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A zip of the repository has no Git, which DVC would look for.
 READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
 
-.PHONY: help repro tables test test-processors lint lock ui release-check
+.PHONY: help repro tables test test-processors drills lint lock ui release-check
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ repro: $(READY)  ## Run what has changed of the pipeline, at the tier that param
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
 test: $(READY)  ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not drill"
 
 # As other processors round: ATen without vectors, MKL (which ATen's flag does not reach) by one path for all, oneDNN
 # without AVX-512. Threads that wait sleep: more of them than cores, and each process would spin away the others' time.
@@ -37,6 +37,12 @@ test-processors: $(READY)  ## Run the numerical tests as other processors round,
 		env $$processor OMP_NUM_THREADS=$$threads OMP_WAIT_POLICY=passive \
 			$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "numerical and not slow" || exit 1; \
 	done; done
+
+# Slurm on loopback needs root, and Debian's slurm-wlm and munge; without them its drills are left out.
+drills: $(READY)  ## Run the faults that jobs of `seal submit` may meet, one machine's and Slurm's
+	@state=$$(mktemp -d) && trap '.ci/slurm/stop.sh $$state; rm -rf $$state' EXIT && \
+	if command -v slurmctld >/dev/null && [ $$(id -u) = 0 ]; then eval "$$(.ci/slurm/start.sh $$state)"; fi && \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m drill tests/test_cluster_drills.py tests/test_cluster_slurm.py
 
 # Studies that are judged: their verdicts and their report are made of the runs beside them.
 STUDIES := $(patsubst %/claims.json,%,$(wildcard expected/*/claims.json))

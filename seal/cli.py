@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from seal.cluster.commands import app as cluster_app
 from seal.errors import one_line_errors
 from seal.record import RESULTS, TIMINGS, Tier
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's way to show help takes half a second to import
     help="SEAL, trained by generations: the commands for people.",
 )
+app.add_typer(cluster_app)
 
 
 @app.command()
@@ -131,11 +133,13 @@ def compare(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="with what `seal submit` needs of a cluster")] = False,
+) -> None:
     """Check this machine and environment, and say what to do about each finding."""
     from seal import doctor as checks
 
-    findings = checks.check()
+    findings = checks.check(of_cluster=cluster)
     checks.render(findings)
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
@@ -146,6 +150,7 @@ def plan(
         Tier | None,
         typer.Option(help="all stages of this tier, instead of those that params.yaml leaves to run"),
     ] = None,
+    places: Annotated[str | None, typer.Option(help="as 1,8,64: how long on so many GPUs or cores at once")] = None,
 ) -> None:
     """Say which stages `make repro` will run, and about how long and how much disk; nothing is run."""
     import shutil
@@ -154,11 +159,19 @@ def plan(
 
     from seal.config import load_params
     from seal.planning.calibration import calibrate
+    from seal.planning.places import places_of, show_places
     from seal.planning.show import show
     from seal.planning.stages import stages_of_tier, stages_to_run
     from seal.tiers import tier_params
 
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)
+        if places is not None:
+            show_places(places_of(places), tier, params, Console(soft_wrap=True))
+            return
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
         show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)
+
+
+if __name__ == "__main__":
+    app()

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal.errors import UserError, one_line_errors
@@ -60,6 +61,7 @@ def stage(label: str, *, timed: bool = True, prefix: str = "error") -> Iterator[
     began = time.perf_counter()
     timing = Timing()
     with one_line_errors(prefix):
+        refuse_stage_of_another_job()
         yield timing
 
         seconds = time.perf_counter() - began
@@ -68,6 +70,28 @@ def stage(label: str, *, timed: bool = True, prefix: str = "error") -> Iterator[
         if timed:
             name = os.environ.get("DVC_STAGE", label)
             append_timing(name, seconds, rate=timing.rate, unit=timing.unit, backend=timing.backend)
+
+
+def refuse_stage_of_another_job() -> None:
+    """A job runs its own stage alone, and a stage that a job is at work on is not run beside it (seal/cluster).
+
+    Else what stands above a stage would be run twice: Slurm takes a job that it has forgotten for one that ended well.
+    """
+    from filelock import FileLock, Timeout
+
+    name, mine = os.environ.get("DVC_STAGE"), os.environ.get("SEAL_STAGE")
+    if name is None:
+        return
+    if mine not in (None, name):
+        raise UserError(f"found {name} to be run in the job of {mine}, expected it done before; submit again")
+
+    lock = Path("cluster/lock") / name
+    if lock.exists():
+        try:
+            with FileLock(lock, blocking=False):
+                pass
+        except Timeout:
+            raise UserError(f"{name} is at work as a job; `seal status` shows it, `seal cancel` ends it") from None
 
 
 @contextmanager

@@ -70,9 +70,11 @@ ARROWS = {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
         "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
     },
-    "seal.doctor": {"seal.data", "seal.planning", "seal.tracking"},
+    "seal.cluster": {"seal.planning", "seal.stage", "seal.study", "seal.tracking"},
+    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.tracking"},
     "seal.cli": {
-        "seal.doctor", "seal.planning", "seal.study", "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
+        "seal.cluster", "seal.doctor", "seal.planning", "seal.study", "seal.tiers", "seal.tracking", "eval.claims",
+        "eval.report",
     },
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from seal.config import Params, load_params
+from seal.doctor.cluster import cluster_checks
 from seal.doctor.finding import Finding, render
 from seal.doctor.machine import check_chromium, check_compiler, check_disk, check_gpu, check_threads
 from seal.doctor.probe import probed
@@ -15,8 +16,8 @@ from seal.errors import ConfigError
 __all__ = ["Finding", "check", "render"]
 
 
-def check() -> list[Finding]:
-    """Every finding, in about 12 s. A check that itself breaks is a finding that fails."""
+def check(of_cluster: bool = False) -> list[Finding]:
+    """Every finding, in about 12 s; with those of a cluster. A check that itself breaks is a finding that fails."""
     params, of_params = _read_params()
     installed, facts = installed_packages(), probed()
 
@@ -36,6 +37,8 @@ def check() -> list[Finding]:
         "MLflow": check_mlflow,
         "Chromium": check_chromium,
     }
+    if of_cluster:
+        checks |= cluster_checks()
     return [of_params, *(_guarded(name, run) for name, run in checks.items())]
 
 

@@ -3,9 +3,10 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seal.config import BASE_ARM
 from seal.evaluations import EVALUATIONS
@@ -68,7 +69,14 @@ def stages_to_run() -> list[str]:
 
 
 def stages_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> list[str]:
-    """Every stage that a tier's parameters ask for, as DVC expands them; nothing is changed here."""
+    """Every stage that a tier's parameters ask for."""
+    with repo_of_tier(tier, pipeline) as repo:
+        return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder
+
+
+@contextmanager
+def repo_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> Iterator[Any]:
+    """DVC's, of a copy of the pipeline with a tier's parameters; nothing is changed here."""
     from dvc.repo import Repo
 
     with tempfile.TemporaryDirectory() as folder:
@@ -79,4 +87,4 @@ def stages_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> list[str]:
         (project / "params.yaml").write_text(tier_text(tier), encoding="utf-8")
 
         with dvc_errors(), Repo(str(project)) as repo:
-            return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder
+            yield repo

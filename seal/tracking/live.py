@@ -31,7 +31,8 @@ class Tracker:
     """
 
     def __init__(self, run: Run, facts: Facts, rows: Sequence[Row], enabled: bool = True) -> None:
-        self.run, self.facts, self.enabled = run, facts, enabled
+        self.run, self.facts = run, facts
+        self.enabled = enabled and os.environ.get("SEAL_TRACK") != "0"  # a job's is, beside others (seal/cluster)
         # A resume state may hold more generations than are asked for now.
         self.rows = [row for row in rows if row["generation"] <= run.generations.num_generations]
         self.writer: subprocess.Popen[str] | None = None

@@ -1,0 +1,149 @@
+"""The commands `seal submit`, `status`, `gather` and `cancel`; seal/cli.py shows them among its own."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import typer
+
+from seal.errors import UserError, one_line_errors
+
+app = typer.Typer()
+FOLLOWED = 5.0  # s between two looks
+
+
+@app.command()
+def submit(
+    stages: Annotated[
+        list[str] | None, typer.Argument(metavar="[STAGE ...]", help="these, as train@seal-0 or train, and those above")
+    ] = None,
+    local: Annotated[int | None, typer.Option(metavar="N", help="on this machine, N at once")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="on a Slurm cluster")] = False,
+    threads: Annotated[int | None, typer.Option(help="of each job; results differ in bits with it", min=1)] = None,
+    gpus: Annotated[str, typer.Option(help="as 0,1: the GPUs to share out (--local)")] = "",
+    per_gpu: Annotated[int, typer.Option(help="jobs at once on a GPU (--local)", min=1)] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="until all has ended (--local)")] = False,
+    sbatch: Annotated[list[str] | None, typer.Option(metavar="OPTION", help="for sbatch, as it is (--slurm)")] = None,
+    group: Annotated[
+        Literal["run", "stage"], typer.Option(help="a job for all evaluations of a run, or for each (--slurm)")
+    ] = "run",
+    remote: Annotated[str, typer.Option(help="of DVC, by which jobs share results without a common disk")] = "",
+    image: Annotated[str, typer.Option(help="an Apptainer image to run jobs in (--slurm)")] = "",
+    restarts: Annotated[int, typer.Option(help="of a job that its time limit ends (--slurm)", min=0)] = 20,
+    dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
+) -> None:
+    """Send what lacks as jobs, many at once, each in a copy of the project as it is now; and gather what they make."""
+    with one_line_errors():
+        if slurm == (local is not None) or (local is not None and local < 1):
+            raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")
+        if local is None:
+            if image and not Path(image).is_file():
+                raise UserError(f"found no --image {image}, expected a file; docker/README.md says how to build one")
+            handing = Handing(sbatch or [], group == "run", restarts, str(Path(image).absolute()) if image else "", dry)
+            submit_to_slurm(stages or [], threads, remote, handing)
+        else:
+            submit_locally(stages or [], local, threads, remote, [gpu for gpu in gpus.split(",") if gpu], per_gpu, wait)
+
+
+def submit_locally(
+    stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int, wait: bool
+) -> None:
+    from seal.cluster.gather import gather
+    from seal.cluster.local import check_local, start
+    from seal.cluster.submit import prepared, threads_of_a_job
+
+    check_local(gpus)
+    number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // places))
+    options = job_options(number, remote)
+    options += ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu)] if gpus else []
+    with prepared(stages, number, "local", places, remote) as (submission, needs):
+        if not needs:
+            typer.echo("no stage lacks a job")
+            gather(stages)
+            return
+        process = start(submission, needs, places, options)
+
+    typer.echo(f"{len(needs)} stages, {places} at once, threads of each: {number}; `seal status` shows them")
+    if wait:
+        status = process.wait()
+        typer.echo(submission.log("gather").read_text(encoding="utf-8"), nl=False)
+        raise typer.Exit(1 if status else 0)
+
+
+def job_options(threads: int, remote: str) -> list[str]:
+    return ["--threads", str(threads), *(["--remote", remote] if remote else [])]
+
+
+class Handing(NamedTuple):
+    """How jobs are handed to Slurm."""
+
+    options: list[str]  # for sbatch
+    grouped: bool  # all evaluations of a run in one job
+    restarts: int
+    image: str
+    dry: bool
+
+
+def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing: Handing) -> None:
+    from seal.cluster.gather import gather
+    from seal.cluster.queue import queued
+    from seal.cluster.slurm import Sbatch, send
+    from seal.cluster.submit import prepared, threads_of_a_job
+
+    queued()  # an error here, where there is no Slurm
+    number = threads_of_a_job(threads, 1)
+    with prepared(stages, number, "slurm", 0, remote) as (submission, needs):
+        if not needs:
+            typer.echo("no stage lacks a job")
+            gather(stages)
+            return
+        options = (f"--cpus-per-task={number}", *handing.options)
+        sbatch = Sbatch(submission, options, handing.restarts, handing.image, handing.dry)
+        sent = send(sbatch, needs, job_options(number, remote), handing.grouped)
+    if not handing.dry:
+        typer.echo(f"{len(needs)} stages, {sent} new jobs, threads of each: {number}; `seal status` shows them")
+
+
+@app.command()
+def status(follow: Annotated[bool, typer.Option("--follow", help="until all has ended")] = False) -> None:
+    """Say of each stage of the newest submission whether it is done, at work, waiting or failed."""
+    from seal.cluster.left import time_left
+    from seal.cluster.status import newest_submission, rows_of, sums_of, text_of
+
+    with one_line_errors():
+        while True:
+            submission = newest_submission()
+            rows = rows_of(submission)
+            typer.echo("\n".join([text_of(rows), sums_of(submission, rows), *time_left(submission, rows)]))
+            if not follow or not any(row.state in ("running", "waiting") for row in rows):
+                return
+            time.sleep(FOLLOWED)
+
+
+@app.command()
+def gather(
+    stages: Annotated[list[str] | None, typer.Argument(metavar="[STAGE ...]", help="fail where these lack")] = None,
+    digest: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Take over what the jobs have done into dvc.lock and results/; with all there, make curves, claims and report."""
+    from seal.cluster.gather import gather as gather_all
+
+    with one_line_errors():
+        gather_all(stages or [], digest)
+
+
+@app.command()
+def cancel() -> None:
+    """End what was submitted here, and nothing else; what is done stays, and trainings go on from their last epoch."""
+    from seal.cluster.processes import end_all
+    from seal.cluster.queue import queued
+    from seal.cluster.queue import slurm as slurm_command
+    from seal.cluster.submission import submissions
+
+    with one_line_errors():
+        by_slurm = any(submission.facts["how"] == "slurm" for submission in submissions())
+        jobs = [job.job for job in queued()] if by_slurm else []
+        if jobs:
+            slurm_command("scancel", *jobs)
+        typer.echo(f"{len(jobs)} jobs and {end_all()} processes ended; submitting again goes on")

@@ -1,0 +1,89 @@
+"""`seal gather`: takes over what the jobs have done, as the one writer of dvc.lock; then curves, claims and report.
+
+The last job of a submission, and the start of each `seal submit`. No job's stage is run here.
+"""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from seal.cluster.pipeline import LAST, Pipeline, kind, read_pipeline, take_over
+from seal.cluster.snapshot import submission_of
+from seal.cluster.submission import Submission
+from seal.config import load_params
+from seal.errors import UserError
+from seal.record import RESULTS, TIMINGS
+
+
+def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
+    """Take over, make what needs all stages, and sync MLflow; raises UserError where stages that were asked for lack.
+
+    With a `digest` it is the end of that submission, and refuses code or parameters that are not the submission's.
+    """
+    pipeline = read_pipeline()
+    submission = submission_of(pipeline)
+    if digest not in (None, submission.folder.name):
+        raise UserError(
+            f"cluster/{digest}: found code or parameters that have changed since, expected those that were submitted; "
+            "put them back and `seal gather`, or submit again, which takes what still holds from DVC's run cache"
+        )
+
+    done = take_over_done(submission, pipeline)
+    lacking = [stage for stage in pipeline.jobs if stage in pipeline.to_run and stage not in done]
+    print(f"{len(done)} stages taken over, {len(lacking)} not done", flush=True)
+    if sentence := machines_differ(submission, done):
+        print(sentence, flush=True)
+
+    if not lacking:
+        dvc("repro", "--single-item", *(stage for stage in pipeline.needs if kind(stage) in LAST))
+    if done and load_params().runtime.track:
+        sync()
+    if failed := [stage for stage in lacking if not asked or stage in asked]:
+        raise UserError(f"not done: {' '.join(failed)}; `seal status` says why, and submitting again goes on")
+
+
+def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
+    """Put what the jobs have done into dvc.lock and the project's folders; gives these stages."""
+    done = submission.done(pipeline.jobs)
+    if done:
+        entries = {stage: mark["entry"] for stage, mark in done.items()}
+        take_over(entries, dict.fromkeys([*submission.facts["order"], *pipeline.needs]))
+        dvc("checkout", "--quiet", "--force", *done)
+    return list(done)
+
+
+def dvc(*arguments: str) -> None:
+    """Run DVC in the project, which waits where another is at work there."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    if status := subprocess.run(command, env=environment, check=False).returncode:
+        raise UserError(f"dvc {arguments[0]} ended with status {status}, as it says above; mend it and submit again")
+
+
+def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None:
+    """A sentence where they were made on different processors, numbers of threads or GPUs, by timings and marks."""
+    machines = set()
+    for stage in stages:
+        path = TIMINGS / f"{stage}.csv"
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                *_, row = csv.DictReader(file)
+            gpus = (submission.mark(stage) or {}).get("gpus", [])
+            machines.add(", ".join([f"{row['cpu'].partition(' x ')[2]} with {row['threads']} threads", *gpus]))
+    if len(machines) < 2:
+        return None
+    return f"stages were made on {'; '.join(sorted(machines))}: their bits differ from those of a serial run on one"
+
+
+def sync() -> None:
+    """MLflow's view of the record; off on nodes, as SQLite is never written from two machines."""
+    from seal.tracking.arms import sync_aggregates
+    from seal.tracking.sync import sync as sync_runs
+
+    names = load_params().run_names()
+    sync_runs(names, RESULTS, TIMINGS)
+    sync_aggregates(names)

@@ -1,0 +1,100 @@
+"""A job, where Slurm or make says: `python -m seal.cluster.job STAGE ...`, in the environment of a submission.
+
+Several stages are run one after another. A second job of a stage that is done takes seconds, and runs no command.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from seal.cluster.pipeline import locked_entries
+from seal.cluster.submission import MARKER, Submission
+from seal.cluster.workspace import hand_over_timings, repro, say_what_is_full, workspace
+from seal.errors import one_line_errors
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def run_job(
+    submission: Submission, stage: str, threads: int, gpus: Sequence[str] = (), per_gpu: int = 1, remote: str = ""
+) -> int:
+    """DVC's exit status for the stage, run or restored in a workspace that is gone afterwards."""
+    facts: dict[str, Any] = {
+        "node": os.environ.get("SLURMD_NODENAME", platform.node()),
+        "start": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        "gpus": gpu_names(),
+        "since": time.time(),
+    }
+    with FileLock(submission.lock(stage)), gpu_place(submission, gpus, per_gpu) as gpu:
+        print(f"{stage} begins on {facts['node']} at {time.strftime('%F %T')}, start {facts['start']}", flush=True)
+        submission.write_mark(stage, state="running", **facts)
+        outcome: dict[str, Any] = {"state": "failed", "status": 1}
+        try:
+            with workspace(submission, stage, remote) as work:
+                outcome["status"] = repro(submission, stage, work, threads, gpu, remote)
+                if outcome["status"]:
+                    say_what_is_full(submission, work)
+                else:
+                    hand_over_timings(work, submission.project)
+                    outcome |= {"state": "done", "entry": locked_entries(work / "dvc.lock")[stage]}
+        finally:
+            facts["seconds"] = round(time.time() - facts["since"], 1)
+            submission.write_mark(stage, **outcome, **facts)
+    return int(outcome["status"])
+
+
+def gpu_names() -> list[str]:
+    """The models of this node's GPUs; none without nvidia-smi."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return sorted({*subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()})
+
+
+@contextmanager
+def gpu_place(submission: Submission, gpus: Sequence[str], per_gpu: int) -> Iterator[str | None]:
+    """A free place on one of these GPUs, held until this process ends, however it ends; None where none are named."""
+    places = [(gpu, number) for number in range(per_gpu) for gpu in gpus]
+    while places:
+        for gpu, number in places:
+            try:
+                with FileLock(submission.lock(f"gpu-{gpu}-{number}"), blocking=False):
+                    yield gpu
+                    return
+            except Timeout:
+                continue
+        time.sleep(1)
+    yield None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m seal.cluster.job")
+    parser.add_argument("stages", nargs="+")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--gpus", default="", help="as 0,1: take a place on one of these")
+    parser.add_argument("--per-gpu", type=int, default=1)
+    parser.add_argument("--remote", default="", help="of DVC: where no file system is shared")
+    chosen = parser.parse_args(arguments)
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    submission, statuses = Submission(Path(os.environ[MARKER])), []
+    gpus = [gpu for gpu in chosen.gpus.split(",") if gpu]
+    with one_line_errors():
+        for stage in chosen.stages:
+            statuses.append(run_job(submission, stage, chosen.threads, gpus, chosen.per_gpu, chosen.remote))
+    sys.exit(max(statuses))
+
+
+if __name__ == "__main__":
+    main()

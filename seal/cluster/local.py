@@ -1,0 +1,73 @@
+"""Jobs side by side on one machine, as targets of a Makefile that GNU make runs in a session of its own.
+
+`submit` calls it. make outlives the command and the terminal; where it is killed, its jobs end their stage.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from seal.cluster.submission import Submission
+from seal.errors import UserError
+
+AT_WORK = 75  # of flock: another holds the lock
+
+
+def check_local(gpus: Sequence[str]) -> None:
+    """Raises UserError without make or flock, and for a GPU that is not here."""
+    for command in ("make", "flock"):
+        if shutil.which(command) is None:
+            raise UserError(f"found no {command} on the PATH, expected it; install it (GNU make, util-linux)")
+
+    here = []
+    if gpus and shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+        here = subprocess.run(query, capture_output=True, text=True, check=False).stdout.replace(",", "").split()
+    for gpu in gpus:
+        if gpu not in here:
+            known = ", ".join(here[::2]) or "none"
+            raise UserError(f"found --gpus {gpu}, expected one of this machine's, which are {known} by nvidia-smi")
+
+
+def start(
+    submission: Submission, needs: Mapping[str, Sequence[str]], places: int, options: Sequence[str]
+) -> "subprocess.Popen[bytes]":
+    """Start make on these stages, `places` at once; `options` are the job's. Raises UserError where one is at work."""
+    lock = submission.lock("make")
+    if subprocess.run(["flock", "-n", lock, "true"], check=False).returncode:
+        raise UserError("a make is at work here already; `seal status` shows it, `seal cancel` ends it")
+
+    (submission.folder / "Makefile").write_text(makefile(submission, needs, options), encoding="utf-8")
+    # -o: a job that outlives a killed make does not hold its lock, but its stage's, where the next make's job waits.
+    command = ["flock", "-n", "-o", "-E", str(AT_WORK), str(lock), "make", f"-j{places}"]
+    with submission.log("make").open("ab") as log:
+        return subprocess.Popen(
+            command, cwd=submission.folder, env=os.environ | submission.environment(), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def makefile(submission: Submission, needs: Mapping[str, Sequence[str]], options: Sequence[str]) -> str:
+    """A stage begins when those it needs are done; beside a failure the others go on."""
+    gather = ["gather", *needs, "--digest", submission.folder.name]
+    lines = [
+        ".SILENT:",
+        f".PHONY: gather stages {' '.join(needs)}",
+        "gather:",
+        "\t-$(MAKE) --no-print-directory --keep-going stages",
+        f"\tcd {recipe(str(submission.project))} && {recipe(sys.executable, '-m', 'seal.cli', *gather)} "
+        f"> {recipe(str(submission.log('gather')))} 2>&1",
+        f"stages: {' '.join(needs)}",
+    ]
+    for stage, above in needs.items():
+        job = recipe(sys.executable, "-m", "seal.cluster.job", stage, *options)
+        lines += [f"{stage}: {' '.join(above)}", f"\t{job} >> {recipe(f'log/{stage}.log')} 2>&1"]
+    return "\n".join(lines) + "\n"
+
+
+def recipe(*words: str) -> str:
+    """Words of a shell's line as make's recipes want them."""
+    return shlex.join(words).replace("$", "$$")

@@ -1,0 +1,132 @@
+"""What DVC knows of the pipeline: its graph, what is to be run, dvc.lock. The one file here that uses DVC's insides.
+
+`submit`, `snapshot`, `gather` and `status` ask. DVC is imported where it is needed, as that takes a second.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seal.errors import UserError
+from seal.study.dvc_repo import dvc_errors
+
+LOCK = Path("dvc.lock")
+HERE = ("fetch", "pack")  # run where `seal submit` runs: nodes have no internet, and archives are no output of DVC's
+LAST = ("curves", "claims", "report")  # read all of results/; run by `gather`
+
+Entries = dict[str, dict[str, Any]]  # of dvc.lock, by stage
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages of dvc.yaml as DVC expands them, and how things stand with them."""
+
+    needs: dict[str, list[str]]  # the stages right above each; keys in the order in which `dvc repro` runs and locks
+    to_run: frozenset[str]  # what has changed, and whatever stands below it
+    files: list[Path]  # dependencies that no stage makes: code and parameters, files and folders
+    cache: Path
+
+    @property
+    def jobs(self) -> list[str]:
+        """Stages that are run as jobs, in the pipeline's order."""
+        return [stage for stage in self.needs if kind(stage) not in (*HERE, *LAST)]
+
+
+def kind(stage: str) -> str:
+    """`train` of `train@seal-0`."""
+    return stage.partition("@")[0]
+
+
+def read_pipeline() -> Pipeline:
+    """The project's in the working directory; raises UserError where DVC cannot read it."""
+    import networkx
+    from dvc.repo import Repo
+
+    with dvc_errors(), Repo(_wait_for_lock=True) as repo:
+        graph = repo.index.graph
+        status = repo.status()
+        changed = [stage for stage in graph if stage.addressing in status]
+        # Postorder is DVC's own: a topological sort would put the same entries into dvc.lock in another order.
+        order = list(networkx.dfs_postorder_nodes(graph))
+
+        below = {stage for start in changed for stage in networkx.ancestors(graph, start)}
+        outs = [out.fs_path for stage in graph for out in stage.outs]
+        deps = {dep.fs_path for stage in graph for dep in stage.deps if dep.protocol == "local"}
+        return Pipeline(
+            needs={stage.addressing: sorted(above.addressing for above in graph[stage]) for stage in order},
+            to_run=frozenset(stage.addressing for stage in {*changed, *below}),
+            files=sorted(Path(os.path.relpath(dep)) for dep in deps if not _is_made(dep, outs)),
+            cache=Path(repo.cache.local.path),
+        )
+
+
+def _is_made(dependency: str, outs: Iterable[str]) -> bool:
+    """Whether a stage makes it, something in it, or what it is in."""
+    return any(os.path.commonpath([dependency, out]) in (dependency, out) for out in outs)
+
+
+def configure(workspace: Path) -> None:
+    """Give a copy of the project the DVC settings of the one in the working directory, cache and remotes included."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    with dvc_errors(), Repo() as repo:
+        settings = {
+            "core": repo.config["core"] | {"no_scm": True},
+            "cache": repo.config["cache"] | {"dir": repo.cache.local_cache_dir},
+            "remote": repo.config["remote"],
+        }
+
+    folder = workspace / ".dvc"
+    folder.mkdir(mode=0o700)  # a remote's settings may hold a secret
+    with dvc_errors(), Config(str(folder), validate=False).edit("repo", validate=False) as config:
+        config.update(settings)
+
+
+def check_remote(name: str) -> None:
+    """Raises UserError where DVC knows no such remote."""
+    from dvc.repo import Repo
+
+    with dvc_errors(), Repo() as repo:
+        known = [*repo.config["remote"]]
+    if name not in known:
+        advice = f"`dvc remote add {name} s3://bucket/folder` adds it"
+        raise UserError(f"found --remote {name}, expected one of {', '.join(known) or 'none yet'}; {advice}")
+
+
+def locked_entries(path: Path = LOCK) -> Entries:
+    """The stages of a dvc.lock; none where there is no file."""
+    from dvc.utils.serialize import load_yaml
+
+    if not path.exists():
+        return {}
+    with dvc_errors():
+        return dict(json.loads(json.dumps(load_yaml(path).get("stages", {}))))
+
+
+def write_entries(path: Path, entries: Entries) -> None:
+    """A dvc.lock of these alone."""
+    from dvc.utils.serialize import dump_yaml
+
+    dump_yaml(path, {"schema": "2.0", "stages": entries})
+
+
+def take_over(entries: Mapping[str, Any], order: Iterable[str]) -> None:
+    """Put entries into dvc.lock under DVC's lock, and all of it into this order of stages. No stage is run.
+
+    Not by `dvc repro`: where dvc.lock names other results of the same inputs, as a committed one of another processor
+    does, DVC looks for those alone, never into its run cache, and would train.
+    """
+    from dvc.repo import Repo
+    from dvc.utils.serialize import modify_yaml
+
+    with dvc_errors(), Repo(_wait_for_lock=True) as repo, repo.lock, modify_yaml(LOCK, fs=repo.fs) as lock:
+        lock.setdefault("schema", "2.0")
+        stages = lock.setdefault("stages", {})
+        stages.update(entries)
+        for stage in order:
+            if stage in stages:
+                stages[stage] = stages.pop(stage)

@@ -1,0 +1,75 @@
+"""Slurm's commands: what it holds of this project's jobs, and what it says of its partitions.
+
+A job's name is its stage's, its comment holds the submission and the stages that it runs. slurm.py, status.py and
+`seal cancel` ask.
+"""
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seal.errors import UserError
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job that Slurm holds and that has not ended."""
+
+    job: str  # its number
+    label: str  # its name without `prefix`
+    digest: str
+    stages: tuple[str, ...]
+    state: str  # RUNNING, PENDING, ...
+    reason: str
+    node: str
+
+
+def prefix() -> str:
+    """Of the names of this project's jobs, its own among a user's."""
+    return f"seal:{hashlib.sha256(str(Path.cwd()).encode()).hexdigest()[:8]}:"
+
+
+def queued() -> list[Queued]:
+    """This project's jobs in the queue; raises UserError where Slurm does not answer."""
+    done = slurm("squeue", "--me", "--noheader", "--format=%i|%T|%r|%N|%j|%k")
+    jobs = []
+    for line in done.splitlines():
+        job, state, reason, node, name, comment = line.split("|", 5)
+        if name.startswith(prefix()):
+            digest, *stages = comment.split()
+            jobs.append(Queued(job, name.removeprefix(prefix()), digest, tuple(stages), state, reason, node))
+    return jobs
+
+
+def slurm(*command: str, script: str = "") -> str:
+    """What a command of Slurm's printed; raises UserError with its own line."""
+    if shutil.which(command[0]) is None:
+        raise UserError(
+            f"found no {command[0]} on the PATH, expected Slurm's commands; go where they are, or --local N"
+        )
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(" ".join(done.stderr.split()) or f"{command[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def partition_minutes(options: Sequence[str]) -> float:
+    """The time limit of the partition that sbatch's options name, or of the default one."""
+    named = [option.partition("=")[2] for option in options if option.startswith("--partition=")]
+    for line in slurm("sinfo", "--noheader", "--format=%P|%l").splitlines():
+        name, limit = line.split("|")
+        if name.rstrip("*") in named or (name.endswith("*") and not named):
+            return minutes_of(limit)
+    return float("inf")
+
+
+def minutes_of(limit: str) -> float:
+    """Of a partition's time limit as sinfo writes it: 1-00:00:00, 30:00 or infinite."""
+    if not limit[:1].isdigit():
+        return float("inf")
+    days, _, clock = limit.rpartition("-")
+    hours, minutes, seconds = ([0, 0] + [int(part) for part in clock.split(":")])[-3:]
+    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60

@@ -1,0 +1,121 @@
+"""`seal status`: a row a stage: done, at work where and since when, waiting for what, or failed and why; and sums."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from seal.cluster.queue import Queued, queued
+from seal.cluster.submission import Facts, Submission, submissions
+from seal.errors import UserError
+
+AGAIN = "submit again"
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a stage stands."""
+
+    stage: str
+    state: str  # done, running, waiting, failed or stopped
+    node: str = ""
+    time: str = ""  # since when it is at work, or how long it took
+    words: str = ""
+
+
+def newest_submission() -> Submission:
+    newest = max(submissions(), key=lambda submission: submission.submitted_at, default=None)
+    if newest is None:
+        raise UserError("found no submission here, expected one; `seal submit` makes it")
+    return newest
+
+
+def rows_of(submission: Submission) -> list[Row]:
+    """In the pipeline's order."""
+    facts = submission.facts
+    by_slurm = {}
+    if facts["how"] == "slurm":
+        by_slurm = {stage: job for job in queued() if job.digest == submission.folder.name for stage in job.stages}
+
+    make = facts["how"] == "local" and is_held(submission.lock("make"))
+    rows: dict[str, Row] = {}
+    for stage, needs in facts["needs"].items():
+        above = [rows[name] for name in needs if name in rows]
+        mark, job = submission.mark(stage), by_slurm.get(stage)
+        if mark is not None and mark["state"] == "done":
+            rows[stage] = Row(stage, "done", mark["node"], f"{mark['seconds']:.0f} s")
+        elif stage in facts["entries"]:
+            rows[stage] = Row(stage, "done", words="before")
+        elif job is not None and job.state == "PENDING":
+            rows[stage] = row_of_pending(stage, above, job)
+        elif mark is not None:
+            rows[stage] = row_of_begun(submission, stage, mark, job)
+        else:
+            rows[stage] = row_of_waiting(stage, above, job is not None or (make and stage in facts["sent"]))
+    return list(rows.values())
+
+
+def row_of_begun(submission: Submission, stage: str, mark: Facts, job: Queued | None) -> Row:
+    log = submission.log(job.label if job else stage)
+    since = time.strftime("%F %T", time.localtime(mark["since"]))
+    if mark["state"] == "failed":
+        return Row(stage, "failed", mark["node"], since, f"{last_line(log)} ({log.relative_to(Path.cwd())})")
+    if job is not None or is_held(submission.lock(stage)):
+        return Row(stage, "running", mark["node"], f"since {since}", last_line(log))
+    return Row(stage, "stopped", mark["node"], since, f"its job was killed; {AGAIN}")
+
+
+def row_of_pending(stage: str, above: Sequence[Row], job: Queued) -> Row:
+    """Of a job in Slurm's queue, with Slurm's reason."""
+    ahead = ahead_of(above)
+    return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else f"{job.reason}, job {job.job}")
+
+
+def row_of_waiting(stage: str, above: Sequence[Row], sent: bool) -> Row:
+    lost = [row.stage for row in above if row.state in ("failed", "stopped")]
+    if lost:
+        return Row(stage, "stopped", words=f"needs {', '.join(lost)}")
+    if not sent:
+        return Row(stage, "stopped", words=f"never begun; {AGAIN}")
+    ahead = ahead_of(above)
+    return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else "for a place")
+
+
+def ahead_of(above: Sequence[Row]) -> list[str]:
+    return [row.stage for row in above if row.state in ("running", "waiting")]
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds this lock."""
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def last_line(log: Path) -> str:
+    """The last that a stage said; not DVC's own last words, which say that it failed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    said = [line for line in lines if line.strip() and not line.startswith("ERROR: failed to reproduce")]
+    return said[-1].strip() if said else ""
+
+
+def text_of(rows: Sequence[Row]) -> str:
+    """A line a stage, in columns."""
+    cells = [(row.stage, row.state, row.node, row.time) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row, values in zip(rows, cells, strict=True):
+        columns = (value.ljust(width) for value, width in zip(values, widths, strict=True))
+        lines.append(f"{'  '.join(columns)}  {row.words}".rstrip())
+    return "\n".join(lines)
+
+
+def sums_of(submission: Submission, rows: Sequence[Row]) -> str:
+    counts = Counter(row.state for row in rows)
+    sums = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{submission.folder.relative_to(Path.cwd())}: {sums}"

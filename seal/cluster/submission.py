@@ -1,0 +1,100 @@
+"""cluster/<digest>/: where what is known of a submission and its jobs lies, and how it is written and read.
+
+Every other file here asks `Submission` for its paths.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seal.cluster.pipeline import Entries
+from seal.record import atomic, read_json
+
+CLUSTER = Path("cluster")
+MARKER = "SEAL_CLUSTER"  # in the environment of every process that a submission starts here
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is, or was, submitted from one state of the code and parameters."""
+
+    folder: Path  # absolute: <project>/cluster/<digest>
+
+    @property
+    def project(self) -> Path:
+        return self.folder.parents[1]
+
+    @property
+    def files(self) -> Path:
+        return self.folder / "snapshot"
+
+    @property
+    def work(self) -> Path:
+        """Where jobs have their workspaces, each until it ends."""
+        return self.folder / "work"
+
+    @property
+    def facts(self) -> Facts:
+        """How it was last submitted: `how`, `places`, `threads`; the `cache`; `needs` of its stages, of which those
+        that lacked were `sent`; `entries` of dvc.lock that were current, and its `order` before all."""
+        return dict(read_json(self.facts_path))
+
+    @property
+    def facts_path(self) -> Path:
+        return self.folder / "submitted.json"
+
+    @property
+    def submitted_at(self) -> float:
+        """Unix time."""
+        return self.facts_path.stat().st_mtime
+
+    def lock(self, name: str) -> Path:
+        """Held while a stage, or what else bears this name, is at work; the same for every submission."""
+        return self.folder.parent / "lock" / name
+
+    def log(self, stage: str) -> Path:
+        return self.folder / "log" / f"{stage}.log"
+
+    def mark(self, stage: str) -> Facts | None:
+        """What its last job wrote of itself; `state` is running, done or failed. None where none has begun."""
+        path = self.folder / "marks" / f"{stage}.json"
+        return dict(read_json(path)) if path.exists() else None
+
+    def write_mark(self, stage: str, **facts: Any) -> None:
+        write_facts(self.folder / "marks" / f"{stage}.json", facts)
+
+    def done(self, stages: Iterable[str]) -> dict[str, Facts]:
+        """The marks of those among these stages whose jobs ended well."""
+        marks = {stage: self.mark(stage) for stage in stages}
+        return {stage: mark for stage, mark in marks.items() if mark is not None and mark["state"] == "done"}
+
+    def entries(self) -> Entries:
+        """Of dvc.lock: what was current when it was submitted, and what its jobs have done since."""
+        facts = self.facts
+        entries: Entries = facts["entries"]
+        return entries | {stage: mark["entry"] for stage, mark in self.done(facts["needs"]).items()}
+
+    def environment(self) -> dict[str, str]:
+        """For a job: this Python's commands, and the snapshot's code, whatever the project's is by then."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return {
+            "PATH": path,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.files), os.environ.get("PYTHONPATH")])),
+            MARKER: str(self.folder),
+        }
+
+
+def write_facts(path: Path, facts: Facts) -> None:
+    """Keys in their order, which is that of dvc.lock's entries."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def submissions() -> list[Submission]:
+    """All that this project has."""
+    return [Submission(facts.parent) for facts in CLUSTER.absolute().glob("*/submitted.json")]

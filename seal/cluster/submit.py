@@ -1,0 +1,134 @@
+"""`seal submit`: gathers, fetches and packs here, takes a snapshot, and sends the stages that lack to make or Slurm.
+
+Submitting again is always right: what is done is taken over, what is at work is left alone, the rest is sent.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from seal.cluster.gather import dvc, take_over_done
+from seal.cluster.pipeline import HERE, Pipeline, check_remote, kind, locked_entries, read_pipeline
+from seal.cluster.snapshot import take_snapshot
+from seal.cluster.submission import CLUSTER, Submission, write_facts
+from seal.config import load_params
+from seal.errors import UserError
+
+ROOM = 64 * 2**20  # bytes; with less free in the cache nothing is sent
+NAME = re.compile(r"[\w.@-]+")  # of a stage, for make, file names and Slurm
+Needs = dict[str, list[str]]  # stages to send, in order, with those right above each that are sent too
+
+
+class Prepared(NamedTuple):
+    """What there is to send."""
+
+    submission: Submission
+    needs: Needs
+
+
+@contextmanager
+def prepared(asked: Sequence[str], threads: int, how: str, places: int, remote: str = "") -> Iterator[Prepared]:
+    """What lacks, with all that it needs made here; no other submit can begin meanwhile."""
+    check_project()
+    CLUSTER.mkdir(exist_ok=True)
+    try:
+        with FileLock(CLUSTER / "submit.lock", blocking=False):
+            yield prepare(asked, threads, how, places, remote)
+    except Timeout:
+        raise UserError("another submit is under way here; `seal status` shows its jobs") from None
+
+
+def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: str) -> Prepared:
+    if remote:
+        check_remote(remote)
+    pipeline = read_pipeline()
+    wanted = wanted_stages(pipeline, asked)
+    check_cache(pipeline.cache)
+
+    submission = take_snapshot(pipeline)
+    before = submission.facts if submission.facts_path.exists() else None
+    order = before["order"] if before else list(locked_entries())
+    taken_over = take_over_done(submission, pipeline) if before else []
+
+    here = [stage for stage in pipeline.needs if kind(stage) in HERE and stage in pipeline.to_run & wanted]
+    if here:
+        dvc("repro", *here)
+        if remote:
+            dvc("push", "--quiet", "--run-cache", "--remote", remote, *here)
+    if here or taken_over:
+        pipeline = read_pipeline()
+
+    sent = [stage for stage in pipeline.jobs if stage in pipeline.to_run & wanted]
+    facts = {
+        "how": how, "places": places, "threads": threads, "cache": str(pipeline.cache), "order": order, "sent": sent,
+        "needs": {stage: pipeline.needs[stage] for stage in pipeline.jobs},
+        "entries": {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run},
+    }  # fmt: skip
+    write_facts(submission.facts_path, facts)
+    return Prepared(submission, {stage: [above for above in pipeline.needs[stage] if above in sent] for stage in sent})
+
+
+def wanted_stages(pipeline: Pipeline, asked: Sequence[str]) -> set[str]:
+    """Those asked for by name, or by the name before the @, with all above them; without any, every stage.
+
+    Raises UserError for one that does not exist, and one whose name is none for a file.
+    """
+    wanted: set[str] = set()
+    for name in asked:
+        stages = {stage for stage in pipeline.jobs if name in (stage, kind(stage))}
+        if not stages:
+            kinds = ", ".join(dict.fromkeys(map(kind, pipeline.jobs)))
+            raise UserError(f"found no stage {name} to submit, expected one of {kinds}, or as {pipeline.jobs[0]}")
+        wanted |= stages
+
+    new = wanted = wanted or {*pipeline.jobs}
+    while new:
+        new = {above for stage in new for above in pipeline.needs[stage]} - wanted
+        wanted = wanted | new
+    for stage in wanted:
+        if not NAME.fullmatch(stage):
+            raise UserError(f"found the stage {stage!r}, expected letters, digits, and _ . @ - in its name; rename it")
+    return wanted
+
+
+def threads_of_a_job(chosen: int | None, by_default: int) -> int:
+    """The number that fixes bits: --threads, else runtime.threads, else `by_default`; never left to torch."""
+    fixed = load_params().runtime.threads
+    if chosen and fixed and chosen != fixed:
+        raise UserError(
+            f"found --threads {chosen} and runtime.threads {fixed}, expected one number; leave out --threads"
+        )
+    return chosen or fixed or by_default
+
+
+def check_project() -> None:
+    if not Path("dvc.yaml").exists():
+        raise UserError("found no dvc.yaml here, expected the project's root; run from there")
+    if not str(Path.cwd()).isprintable():
+        raise UserError(f"found {str(Path.cwd())!r} as the project's folder, expected no newline in it; rename it")
+
+
+def check_cache(cache: Path) -> None:
+    """Raises UserError where DVC's cache has no room, cannot be written, or a workspace could get nothing out of it."""
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    if free < ROOM:
+        raise UserError(
+            f"{cache}: found {free / 1e6:.0f} MB free, expected {ROOM / 1e6:.0f} MB; make room, or `dvc gc -w`"
+        )
+
+    with tempfile.TemporaryDirectory(dir=CLUSTER) as folder, tempfile.NamedTemporaryFile(dir=cache) as file:
+        for link in (os.link, os.symlink):
+            try:
+                link(file.name, Path(folder, link.__name__))
+            except OSError:
+                continue
+            return
+    print(f"{cache}: its files cannot be linked to from here; each job copies what it needs")

@@ -1,0 +1,79 @@
+"""A job's workspace: a copy of the snapshot in which DVC runs one stage, and which is gone afterwards. job.py asks."""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seal.cluster.pipeline import write_entries
+from seal.cluster.submission import Submission
+from seal.stage import die_with_parent
+
+FULL = 2**20  # bytes; a disk with less free is called full
+
+
+@contextmanager
+def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]:
+    """A copy of the snapshot with the lock entries of what is done. What a killed job left of one is removed first."""
+    for left in submission.work.glob(f"{glob.escape(stage)}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+    work = Path(tempfile.mkdtemp(prefix=f"{stage}.", dir=submission.work))
+    try:
+        shutil.copytree(submission.files, work, dirs_exist_ok=True)
+        if remote:
+            (work / ".dvc/config.local").write_text(f"[core]\n    remote = {remote}\n", encoding="utf-8")
+        write_entries(work / "dvc.lock", submission.entries())
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:
+    """DVC's exit status. With a remote what stands above comes from there, and what the stage made goes there."""
+    scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
+    environment = os.environ | {
+        "SEAL_STAGE": stage,  # the harness refuses any other
+        "SEAL_TRACK": "0",  # SQLite is never written from two machines
+        "SEAL_SCRATCH": str(scratch),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONPATH": f"{work}{os.pathsep}{os.environ['PYTHONPATH']}",
+        "DVC_SITE_CACHE_DIR": str(work / ".dvc/site"),  # else a folder outside of the project, shared by users
+        "DVC_NO_ANALYTICS": "1",
+    }
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
+
+    commands = [["repro", stage]]
+    if remote:
+        commands = [["repro", "--pull", stage], ["push", "--quiet", "--run-cache", stage]]
+    for command in commands:
+        dvc = [sys.executable, "-m", "dvc", *command]
+        # Else DVC would go on when its job was killed and the stage's lock is free.
+        done = subprocess.run(dvc, cwd=work, env=environment, preexec_fn=die_with_parent, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+def hand_over_timings(work: Path, project: Path) -> None:
+    """Add the workspace's rows of timings to the project's."""
+    for path in (work / "timings").glob("*.csv"):
+        target, text = project / "timings" / path.name, path.read_text(encoding="utf-8")
+        target.parent.mkdir(exist_ok=True)
+        with target.open("a", encoding="utf-8", newline="") as file:
+            file.write(text if file.tell() == 0 else text.partition("\n")[2])
+
+
+def say_what_is_full(submission: Submission, *folders: Path) -> None:
+    """A line for each place without room: DVC's own word for it is SQLite's, "disk I/O error"."""
+    scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
+    for folder in (*folders, Path(submission.facts["cache"]), scratch):
+        if folder.exists() and shutil.disk_usage(folder).free < FULL:
+            print(f"error: {folder}: the disk is full; make room and submit again", file=sys.stderr)

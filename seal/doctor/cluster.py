@@ -1,0 +1,98 @@
+"""Checks of what `seal submit` needs: locks that nodes see, links, room, Slurm's nodes, limits and accounting.
+
+`seal doctor --cluster` asks. Without Slurm's commands they are of this machine alone.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from seal.cluster.queue import slurm
+from seal.cluster.submission import CLUSTER
+from seal.doctor.finding import Finding
+from seal.errors import UserError
+
+CACHE = Path(".dvc/cache")
+SCRATCH = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+NEEDED_GB = 10.0
+HELD = 3  # exit status of a process that finds the lock held
+TRY = f"""
+import sys; from filelock import FileLock, Timeout
+try: FileLock(sys.argv[1], blocking=False).acquire()
+except Timeout: sys.exit({HELD})
+"""
+LOCKS = "mount NFS without nolock and local_lock, Lustre with -o flock; jobs do without, a `dvc repro` beside them not"
+
+
+def check_locks() -> Finding:
+    """A lock that this process holds is tried by another: on a node where there is Slurm."""
+    node = ["srun", "--quiet", "--ntasks=1", "--time=5"] if shutil.which("srun") else []
+    place = "a node" if node else "another process"
+    (CLUSTER / "lock").mkdir(parents=True, exist_ok=True)
+    path = (CLUSTER / "lock/doctor").absolute()
+    with FileLock(path):
+        command = [*node, sys.executable, "-c", TRY, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+    if done.returncode == HELD:
+        return Finding("locks", "ok", f"{place} sees a lock that is held here")
+    if done.returncode == 0:
+        return Finding("locks", "warn", f"{place} does not see a lock that is held here", LOCKS)
+    words = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    return Finding("locks", "fail", f"{place} could not try: {words}", "a node needs this folder and its .venv")
+
+
+def check_links() -> Finding:
+    """How a workspace gets its files out of DVC's cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CLUSTER) as folder, tempfile.NamedTemporaryFile(dir=CACHE) as file:
+        for link in (os.link, os.symlink):
+            try:
+                link(file.name, Path(folder, link.__name__))
+            except OSError:
+                continue
+            return Finding("links", "ok", f"workspaces get the cache's files by {link.__name__}")
+    return Finding("links", "warn", "workspaces copy the cache's files", "keep the cache on the project's disk")
+
+
+def check_room() -> Finding:
+    folders = [folder for folder in (Path.cwd(), CACHE, SCRATCH) if folder.exists()]
+    free_gb = {folder: shutil.disk_usage(folder).free / 1e9 for folder in folders}
+    fact = ", ".join(f"{folder} {free:.0f} GB" for folder, free in free_gb.items())
+    return Finding("room", "ok" if min(free_gb.values()) >= NEEDED_GB else "warn", f"free: {fact}")
+
+
+def check_nodes() -> Finding:
+    if shutil.which("sinfo") is None:
+        return Finding("nodes", "ok", "no Slurm on the PATH", "`seal submit --local N` needs none")
+    nodes = {*slurm("sinfo", "--noheader", "--Node", "--format=%N|%c cores|%G").splitlines()}  # a line a partition
+    kinds = Counter(node.partition("|")[2].replace("|(null)", "").replace("|", ", ") for node in nodes)
+    return Finding("nodes", "ok", "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
+
+
+def check_limits() -> Finding:
+    times = slurm("sinfo", "--noheader", "--format=%P %l").split("\n")
+    settings = dict(re.findall(r"^(MaxArraySize|MaxJobCount) *= (\S+)", slurm("scontrol", "show", "config"), re.M))
+    fact = "; ".join([*filter(None, times), *(f"{name} {value}" for name, value in settings.items())])
+    return Finding("limits", "ok", fact, "a shorter --sbatch=--time=MINUTES starts sooner; trainings go on")
+
+
+def check_accounting() -> Finding:
+    try:
+        slurm("sacct", "--noheader", "--allocations", "--starttime=now")
+    except UserError as error:
+        return Finding("accounting", "ok", f"none: {error}", "`seal status` does without")
+    return Finding("accounting", "ok", "sacct answers")
+
+
+def cluster_checks() -> dict[str, Callable[[], Finding]]:
+    checks = {"locks": check_locks, "links": check_links, "room": check_room, "nodes": check_nodes}
+    return checks | ({"limits": check_limits, "accounting": check_accounting} if shutil.which("sinfo") else {})

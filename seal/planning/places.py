@@ -1,0 +1,156 @@
+"""How long stages take on several places at once: list scheduling by the plan's seconds.
+
+`seal plan --places` prints it; `seal submit` and `seal status` ask for seconds.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from seal.config import Params
+from seal.errors import UserError
+from seal.planning.calibration import calibrate
+from seal.planning.costs import work
+from seal.planning.earlier import Earlier
+from seal.planning.gpu import H100 as GPU
+from seal.planning.gpu import START, passes_of, rates_on
+from seal.planning.network import network_of_tier
+from seal.planning.plan import line_of_stage, with_known_rate
+from seal.planning.show import duration
+from seal.planning.stages import repo_of_tier, stages_to_run
+from seal.study.dvc_repo import dvc_errors
+
+JOB_SECONDS = 3.0  # a job's own: its workspace, DVC's links; 1.8 to 3.2 s for one to three stages above
+Needs = Mapping[str, Sequence[str]]  # stages, with those right above each
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Of stages on places of one speed."""
+
+    makespan: float  # s, to the end of the last stage
+    critical_path: float  # s, the longest way through the graph
+    used: float  # share of the places' time
+
+
+def places_of(text: str) -> list[int]:
+    """`1,8,64` as numbers; raises UserError for anything else."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UserError(f"found --places {text}, expected numbers of GPUs or cores, as --places 1,8,64")
+    return [int(word) for word in words]
+
+
+def show_places(places: Sequence[int], tier: str | None, params: Params, console: Console) -> None:
+    """Print how long the stages take on so many places: all of a tier's, or those that params.yaml leaves to run."""
+    needs = needs_to_run() if tier is None else needs_of_tier(tier)
+    if not needs:
+        console.print("nothing to run: data and pipelines are up to date")
+        return
+
+    on_gpus = params.tier == "paper"
+    seconds = seconds_on_a_gpu([*needs], params) if on_gpus else seconds_of([*needs], params)
+    schedules = {count: schedule(needs, seconds, count) for count in places}
+    console.print(table_of_places(schedules, sum(seconds.values())))
+    for sentence in sentences(needs, seconds, next(iter(schedules.values())).critical_path, on_gpus):
+        console.print(sentence, highlight=False)
+
+
+def table_of_places(schedules: Mapping[int, Schedule], one_by_one: float) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("places", "time", "times faster", "in use"):
+        table.add_column(column, justify="right")
+    for count, plan in schedules.items():
+        faster = f"{one_by_one / plan.makespan:.1f}"
+        table.add_row(str(count), duration(plan.makespan), faster, f"{plan.used:.0%}")
+    return table
+
+
+def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, on_gpus: bool) -> Iterator[str]:
+    useful = sum(seconds.values()) / critical_path
+    yield (
+        f"{len(needs)} stages, each a job. The longest way from a dataset to the report is {duration(critical_path)}: "
+        f"more than some {useful:.0f} places gain little."
+    )
+    if on_gpus:
+        yield f"A place is an {GPU.name}: counted, not measured, with {START:.0f} s a stage beside its work."
+    else:
+        yield "A place does what this machine does now: on one machine it has its own cores, or all are slower."
+
+
+def needs_to_run() -> dict[str, list[str]]:
+    """What `dvc repro` would run here, each with those right above it that it would run too."""
+    from dvc.repo import Repo
+
+    stages = stages_to_run()
+    with dvc_errors(), Repo() as repo:
+        needs = _needs(repo.index.graph, "addressing")
+    return {stage: [name for name in above if name in stages] for stage, above in needs.items() if stage in stages}
+
+
+def needs_of_tier(tier: str) -> dict[str, list[str]]:
+    """Every stage of a tier with those right above it, in an order in which they can run."""
+    with repo_of_tier(tier) as repo:
+        return _needs(repo.index.graph, "name")  # an addressing would name the folder
+
+
+def _needs(graph: Any, name: str) -> dict[str, list[str]]:
+    import networkx
+
+    order = networkx.dfs_postorder_nodes(graph)
+    return {getattr(stage, name): sorted(getattr(above, name) for above in graph[stage]) for stage in order}
+
+
+def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:
+    """Of each as a job on this machine, by the plan."""
+    earlier, size = Earlier(params), network_of_tier(params).size
+    machine = with_known_rate(calibrate(params), params, earlier)
+    costs = {stage: work(stage, params, size) for stage in stages}
+    return {stage: line_of_stage(stage, cost, machine, earlier).seconds + JOB_SECONDS for stage, cost in costs.items()}
+
+
+def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
+    network = network_of_tier(params)
+    rates = rates_on(GPU, passes_of(network, params.training))
+    return {stage: START + work(stage, params, network.size).time(rates) for stage in stages}
+
+
+def schedule(needs: Needs, seconds: Mapping[str, float], places: int) -> Schedule:
+    """A stage begins when those it needs have ended and a place is free: of several the one with the longest way.
+
+    At worst 2 - 1/N times the shortest makespan (Graham 1969, Bounds on multiprocessing timing anomalies). `needs` has
+    each stage after those that it needs.
+    """
+    users: dict[str, list[str]] = {stage: [] for stage in needs}
+    for stage, above in needs.items():
+        for name in above:
+            users[name].append(stage)
+
+    way: dict[str, float] = {}  # from a stage's begin to the pipeline's end
+    for stage in reversed([*needs]):
+        way[stage] = seconds[stage] + max((way[user] for user in users[stage]), default=0.0)
+
+    missing = {stage: len(above) for stage, above in needs.items()}
+    ready = [(-way[stage], stage) for stage in needs if not missing[stage]]
+    heapq.heapify(ready)
+    running: list[tuple[float, str]] = []
+    now, free = 0.0, places
+    while ready or running:
+        while ready and free:
+            _, stage = heapq.heappop(ready)
+            heapq.heappush(running, (now + seconds[stage], stage))
+            free -= 1
+
+        now, ended = heapq.heappop(running)
+        free += 1
+        for user in users[ended]:
+            missing[user] -= 1
+            if not missing[user]:
+                heapq.heappush(ready, (-way[user], user))
+
+    work_seconds = sum(seconds[stage] for stage in needs)
+    return Schedule(now, max(way.values(), default=0.0), work_seconds / (now * places) if now else 0.0)

@@ -1,0 +1,203 @@
+"""`seal submit --local` on a project of a moment: what it leaves and refuses; and that DVC can use its run cache."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from seal.cluster.gather import machines_differ
+from seal.cluster.submission import Submission
+from seal.cluster.submit import check_cache, check_project, threads_of_a_job
+from seal.errors import UserError
+from seal.stage import stage
+from seal.tracking.live import Tracker
+from tests.strategies import run_with
+from tests.test_train_stage import write_params
+from tests.toy_project import ToyProject
+from tests.toy_project import packed_toy as packed_toy
+from tests.toy_project import serial_toy as serial_toy
+from tests.toy_project import toy as toy
+
+ROOT = Path(__file__).parents[1]
+
+
+def definitions() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+
+
+@pytest.mark.parametrize("name", definitions())
+def test_every_stage_can_use_the_run_cache(name: str) -> None:
+    """DVC switches it off for a stage, without a word, where one output is not cached or persists."""
+    definition = definitions()[name].get("do", definitions()[name])
+    assert definition["cmd"]
+    assert definition["deps"]
+    assert not {"frozen", "always_changed", "wdir"} & definition.keys()
+    outs = [*definition.get("outs", []), *definition.get("metrics", []), *definition.get("plots", [])]
+    assert outs
+    assert all(isinstance(out, str) for out in outs), "an output with options, as persist or cache: false"
+
+
+@pytest.mark.parametrize("file", [".dvcignore", ".gitignore"])
+def test_workspaces_of_jobs_are_ignored(file: str) -> None:
+    assert "/cluster/" in (ROOT / file).read_text(encoding="utf-8").splitlines()
+
+
+def test_one_file_uses_dvcs_insides_and_none_is_long() -> None:
+    for path in (ROOT / "seal/cluster").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 150, path
+        assert not re.search(r"^ *(from|import) (dvc|networkx)\b", text, re.M) or path.name == "pipeline.py", path
+
+
+@pytest.mark.slow
+def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
+    serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")
+    serial.run("dvc", "repro")
+
+    printed = project.submit("--threads", "1")
+    assert "6 stages, 2 at once, threads of each: 1" in printed
+    assert "6 stages taken over, 0 not done" in printed
+    project.assert_as_serial(serial)
+    assert "Data and pipelines are up to date" in project.run("dvc", "status")
+    assert len(list(project.folder.glob("timings/t*.csv"))) == 5
+    assert project.seal("status").count(" done ") == 6
+
+    assert "no stage lacks a job" in project.submit()
+    project.assert_as_serial(serial)
+
+
+@pytest.mark.slow
+def test_a_part_is_submitted_with_what_stands_above_it(toy: ToyProject) -> None:
+    assert "2 stages, 2 at once" in toy.submit("train@llf-0")
+    assert toy.times("end").keys() >= {"base@0", "train@llf-0"}
+    assert not {"train@seal-0", "claims"} & toy.times("begin").keys()
+    assert "train@llf-0" in toy.lock
+
+
+def pretended_gpus(folder: Path, *gpus: str) -> str:
+    """A PATH on which nvidia-smi names these."""
+    folder.mkdir()
+    lines = "".join(f"echo {gpu}, GPU-{gpu}\n" for gpu in gpus)
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}")
+    (folder / "nvidia-smi").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.slow
+def test_jobs_share_out_the_places_of_the_gpus(toy: ToyProject, tmp_path: Path) -> None:
+    path = pretended_gpus(tmp_path / "bin", "0", "1")
+    refused = toy.submit("--gpus", "0,7", status=1, PATH=path)
+    assert refused == "error: found --gpus 7, expected one of this machine's, which are 0, 1 by nvidia-smi\n"
+
+    toy.submit("train", "--gpus", "1", "--per-gpu", "2", PATH=path)
+    assert toy.times("gpu=1").keys() == {"base@0", "train@llf-0", "train@seal-0"}
+
+
+def test_a_stage_of_another_job_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "base@0")
+    monkeypatch.setenv("SEAL_STAGE", "train@seal-0")
+    expected = "^error: found base@0 to be run in the job of train@seal-0, expected it done before; submit again$"
+    with pytest.raises(SystemExit, match=expected), stage("base@0"):
+        pytest.fail("it was run")
+
+    monkeypatch.setenv("SEAL_STAGE", "base@0")
+    with stage("base@0"):
+        pass
+
+
+def test_a_jobs_training_writes_nothing_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite is never written from two machines."""
+    assert Tracker(run_with("seal"), {}, []).enabled
+    monkeypatch.setenv("SEAL_TRACK", "0")
+    assert not Tracker(run_with("seal"), {}, []).enabled
+
+
+def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("timings").mkdir()
+    submission = Submission(tmp_path / "cluster/abc")
+    for name, cpu, gpu in (("base@0", "2 x Xeon", "H100"), ("train@seal-0", "8 x Xeon", "H100")):
+        Path(f"timings/{name}.csv").write_text(f"cpu,threads\n{cpu},1\n")
+        submission.write_mark(name, gpus=[gpu])
+    stages = ["base@0", "train@seal-0"]
+    assert machines_differ(submission, stages) is None
+
+    Path("timings/base@0.csv").write_text("cpu,threads\n2 x EPYC,1\n2 x EPYC,2\n")
+    submission.write_mark("train@seal-0", gpus=["A100"])
+    assert machines_differ(submission, stages) == (
+        "stages were made on EPYC with 2 threads, H100; Xeon with 1 threads, A100: "
+        "their bits differ from those of a serial run on one"
+    )
+
+
+def test_the_number_of_threads_is_never_left_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(runtime={"threads": None})
+    assert threads_of_a_job(None, 4) == 4
+    assert threads_of_a_job(3, 4) == 3
+    write_params(runtime={"threads": 2})
+    assert threads_of_a_job(None, 4) == 2
+    with pytest.raises(UserError, match=r"found --threads 3 and runtime\.threads 2, expected one number"):
+        threads_of_a_job(3, 4)
+
+
+def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
+    wrong = {
+        ("--local", "0"): "found --local 0, expected --slurm, or a number of jobs at once, as --local 2",
+        (): "found --local None, expected --slurm, or a number of jobs at once, as --local 2",
+        (
+            "--local",
+            "2",
+            "trian",
+        ): "found no stage trian to submit, expected one of base, train, transfer, or as base@0",
+        ("--local", "2", "--gpus", "0"): "found --gpus 0, expected one of this machine's, which are none by nvidia-smi",
+    }
+    path = pretended_gpus(tmp_path / "bin")
+    for arguments, line in wrong.items():
+        assert toy.seal("submit", *arguments, status=1, PATH=path) == f"error: {line}\n"
+    assert "found no submission here" in toy.seal("status", status=1)
+    assert toy.seal("submit", "--slurm", status=1, PATH="/nowhere").startswith("error: found no squeue on the PATH")
+
+
+@pytest.mark.slow
+def test_a_damaged_snapshot_is_named(toy: ToyProject) -> None:
+    toy.submit("base")
+    (toy.submission.files / "toy.py").write_text("pass\n")
+    expected = (
+        r"error: cluster/\w+/snapshot: found other files than its name stands for; remove cluster/\w+ and submit.*\n"
+    )
+    assert re.fullmatch(expected, toy.submit(status=1))
+    shutil.rmtree(toy.submission.folder)
+    toy.submit("base")
+    assert toy.times("end")["base@0"] == 1
+
+
+def test_a_project_without_git_is_told_how_to_go_on(toy: ToyProject) -> None:
+    (toy.folder / ".dvc/config").write_text("")
+    assert "`dvc config --local core.no_scm true` tells DVC so" in toy.submit(status=1)
+
+
+def test_a_folder_with_a_newline_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a\nproject"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match=r"^found no dvc\.yaml here"):
+        check_project()
+    Path("dvc.yaml").touch()
+    with pytest.raises(UserError, match="as the project's folder, expected no newline in it; rename it"):
+        check_project()
+
+
+def test_a_cache_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster").mkdir()
+    check_cache(tmp_path / "cache")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3e6))
+    with pytest.raises(UserError, match="cache: found 3 MB free, expected 67 MB; make room, or `dvc gc -w`"):
+        check_cache(tmp_path / "cache")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.config import Run
-from seal.methods import Ascent
+from seal.methods.paper import Ascent
 from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, write_csv, write_json
 from tests.strategies import params_with
 

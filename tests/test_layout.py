@@ -40,16 +40,18 @@ ARROWS = {
     "seal.batchnorm": set(),
     "seal.optim": {"seal.kernels"},
     "seal.models": {"seal.reinit"},
-    "seal.methods": {"seal.options", "seal.rules"},
+    "seal.methods": {"seal.masks", "seal.options", "seal.rules"},
+    "seal.masks": set(),
+    "seal.steps": {"seal.reinit", "seal.rules"},
     "seal.data": {"seal.stage"},
     "seal.checkpoint": set(),
     "seal.progress": set(),
     "seal.publish": {"seal.checkpoint"},
-    "seal.objective": {"seal.data"},
+    "seal.objective": {"seal.data", "seal.steps"},
     "seal.phases": {"seal.methods", "seal.rules"},
     "seal.trainer": {
-        "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases", "seal.reinit",
-        "seal.rules", "seal.split",
+        "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases",
+        "seal.reinit", "seal.rules", "seal.split", "seal.steps",
     },
     "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.trainer"},
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
@@ -74,7 +76,7 @@ ARROWS = {
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims"},
 }  # fmt: skip
-TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
+TENSORS_ALONE = ("seal.kernels", "seal.masks", "seal.split", "seal.reinit")
 WITHOUT_TORCH = (
     "seal.stage",
     "seal.runs",

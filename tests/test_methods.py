@@ -1,12 +1,15 @@
 """What each method forgets as an epoch begins, and the rules that it gives."""
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from hypothesis import given
 
-from seal.clock import Clock, clocks
+from seal.clock import Clock, clocks, course_of
 from seal.config import ConfigError, Run
-from seal.methods import METHODS, Ascent, descend, method_of
+from seal.methods import METHODS, descend, method_of
+from seal.methods.paper import Ascent
 from seal.models import ResNet
 from seal.rules import PARTS, Network, Rule, parts
 from seal.sections import Model
@@ -25,9 +28,11 @@ CLIMBS = {
 def forgotten(run: Run, clock: Clock) -> list[str]:
     """Names of the values that the method would put in place, each of its parameter's shape."""
     now = {**SIDES.early, **SIDES.late}
-    values = method_of(run).forget(
-        clock, Network(SIDES, lambda names: {name: torch.zeros_like(now[name]) for name in names})
-    )
+
+    def drawn(names: Iterable[str]) -> dict[str, torch.Tensor]:
+        return {name: torch.zeros_like(now[name]) for name in names}
+
+    values = method_of(run).forget(clock, Network(SIDES, drawn, initial=lambda: drawn(now)))
     assert all(value.shape == now[name].shape for name, value in values.items() if name in now)
     return list(values)
 
@@ -90,7 +95,7 @@ def test_generation_1_is_plain_unless_ascent_is_asked_for_there(run: Run) -> Non
         return
     for clock in clocks(run):
         if clock.generation == 1:
-            assert method_of(run).rules(clock) == dict.fromkeys(PARTS, descend(run))
+            assert method_of(run).rules(clock) == dict.fromkeys(PARTS, descend(course_of(run)))
             assert forgotten(run, clock) == []
 
 

@@ -13,6 +13,7 @@ from seal import methods
 from seal.checkpoint import State
 from seal.clock import Clock, clocks
 from seal.config import ConfigError, load_params
+from seal.methods import paper
 from seal.sections import Run
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run, train_small
@@ -48,9 +49,9 @@ def test_your_own_training_loop() -> None:
 @pytest.fixture
 def hold_late(monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of the README's own method, defined where its text says."""
-    defined = dict(vars(methods))
+    defined = dict(vars(paper))
     exec(example("Add a method", "python"), defined)
-    monkeypatch.setitem(methods.METHODS, "hold_late", defined["HoldLate"])
+    monkeypatch.setitem(methods.METHODS, "hold_late", defined["hold_late"])
     (arm,) = yaml.safe_load(example("Add a method", "yaml"))["arms"].values()
     return small_run(**arm)
 

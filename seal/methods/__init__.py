@@ -10,14 +10,20 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from seal.clock import Course, course_of
-from seal.methods import paper
+from seal.methods import annealing, paper, pruning, redrawing, teaching
 from seal.methods.method import Method as Method
 from seal.methods.method import descend as descend
 
 if TYPE_CHECKING:
     from seal.sections import Run
 
-METHODS: dict[str, Callable[[Course, Any], Method]] = {**paper.METHODS}
+METHODS: dict[str, Callable[[Course, Any], Method]] = {
+    **paper.METHODS,
+    **redrawing.METHODS,
+    **pruning.METHODS,
+    **teaching.METHODS,
+    **annealing.METHODS,
+}
 
 
 def method_of(run: "Run") -> Method:

@@ -6,7 +6,7 @@ from typing import Any
 
 from seal.clock import Clock, Course
 from seal.methods.method import Method, descending
-from seal.options import Share
+from seal.options import Scale, Share
 from seal.rules import Network, Values
 
 
@@ -76,7 +76,35 @@ def _evolution(course: Course, masks: Callable[[Network], Values]) -> Method:
     return Method(descending(course), forget, looks_back=True)
 
 
+@dataclass(frozen=True)
+class ShrinkPerturb:
+    kept_scale: Share  # lambda
+    noise_scale: Scale  # of a fresh draw
+
+
+def shrink_perturb(course: Course, options: ShrinkPerturb) -> Method:
+    """Shrink and perturb (Ash and Adams 2020): theta <- lambda theta + noise as a later generation begins.
+
+    Of every parameter; BatchNorm's statistics are kept. Departures: the source starts anew as data arrive, here it is
+    the same data; and the noise is a share of a fresh draw by the run's `reinitialiser`.
+    """
+
+    def forget(clock: Clock, network: Network) -> Values:
+        if not clock.begins_later_generation:
+            return {}
+
+        now = network.sides.early | network.sides.late
+        fresh = network.drawn(now)
+        return {
+            name: options.kept_scale * value.detach() + options.noise_scale * fresh[name].to(value.device)
+            for name, value in now.items()
+        }
+
+    return Method(descending(course), forget, looks_back=True)
+
+
 METHODS: dict[str, Callable[[Course, Any], Method]] = {
     "ke_wels": ke_wels,
     "ke_kels": ke_kels,
+    "shrink_perturb": shrink_perturb,
 }

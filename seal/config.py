@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS, Sections
-from seal.methods import METHODS, options_of
+from seal.methods import METHODS, method_of, options_of
 from seal.options import ImpossibleOption, options_from
 from seal.sections import BASE_ARM as BASE_ARM
 from seal.sections import BASE_KEYS as BASE_KEYS
@@ -90,7 +90,7 @@ class Params(Sections):
         entry = self._entry(arm, seed)
         training, generations = self._sections_of(arm, entry)
         try:
-            return Run(
+            run = Run(
                 tier=self.tier, arm=arm, seed=seed, method=entry.method, model=self.model,
                 training=Training(**training), generations=Generations(**generations),
                 options=options_from(options_of(entry.method), entry.values, training),
@@ -99,6 +99,13 @@ class Params(Sections):
             raise ConfigError(f"arms.{arm}.{error}, for method {entry.method}") from None
         except ValidationError as error:
             raise ConfigError(f"arms.{arm}: {_one_line(error)}" if arm != BASE_ARM else _one_line(error)) from None
+
+        if run.generations.checkpoint == "best" and method_of(run).looks_back:
+            raise ConfigError(
+                f"arms.{arm}: generations.checkpoint is best, the best epoch since the run's start, expected last for "
+                f"method {run.method}, whose generations start anew"
+            )
+        return run
 
     def _entry(self, arm: str, seed: int) -> Arm:
         entry = BASE if arm == BASE_ARM else self.arms.get(arm)

@@ -53,7 +53,7 @@ ARROWS = {
         "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases",
         "seal.reinit", "seal.rules", "seal.split", "seal.steps",
     },
-    "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.trainer"},
+    "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.steps", "seal.trainer"},
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},

@@ -64,12 +64,17 @@ class Network:
     def weights(self) -> dict[str, "nn.Parameter"]:
         """Those of convolutions and linear layers, in the model's order: no bias, and nothing of a normalisation."""
         both = self.sides.early | self.sides.late
-        return {name: value for name, value in both.items() if value.ndim > 1 and name.endswith("weight")}
+        return {name: both[name] for name in weights_of(self.sides)}
 
     @property
     def classifier(self) -> str:
         """The name of the last of them."""
         return list(self.weights)[-1]
+
+
+def weights_of(sides: "Sides") -> list[str]:
+    both = sides.early | sides.late
+    return [name for name, value in both.items() if value.ndim > 1 and name.endswith("weight")]
 
 
 def parts(sides: "Sides", classifier: str = "fc") -> dict[Part, dict[str, "nn.Parameter"]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from seal.clock import Clock, Course
 from seal.reinit import put
@@ -31,6 +32,7 @@ class Masks:
         # are slow to walk.
         self._parameters = [parameters[name] for name in self.alive]
         self._factors = [torch.empty_like(parameters[name]).copy_(mask) for name, mask in self.alive.items()]
+        self._hooks: list[RemovableHandle] = []
 
     @torch.no_grad()
     def cut(self, optimizer: Optimizer) -> None:
@@ -49,6 +51,20 @@ class Masks:
         if stepped:
             gradients, factors = zip(*stepped, strict=True)
             torch._foreach_mul_(gradients, factors)
+
+    def hook(self) -> None:
+        """Zero those gradients as soon as they are there, for a loop that clips or unscales them before its step."""
+        for parameter, factor in zip(self._parameters, self._factors, strict=True):
+
+            def cut(parameter: Tensor, factor: Tensor = factor) -> None:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(cut))  # type: ignore[no-untyped-call]
+
+    def release(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
 
 class Teacher:

@@ -17,7 +17,12 @@ ROOT = Path(__file__).parents[1]
 # of. Arrows point one way: a test below looks for circles.
 BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock")
 ARROWS = {
-    "seal": {"seal.optim", "seal.split", "seal.stage"},
+    "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
+    "seal.forgetting": {
+        "seal.methods", "seal.optim", "seal.options", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules",
+        "seal.split", "seal.steps",
+    },
+    "seal.ruled_groups": {"seal.optim", "seal.rules", "seal.split"},
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.record": set(),

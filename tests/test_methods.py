@@ -119,7 +119,7 @@ def test_llf_draws_late_weights_anew_once_a_generation_and_keeps_batchnorm_and_b
 
 def test_llf_at_the_linear_layer_draws_its_weights_alone() -> None:
     sides = split_parameters(ResNet(Model(depth=18, width=2, stem="small", classifier_bias="zero"), 10), "fc")
-    network = Network(sides, drawn=lambda names: dict.fromkeys(names, torch.zeros(())))
+    network = Network(sides, drawn=lambda names: dict.fromkeys(names, torch.zeros(())), initial=dict)
     run = run_with("llf", layer_threshold="fc")
     assert list(method_of(run).forget(Clock(2, 0), network)) == ["fc.weight"]
     assert list(parts(sides)["late"]) == []

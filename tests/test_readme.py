@@ -21,11 +21,11 @@ from tests.small import CPU, small_data, small_run, train_small
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def example(heading: str, language: str) -> str:
-    """The first block of code in that language under a heading."""
+def example(heading: str, language: str, place: int = 0) -> str:
+    """A block of code in that language under a heading; the first of them."""
     section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    return blocks[0]
+    return blocks[place]
 
 
 def test_your_own_training_loop() -> None:
@@ -44,6 +44,19 @@ def test_your_own_training_loop() -> None:
     moved = {name for name, value in after["model"].state_dict().items() if not torch.equal(value, before[name])}
     assert moved >= set(dict(after["model"].named_parameters()))
     assert [group["maximize"] for group in after["optimizer"].param_groups] == [False, False]
+
+
+def test_any_method_in_your_own_training_loop() -> None:
+    code = example("SEAL in your own training loop", "python", place=1)
+    for long, short in (("epochs=30", "epochs=1"), ("optimizer, 30", "optimizer, 1"),
+                        ("FakeData(64, (3, 64, 64)", "FakeData(4, (3, 32, 32)")):  # fmt: skip
+        assert long in code
+        code = code.replace(long, short)
+    after: dict[str, Any] = {}
+    torch.manual_seed(0)
+    exec(code, after)
+    assert after["forgetting"].clock == Clock(3, 0)
+    assert after["make_model"]().state_dict().keys() == after["model"].state_dict().keys()
 
 
 @pytest.fixture

@@ -48,12 +48,15 @@ def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     # Validation images every epoch. Clean images twice at each phase's end. Test images at a generation's, by the last
     # weights and, where validation images say which were best, by those.
     clean, test = 2 * images.train * phases_of_a_generation(phases), images.test * (2 if images.val else 1)
-    state_bytes = STATE_COPIES * FLOAT_BYTES * size.parameters
+    # Training images once more by a teacher, where the method has one.
+    taught = images.train * sum(phases.method.lesson(clock) is not None for clock in phases.course.clocks())
+    state_copies = STATE_COPIES + phases.method.looks_back
+    state_bytes = state_copies * FLOAT_BYTES * size.parameters
     # Kept weights; in scratch every generation's, and the resume state.
-    copies = len(kept_generations(run)) + generations + STATE_COPIES
+    copies = len(kept_generations(run)) + generations + state_copies
     return Work(
         trained=new_epochs * images.train,
-        measured=new_epochs * images.val + new_generations * (clean + test),
+        measured=new_epochs * images.val + new_generations * (clean + test) + taught,
         compilers=1,
         saved=new_epochs / params.runtime.resume_every_epochs * state_bytes,
         bytes=FLOAT_BYTES * size.parameters * copies,

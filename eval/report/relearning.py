@@ -45,7 +45,7 @@ def relearning(study: Study) -> Section | None:
 def table(runs: Runs, arms: Sequence[str]) -> Table:
     """Accuracy by generation, what the evaluations found, and what the method did to the network; an arm a column."""
     accuracy = table_2(runs, arms, lambda arm, generation: None).rows
-    rows = [[f"test accuracy, {generation}, %", *cells] for generation, *cells in accuracy]
+    rows: list[Sequence[str]] = [[f"test accuracy, {generation}, %", *cells] for generation, *cells in accuracy]
     rows.append(["at the end, 95% interval over seeds", *(interval(runs.of(arm)) for arm in arms)])
     rows += overview(runs, arms).rows
 

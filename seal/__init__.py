@@ -11,14 +11,19 @@ if "DVC_STAGE" in os.environ and sys.argv[:1] == ["-m"]:  # DVC starts a stage o
     die_with_parent()
 
 if TYPE_CHECKING:
+    from seal.forgetting import Forgetting as Forgetting
     from seal.optim import SignedSGD as SignedSGD
     from seal.split import split_parameters as split_parameters
 
-__all__ = ["SignedSGD", "split_parameters"]
+__all__ = ["Forgetting", "SignedSGD", "split_parameters"]
 
 
 def __getattr__(name: str) -> object:
     # Importing torch takes seconds; the stages and commands that never use it should not wait for it.
+    if name == "Forgetting":
+        from seal.forgetting import Forgetting
+
+        return Forgetting
     if name == "SignedSGD":
         from seal.optim import SignedSGD
 

@@ -22,6 +22,7 @@ from seal.record import Row, atomic
 
 Tensors = dict[str, Tensor]
 RESUME = "state.safetensors"  # in a run's scratch folder: what an interrupted training goes on from
+GROUPS = ("model", "momentum", "best", "previous", "kept", "alive")  # of tensors in a State
 HANDOVER = "handover.safetensors"  # of a base run's record: what its arms go on from
 
 
@@ -64,12 +65,15 @@ class State:
     model: Tensors = field(default_factory=dict)
     momentum: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
+    previous: Tensors = field(default_factory=dict)  # the last generation's end, where the method looks back
+    kept: Tensors = field(default_factory=dict)  # an earlier epoch's end, where the method keeps it
+    alive: Tensors = field(default_factory=dict)  # masks, bool
     best_epoch: dict[str, Any] | None = None  # generation, epoch, val_accuracy of `best`
     rows: list[Row] = field(default_factory=list)
     generations: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        groups = {"model": self.model, "momentum": self.momentum}
+        groups = {name: getattr(self, name) for name in GROUPS if name != "best"}
         if self.best is not self.model:  # while the last epoch is the best, its weights are written once
             groups["best"] = self.best
 
@@ -84,7 +88,7 @@ class State:
     @classmethod
     def load(cls, path: Path) -> "State":
         tensors, metadata = load_tensors(path)
-        groups: dict[str, Tensors] = {"model": {}, "momentum": {}, "best": {}}
+        groups: dict[str, Tensors] = {name: {} for name in GROUPS}
         for name, value in tensors.items():
             group, _, member = name.partition("/")
             groups[group][member] = value
@@ -104,6 +108,10 @@ class State:
         for index, values in optimizer.state_dict()["state"].items():
             if values.get("momentum_buffer") is not None:
                 self.momentum[names[index]] = values["momentum_buffer"].clone()
+
+    def copied(self) -> Tensors:
+        """The network that was taken, in memory of its own: safetensors refuses what two groups share."""
+        return {name: value.clone() for name, value in self.model.items()}
 
     def put(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
         """Put what was taken into a network and its optimizer; numbers of groups stay the optimizer's own."""

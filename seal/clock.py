@@ -1,7 +1,7 @@
 """Where a training stands, and what follows from that alone: its place in the run, and the learning rate."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,43 @@ class Clock:
     generation: int
     epoch: int
 
+    @property
+    def begins_later_generation(self) -> bool:
+        return self.epoch == 0 and self.generation > 1
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training as methods and phases know it: how long it is and at which rates, from which seed."""
+
+    seed: int
+    generations: int  # G
+    epochs: int  # E, of each generation
+    weight_decay: float
+    rate: Callable[[Clock], float]  # of descent
+    rate_restarts: bool  # with each generation
+    reset_momentum: bool  # at a phase's edges
+
+    def clocks(self, after: Clock | None = None) -> Iterator[Clock]:
+        """Every epoch in order, or those that come after `after`."""
+        for generation in range(1, self.generations + 1):
+            for epoch in range(self.epochs):
+                clock = Clock(generation, epoch)
+                if after is None or clock > after:
+                    yield clock
+
+
+def course_of(run: "Run") -> Course:
+    return Course(
+        seed=run.seed,
+        generations=run.generations.num_generations,
+        epochs=run.training.epochs_per_generation,
+        weight_decay=run.training.weight_decay,
+        rate=lambda clock: learning_rate(run, clock),
+        rate_restarts=run.generations.schedule == "per_generation",
+        reset_momentum=run.generations.reset_momentum,
+    )
+
 
 def global_epoch(clock: Clock, epochs_per_generation: int) -> int:
     """Epochs since the start of training, from 0."""
@@ -24,11 +61,7 @@ def global_epoch(clock: Clock, epochs_per_generation: int) -> int:
 
 def clocks(run: "Run", after: Clock | None = None) -> Iterator[Clock]:
     """Every epoch of the run in order, or those that come after `after`."""
-    for generation in range(1, run.generations.num_generations + 1):
-        for epoch in range(run.training.epochs_per_generation):
-            clock = Clock(generation, epoch)
-            if after is None or clock > after:
-                yield clock
+    return course_of(run).clocks(after)
 
 
 def learning_rate(run: "Run", clock: Clock) -> float:

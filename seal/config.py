@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from seal.errors import ConfigError
 from seal.evaluations import EVALUATIONS, Sections
-from seal.methods import METHODS, options_of
+from seal.methods import METHODS, method_of, options_of
 from seal.options import ImpossibleOption, options_from
 from seal.record import Tier
 from seal.sections import BASE_ARM as BASE_ARM
@@ -27,6 +27,11 @@ from seal.sections import Run as Run
 BASE = Arm.model_validate(
     {"method": "normal_long", "num_generations": 1, "schedule": "per_generation", "on_divergence": "fail"}
 )
+
+# The same order in each: of arms, of their seeds, and of the arms among them that are evaluated.
+ARM_LISTS = ("main_arms", "extra_arms", "sensitivity_arms")
+SEED_LISTS = ("seeds", "extra_seeds", "sensitivity_seeds")
+EVALUATED_LISTS = ("evaluated_arms", "evaluated_extra_arms", "evaluated_sensitivity_arms")
 
 Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -47,11 +52,11 @@ class Params(Sections):
     training: Training
     generations: Generations
     evaluated_arms: list[str]
+    evaluated_extra_arms: list[str]
+    evaluated_sensitivity_arms: list[str]
     runtime: Runtime
 
-    @field_validator(
-        "main_arms", "extra_arms", "sensitivity_arms", "seeds", "extra_seeds", "sensitivity_seeds", "evaluated_arms"
-    )
+    @field_validator(*ARM_LISTS, *SEED_LISTS, *EVALUATED_LISTS)
     @classmethod
     def _no_repeats(cls, value: list[object], info: ValidationInfo) -> list[object]:
         if len(set(value)) != len(value):
@@ -65,9 +70,11 @@ class Params(Sections):
         if BASE_ARM in self.arms:
             raise ValueError(f"arms.{BASE_ARM}: this name is generation 1's, which the base stage trains")
 
-        for key in ("main_arms", "extra_arms", "sensitivity_arms"):
+        for key in ARM_LISTS:
             _are_known(key, getattr(self, key), self.arms, "one of arms: ")
-        _are_known("evaluated_arms", self.evaluated_arms, (BASE_ARM, *self.main_arms), "of ")
+        trained = ((BASE_ARM, *self.main_arms), self.extra_arms, self.sensitivity_arms)
+        for key, arms in zip(EVALUATED_LISTS, trained, strict=True):
+            _are_known(key, getattr(self, key), arms, "of ")
         for key in Sections.model_fields:
             if EVALUATIONS[key].targeted:
                 _are_known(f"{key}.targets", getattr(self, key).targets, self.datasets, "of datasets: ")
@@ -87,7 +94,7 @@ class Params(Sections):
         entry = self._entry(arm, seed)
         training, generations = self._sections_of(arm, entry)
         try:
-            return Run(
+            run = Run(
                 tier=self.tier, arm=arm, seed=seed, method=entry.method, model=self.model,
                 training=Training(**training), generations=Generations(**generations),
                 options=options_from(options_of(entry.method), entry.values, training),
@@ -96,6 +103,13 @@ class Params(Sections):
             raise ConfigError(f"arms.{arm}.{error}, for method {entry.method}") from None
         except ValidationError as error:
             raise ConfigError(f"arms.{arm}: {_one_line(error)}" if arm != BASE_ARM else _one_line(error)) from None
+
+        if run.generations.checkpoint == "best" and method_of(run).looks_back:
+            raise ConfigError(
+                f"arms.{arm}: generations.checkpoint is best, the best epoch since the run's start, expected last for "
+                f"method {run.method}, whose generations start anew"
+            )
+        return run
 
     def _entry(self, arm: str, seed: int) -> Arm:
         entry = BASE if arm == BASE_ARM else self.arms.get(arm)

@@ -24,19 +24,20 @@ def train(
 ) -> None:
     """Train from where `state` stands to the run's end; `folder` keeps the resume state, weights and predictions.
 
-    Section 3: G generations of E epochs; what each method forgets, and which side climbs, is in methods.py.
+    Section 3: G generations of E epochs; what each method forgets, and which side climbs, is in seal/methods.
     """
     if state.clock is not None:
         state.put(trainer.model, trainer.optimizer, trainer.names)
 
     for clock in clocks(trainer.run, after=state.clock):
-        rules = trainer.begin_epoch(clock)
+        rules = trainer.begin_epoch(clock, state)
         losses = trainer.train_epoch(clock, on_batch)
         row = describe(trainer, clock, rules) | losses | measured(trainer, clock)
 
         end_epoch(trainer, state, clock, row)
         if trainer.phases.ends_generation(clock):
             end_generation(trainer, state, folder)
+        look_back(trainer, state, clock)
         if trainer.phases.ends_generation(clock) or (row["global_epoch"] + 1) % resume_every == 0:
             state.save(folder / RESUME)
 
@@ -62,3 +63,12 @@ def end_generation(trainer: Trainer, state: State, folder: Path) -> None:
     save_tensors(folder / f"weights/{name}.safetensors", weights)
     with atomic(folder / f"predictions/{name}.npz") as path, path.open("wb") as file:
         np.savez(file, correct=right.cpu().numpy().astype(np.uint8))
+
+
+def look_back(trainer: Trainer, state: State, clock: Clock) -> None:
+    """Keep what the method asks of this epoch's end for later ones."""
+    state.alive = dict(trainer.masks.alive)
+    if trainer.method.keeps(clock):
+        state.kept = state.copied()
+    if trainer.method.looks_back and trainer.phases.ends_generation(clock):
+        state.previous = state.copied()

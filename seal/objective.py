@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seal.data.batches import Batch
+from seal.steps import Teacher
 
 if TYPE_CHECKING:
     from seal.sections import Training
@@ -19,17 +20,19 @@ Forward = Callable[[Tensor], Tensor]  # images float32 [B, 3, H, W] -> logits [B
 
 
 class Objective:
-    """Cross-entropy with label smoothing, in the precision of training (section 4.1)."""
+    """Cross-entropy with label smoothing, in the precision of training (section 4.1); a teacher's too."""
 
     def __init__(self, training: "Training", device: torch.device) -> None:
         self.precision, self.device = training.precision, device
         self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
 
-    def __call__(self, network: Forward, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, network: Forward, x: Tensor, y: Tensor, teacher: Teacher | None = None) -> tuple[Tensor, Tensor]:
         """The batch's mean loss, and whether each image's class is right (bool [B]); both stay on the device."""
         with self._autocast():
             logits = network(x)
             loss = self.cross_entropy(logits, y)
+            if teacher is not None:
+                loss = teacher.loss(x, logits, loss)
 
         return loss, logits.detach().argmax(1) == y
 

@@ -89,6 +89,14 @@ class SignedSGD(SGD):
             if m is not None:
                 m.fill_(-0.0)
 
+    @torch.no_grad()
+    def turn_momentum(self) -> None:
+        """Turn the momentum buffers round in place, so that the next step goes the other way with them."""
+        for p in self._parameters():
+            m = self.state[p].get("momentum_buffer")
+            if m is not None:
+                m.neg_()
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         try:

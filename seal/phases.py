@@ -5,14 +5,11 @@ are due all ask here. Imports no torch: `seal plan` prices a training by it.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from seal.clock import Clock, clocks, learning_rate
+from seal.clock import Clock, Course
 from seal.methods import Method, descend
 from seal.rules import PARTS, Rules
-
-if TYPE_CHECKING:
-    from seal.sections import Run
 
 Phase = Literal["ascent", "hold", "descent"]
 
@@ -28,9 +25,9 @@ def phase_of(rules: Rules) -> Phase:
 
 @dataclass(frozen=True)
 class Phases:
-    """The phases of one run, as its method's rules tell them."""
+    """The phases of one training, as its method's rules tell them."""
 
-    run: "Run"
+    course: Course
     method: Method
 
     def begins(self, clock: Clock) -> bool:
@@ -41,7 +38,7 @@ class Phases:
         if clock.generation == 1:
             return True
 
-        last = Clock(clock.generation - 1, self.run.training.epochs_per_generation - 1)
+        last = Clock(clock.generation - 1, self.course.epochs - 1)
         return phase_of(rules) != "descent" or rules != self.method.rules(last)
 
     def ends(self, clock: Clock) -> bool:
@@ -49,20 +46,27 @@ class Phases:
         return self.ends_generation(clock) or self.begins(Clock(clock.generation, clock.epoch + 1))
 
     def ends_generation(self, clock: Clock) -> bool:
-        return clock.epoch == self.run.training.epochs_per_generation - 1
+        return clock.epoch == self.course.epochs - 1
 
     def clears_momentum(self, clock: Clock, forgot: bool) -> bool:
         """Whether momentum starts anew: the rate restarts, a phase begins, or something was forgotten."""
-        if not self.run.generations.reset_momentum or clock == Clock(1, 0):
+        if not self.course.reset_momentum or clock == Clock(1, 0):
             return False
 
-        restarts = clock.epoch == 0 and self.run.generations.schedule == "per_generation"
+        restarts = clock.epoch == 0 and self.course.rate_restarts
         return restarts or forgot or self.begins(clock)
 
-    def first_generation_is_that_of(self, base: "Run") -> bool:
-        """Whether generation 1 descends with all parts at the rates of `base`, which trains it once for all arms."""
-        plain = dict.fromkeys(PARTS, descend(base))
-        return all(
-            self.method.rules(clock) == plain and learning_rate(self.run, clock) == learning_rate(base, clock)
-            for clock in clocks(base)
+    def is_plain(self, clock: Clock, base: Course) -> bool:
+        """Whether in this epoch all parts descend at the rate of `base`, by the labels; nothing of it is kept."""
+        method = self.method
+        return (
+            method.rules(clock) == dict.fromkeys(PARTS, descend(base))
+            and self.course.rate(clock) == base.rate(clock)
+            and method.lesson(clock) is None
+            and method.toss(clock, ()) is None
+            and not method.keeps(clock)
         )
+
+    def first_generation_is_that_of(self, base: Course) -> bool:
+        """Whether generation 1 is plain, which `base` trains once for all arms."""
+        return all(self.is_plain(clock, base) for clock in base.clocks())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.checkpoint import HANDOVER, RESUME, State
-from seal.clock import clocks
+from seal.clock import Clock, clocks, course_of
 from seal.config import BASE_ARM, BASE_KEYS, Run
 from seal.record import RESULTS
 from seal.trainer import Trainer
@@ -20,7 +20,10 @@ def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State
     if (folder / RESUME).exists():
         return State.load(folder / RESUME)
     if run.arm != BASE_ARM and shares_generation_1(run, base, trainer):
-        return _handed_over(RESULTS / base.name, folder)
+        state = _handed_over(RESULTS / base.name, folder)
+        if trainer.method.looks_back:
+            state.previous = state.copied()
+        return state
 
     state = State()
     state.take(trainer.model, trainer.optimizer, trainer.names)
@@ -33,9 +36,15 @@ def shares_generation_1(run: Run, base: Run, trainer: Trainer) -> bool:
     return (
         kept
         and (run.model, run.training) == (base.model, base.training)
-        and trainer.phases.first_generation_is_that_of(base)
-        and not any(trainer.forgotten(clock) for clock in clocks(base))
+        and trainer.phases.first_generation_is_that_of(course_of(base))
+        and not any(_touches(trainer, clock) for clock in clocks(base))
     )
+
+
+def _touches(trainer: Trainer, clock: Clock) -> bool:
+    """Whether the method forgets or masks anything in an epoch of which it knows nothing yet."""
+    method, network = trainer.method, trainer.network(clock, State())
+    return bool(method.forget(clock, network)) or bool(method.alive(clock, network))
 
 
 def resume_key(facts: dict[str, Any]) -> dict[str, Any]:

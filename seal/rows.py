@@ -16,6 +16,7 @@ from seal.phases import phase_of
 from seal.record import Row
 from seal.rng import stream
 from seal.rules import Rules
+from seal.steps import climbing_steps
 from seal.trainer import Trainer
 
 COPIED = ("train_", "val_", "clean_", "norm_")  # of an epoch's columns, into the outcome of the generation it ends
@@ -89,7 +90,7 @@ def outcome(trainer: Trainer, state: State) -> tuple[dict[str, Any], Tensors, Te
 
     result = {"generation": row["generation"], "global_epoch": row["global_epoch"]}
     result |= {key: value for key, value in row.items() if key.startswith(COPIED)}
-    result |= {"test_loss": loss, "test_accuracy": _share(right), "best": None}
+    result |= {"test_loss": loss, "test_accuracy": _share(right), "best": None} | changed(trainer, state)
     if state.best_epoch is None:
         return result, state.model, right
 
@@ -101,6 +102,46 @@ def outcome(trainer: Trainer, state: State) -> tuple[dict[str, Any], Tensors, Te
     if trainer.run.generations.checkpoint == "best":
         return result, best, best_right
     return result, state.model, right
+
+
+def changed(trainer: Trainer, state: State) -> dict[str, Any]:
+    """What the method did to the network in the generation that ends, of what its answers ask for.
+
+    `moved_<side>`: L2 distance from the last generation's end. `live_weights`: of those that a mask takes, and their
+    share. `climbing_share`, of the generation's steps.
+    """
+    facts: dict[str, Any] = {}
+    if state.previous:
+        for side, parameters in (("early", trainer.sides.early), ("late", trainer.sides.late)):
+            facts[f"moved_{side}"] = _distance(parameters, state.previous)
+
+    masks = trainer.masks.alive.values()
+    if masks:
+        facts["live_weights"] = sum(int(mask.sum()) for mask in masks)
+        facts["live_share"] = facts["live_weights"] / sum(mask.numel() for mask in masks)
+
+    if trainer.toss is not None:
+        facts["climbing_share"] = _climbing_share(trainer, state)
+    return facts
+
+
+def _climbing_share(trainer: Trainer, state: State) -> float:
+    """By the coins of the generation's epochs, which the history's rows give again."""
+    generation, steps = int(state.rows[-1]["generation"]), len(trainer.data.train)
+    coins: list[bool] = []
+    for epoch in range(trainer.course.epochs):
+        clock = Clock(generation, epoch)
+        toss = trainer.method.toss(clock, state.rows[: global_epoch(clock, trainer.course.epochs)])
+        coins += climbing_steps(trainer.course, toss, clock, steps)
+    return sum(coins) / len(coins)
+
+
+def _distance(parameters: dict[str, torch.nn.Parameter], earlier: Tensors) -> float:
+    squares = [
+        (value.detach().double() - earlier[name].to(value.device).double()).square().sum()
+        for name, value in parameters.items()
+    ]
+    return float(torch.stack(squares).sum().sqrt())
 
 
 def _share(right: Tensor) -> float:

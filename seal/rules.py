@@ -1,10 +1,11 @@
 """What a method is asked and answers with: the network's parts, the rule of each, and what it may look at.
 
-methods.py speaks in these words, phases.py compares them and the trainer follows them.
+Methods speak in these words, phases.py compares them and the trainer follows them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # torch takes seconds to import, and who reads parameters alone should not wait for it
@@ -34,15 +35,50 @@ Rules = dict[Part, Rule]
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """An epoch's targets: the last generation's softmax at this weight, and the labels at the rest of 1."""
+
+    weight: float
+
+
+@dataclass(frozen=True)
+class Toss:
+    """A chance that a step of the epoch follows other rules than the epoch's own."""
+
+    chance: float
+    rules: Rules
+    turns_momentum: bool = False  # such a step goes against its momentum too, not its gradient alone
+
+
+@dataclass(frozen=True)
 class Network:
     """What a method may look at as an epoch begins."""
 
     sides: "Sides"  # as the last epoch left them, on the run's device
     drawn: Callable[[Iterable[str]], Values]  # fresh values of the named parameters, on the CPU, by `reinitialiser`
+    initial: Callable[[], Values]  # of all parameters and statistics, as the training began
+    kept: Values = field(default_factory=dict)  # the network as the epoch ended that the method `keeps`
+    alive: Values = field(default_factory=dict)  # the last epoch's masks
+
+    @cached_property
+    def weights(self) -> dict[str, "nn.Parameter"]:
+        """Those of convolutions and linear layers, in the model's order: no bias, and nothing of a normalisation."""
+        both = self.sides.early | self.sides.late
+        return {name: both[name] for name in weights_of(self.sides)}
+
+    @property
+    def classifier(self) -> str:
+        """The name of the last of them."""
+        return list(self.weights)[-1]
 
 
-def parts(sides: "Sides") -> dict[Part, dict[str, "nn.Parameter"]]:
-    """The two sides' parameters by part: the late side without the linear layer, and that apart."""
-    fc = {name: value for name, value in sides.late.items() if name.startswith("fc.")}
+def weights_of(sides: "Sides") -> list[str]:
+    both = sides.early | sides.late
+    return [name for name, value in both.items() if value.ndim > 1 and name.endswith("weight")]
+
+
+def parts(sides: "Sides", classifier: str = "fc") -> dict[Part, dict[str, "nn.Parameter"]]:
+    """The two sides' parameters by part: the late side without the linear layer of this name, and that apart."""
+    fc = {name: value for name, value in sides.late.items() if name.startswith(f"{classifier}.")}
     late = {name: value for name, value in sides.late.items() if name not in fc}
     return {"early": sides.early, "late": late, "fc": fc}

@@ -72,7 +72,7 @@ class Training(Strict):
 
 
 class Generations(Strict):
-    """What happens from generation to generation, whatever the method; methods have their own numbers (methods.py)."""
+    """What happens from generation to generation, whatever the method; their own numbers are in seal/methods."""
 
     num_generations: Positive
     schedule: Literal["per_generation", "one_cosine"]

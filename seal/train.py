@@ -23,10 +23,10 @@ from seal.training_data import make_data
 
 # What a training's numbers come from; dvc.yaml lists the same files, and a test compares.
 CODE = [
-    "seal/train.py", "seal/loop.py", "seal/trainer.py", "seal/objective.py", "seal/phases.py", "seal/rows.py",
-    "seal/checkpoint.py", "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py", "seal/clock.py",
-    "seal/methods.py", "seal/rules.py", "seal/split.py", "seal/reinit.py", "seal/optim.py", "seal/kernels",
-    "seal/models.py", "seal/blocks.py", "seal/rng.py", "seal/data/batches.py",
+    "seal/train.py", "seal/loop.py", "seal/trainer.py", "seal/steps.py", "seal/objective.py", "seal/phases.py",
+    "seal/rows.py", "seal/checkpoint.py", "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py",
+    "seal/clock.py", "seal/methods", "seal/rules.py", "seal/masks.py", "seal/split.py", "seal/reinit.py",
+    "seal/optim.py", "seal/kernels", "seal/models.py", "seal/blocks.py", "seal/rng.py", "seal/data/batches.py",
 ]  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seal.clock import Clock, learning_rate
+from seal.checkpoint import State
+from seal.clock import Clock, course_of
 from seal.data.batches import Batches
 from seal.methods import method_of
 from seal.models import build
@@ -22,8 +23,9 @@ from seal.phases import Phases
 from seal.record import Row
 from seal.reinit import drawn, put
 from seal.rng import stream
-from seal.rules import PARTS, Network, Rules, Values, parts
+from seal.rules import PARTS, Network, Rules, Toss, Values, parts
 from seal.split import split_parameters
+from seal.steps import Masks, Teacher, climbing_steps
 
 if TYPE_CHECKING:
     from seal.sections import Run
@@ -55,8 +57,8 @@ class Trainer:
 
     def __init__(self, run: "Run", data: Data, device: torch.device, backend: str = "auto") -> None:
         self.run, self.data, self.device = run, data, device
-        self.method = method_of(run)
-        self.phases = Phases(run, self.method)
+        self.course, self.method = course_of(run), method_of(run)
+        self.phases = Phases(self.course, self.method)
         self.objective = Objective(run.training, device)
 
         layout = torch.channels_last if run.training.channels_last else torch.contiguous_format
@@ -72,29 +74,48 @@ class Trainer:
             weight_decay=run.training.weight_decay, backend=backend,
         )  # fmt: skip
 
-    def begin_epoch(self, clock: Clock) -> Rules:
-        """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase."""
-        forgotten = self.forgotten(clock)
+        # What a step asks beside the groups' numbers, until an epoch begins.
+        self.masks = Masks(self.model, {})
+        self.teacher: Teacher | None = None
+        self.toss: Toss | None = None
+        self.climbs = False
+
+    def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:
+        """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase.
+
+        `state` is what is known of the epochs before this one; without it, nothing.
+        """
+        known = state or State()
+        network = self.network(clock, known)
+        self.masks = Masks(self.model, self.method.alive(clock, network))
+        forgotten = self.method.forget(clock, network)
         put(self.model, forgotten)
 
-        rules = self.method.rules(clock)
-        self._follow(rules, learning_rate(self.run, clock))
+        self.rules, self.rate = self.method.rules(clock), self.course.rate(clock)
+        self._follow(self.rules)
 
         if self.phases.clears_momentum(clock, forgot=bool(forgotten)):
             self.optimizer.reset_momentum()
+        self.masks.cut(self.optimizer)
         self.optimizer.refresh()
-        return rules
 
-    def forgotten(self, clock: Clock) -> Values:
-        """The values that the method puts in place before this epoch. All of an epoch's draws are from one stream."""
+        lesson = self.method.lesson(clock)
+        self.teacher = None if lesson is None else Teacher(self.model, known.previous, lesson)
+        self.toss = self.method.toss(clock, known.rows)
+        return self.rules
+
+    def network(self, clock: Clock, state: State) -> Network:
+        """What the method may look at before this epoch. All of an epoch's draws are from one stream."""
+        run = self.run
 
         def fresh(names: Iterable[str]) -> Values:
-            generator = stream(self.run.seed, "reinitialisation", clock.generation)
-            return drawn(
-                self.model, generator, names, self.run.generations.reinitialiser, self.run.model.classifier_bias
-            )
+            generator = stream(run.seed, "reinitialisation", clock.generation)
+            return drawn(self.model, generator, names, run.generations.reinitialiser, run.model.classifier_bias)
 
-        return self.method.forget(clock, Network(self.sides, fresh))
+        def initial() -> Values:
+            return drawn(self.model, stream(run.seed, "initialisation"), self.names, bias=run.model.classifier_bias)
+
+        return Network(self.sides, fresh, initial, state.kept, state.alive)
 
     def train_epoch(self, clock: Clock, on_batch: Callable[[Clock, int, Tensor, Tensor], None]) -> Row:
         """One pass over the augmented training set. Gives the running loss and accuracy; raises Diverged."""
@@ -102,12 +123,15 @@ class Trainer:
         order, augmentation = (stream(self.run.seed, purpose, *at) for purpose in ("order", "augmentation"))
 
         losses, correct, seen = [], torch.zeros((), dtype=torch.int64, device=self.device), 0
-        for x, y in self.data.train.epoch(order, augmentation):
+        climbing = climbing_steps(self.course, self.toss, clock, len(self.data.train))
+        for (x, y), climbs in zip(self.data.train.epoch(order, augmentation), climbing, strict=True):
+            self._turn(climbs)
             loss, hits = self.step(x, y)
             losses.append(loss * len(y))
             correct += hits
             seen += len(y)
             on_batch(clock, len(y), loss, correct)
+        self._turn(False)
 
         per_batch = torch.stack(losses)
         if not per_batch.isfinite().all():
@@ -117,17 +141,28 @@ class Trainer:
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward, backward, signed step. Gives the mean loss and the number of right classes, on the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, right = self.objective(self.model, x, y)
+        loss, right = self.objective(self.model, x, y, self.teacher)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.masks.cut_gradients()
         self.optimizer.step()
         return loss.detach(), right.sum()
 
-    def _follow(self, rules: Rules, rate: float) -> None:
-        """Put the rules of an epoch into the optimizer's groups, and into what is trained and what moves statistics."""
+    def _turn(self, climbs: bool) -> None:
+        """Let the next step follow the toss's rules where it climbs, else the epoch's own."""
+        if self.toss is None or climbs == self.climbs:
+            return
+
+        self.climbs = climbs
+        self._follow(self.toss.rules if climbs else self.rules)
+        if self.toss.turns_momentum:
+            self.optimizer.turn_momentum()
+
+    def _follow(self, rules: Rules) -> None:
+        """Put rules into the optimizer's groups, and into what is trained and what moves statistics."""
         self.model.train()
         for part, group in zip(PARTS, self.optimizer.param_groups, strict=True):
             rule = rules[part]
-            group.update(lr=rate * rule.lr_scale, maximize=rule.maximize, weight_decay=rule.weight_decay)
+            group.update(lr=self.rate * rule.lr_scale, maximize=rule.maximize, weight_decay=rule.weight_decay)
 
             for name, parameter in self.parts[part].items():
                 parameter.requires_grad_(not rule.frozen)

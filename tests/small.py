@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from seal.checkpoint import State
@@ -75,3 +76,16 @@ def train_small(run: Run, folder: Path, at: int | None = None, resume_every: int
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def trained(folder: Path, run: Run) -> tuple[Trainer, list[dict[str, Tensor]], State]:
+    """A run's trainer, its weights at each generation's end, and its state."""
+    trainer = train_small(run, folder)
+    weights = [load_file(path) for path in sorted((folder / "weights").iterdir())]
+    return trainer, weights, State.load(folder / "state.safetensors")
+
+
+def ends(folder: Path, run: Run) -> dict[str, bytes]:
+    """Weights and predictions that a run ends with, in bytes."""
+    train_small(run, folder)
+    return {name: data for name, data in contents(folder).items() if not name.startswith("state")}

@@ -112,7 +112,7 @@ def assert_compared(told: dict[str, Any], printed: str, run: str, key: str) -> N
 
 
 def test_a_method_with_a_number_of_its_own_is_two_files_and_is_seen_by_all(copy: Path) -> None:
-    assert sorted(apply("method.patch", copy)) == ["params/paper.yaml", "seal/methods.py"]
+    assert sorted(apply("method.patch", copy)) == ["params/paper.yaml", "seal/methods/paper.py"]
     added = yaml.safe_load((copy / "params/paper.yaml").read_text())["arms"]["fade"]
     assert added == {"method": "fade", "fade": 0.5}
     arms = {"fade": added, "fade_more": added | {"fade": 0.3}, "normal_long": {"method": "normal_long"}}

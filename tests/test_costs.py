@@ -44,6 +44,10 @@ def test_training_costs_its_images(params: Params) -> None:
     assert (train.trained, train.measured) == (base.trained, base.measured), "its first generation of two is shared"
     assert price("train@seal-0", params).measured == base.measured + 2 * 3500, "one more phase ends"
 
+    assert price("train@ban-0", params).measured == train.measured + 4 * 3500, "the teacher looks at what is trained on"
+    assert price("train@imp-0", params).measured == train.measured
+    assert price("train@imp-0", params).saved == 4 * (4 * 4 * SIZE.parameters), "and the last generation's end"
+
     seal = params.arms["seal"].model_copy(update={"first_ascent_generation": 1})
     at_once = params.model_copy(update={"arms": params.arms | {"seal": seal}})
     both_generations = price("train@seal-0", at_once)

@@ -18,8 +18,13 @@ ROOT = Path(__file__).parents[1]
 # of. Arrows point one way: a test below looks for circles.
 BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock")
 ARROWS = {
-    "seal": {"seal.optim", "seal.split", "seal.stage"},
+    "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
     "seal.__main__": {"seal.cli"},
+    "seal.forgetting": {
+        "seal.methods", "seal.optim", "seal.options", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules",
+        "seal.split", "seal.steps",
+    },
+    "seal.ruled_groups": {"seal.optim", "seal.rules", "seal.split"},
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.record": set(),
@@ -43,18 +48,20 @@ ARROWS = {
     "seal.batchnorm": set(),
     "seal.optim": {"seal.kernels"},
     "seal.models": {"seal.blocks", "seal.reinit"},
-    "seal.methods": {"seal.options", "seal.rules"},
+    "seal.methods": {"seal.masks", "seal.options", "seal.rules"},
+    "seal.masks": set(),
+    "seal.steps": {"seal.reinit", "seal.rules"},
     "seal.data": {"seal.stage"},
     "seal.checkpoint": set(),
     "seal.progress": set(),
     "seal.publish": {"seal.checkpoint"},
-    "seal.objective": {"seal.data"},
+    "seal.objective": {"seal.data", "seal.steps"},
     "seal.phases": {"seal.methods", "seal.rules"},
     "seal.trainer": {
-        "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases", "seal.reinit",
-        "seal.rules", "seal.split",
+        "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases",
+        "seal.reinit", "seal.rules", "seal.split", "seal.steps",
     },
-    "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.trainer"},
+    "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.steps", "seal.trainer"},
     "seal.loop": {"seal.checkpoint", "seal.rows", "seal.trainer"},
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
@@ -81,9 +88,9 @@ ARROWS = {
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims"},
 }  # fmt: skip
 # What `pip install` without extras gives: these, and all that they import as they are imported, know no other package.
-CORE = ("seal", "seal.optim", "seal.methods", "seal.loop", "seal.training_data", "eval")
+CORE = ("seal", "seal.forgetting", "seal.optim", "seal.methods", "seal.loop", "seal.training_data", "eval")
 CORE_PACKAGES = {"numpy", "safetensors", "torch"}
-TENSORS_ALONE = ("seal.kernels", "seal.split", "seal.reinit")
+TENSORS_ALONE = ("seal.kernels", "seal.masks", "seal.split", "seal.reinit")
 WITHOUT_TORCH = (
     "seal.stage",
     "seal.runs",

@@ -1,13 +1,16 @@
 """What each method forgets as an epoch begins, and the rules that it gives."""
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from hypothesis import given
 
-from seal.clock import Clock, clocks
+from seal.clock import Clock, clocks, course_of
 from seal.config import Run
 from seal.errors import ConfigError
-from seal.methods import METHODS, Ascent, descend, method_of
+from seal.methods import METHODS, descend, method_of
+from seal.methods.paper import Ascent
 from seal.models import ResNet
 from seal.rules import PARTS, Network, Rule, parts
 from seal.sections import Model
@@ -26,9 +29,11 @@ CLIMBS = {
 def forgotten(run: Run, clock: Clock) -> list[str]:
     """Names of the values that the method would put in place, each of its parameter's shape."""
     now = {**SIDES.early, **SIDES.late}
-    values = method_of(run).forget(
-        clock, Network(SIDES, lambda names: {name: torch.zeros_like(now[name]) for name in names})
-    )
+
+    def drawn(names: Iterable[str]) -> dict[str, torch.Tensor]:
+        return {name: torch.zeros_like(now[name]) for name in names}
+
+    values = method_of(run).forget(clock, Network(SIDES, drawn, initial=lambda: drawn(now)))
     assert all(value.shape == now[name].shape for name, value in values.items() if name in now)
     return list(values)
 
@@ -91,7 +96,7 @@ def test_generation_1_is_plain_unless_ascent_is_asked_for_there(run: Run) -> Non
         return
     for clock in clocks(run):
         if clock.generation == 1:
-            assert method_of(run).rules(clock) == dict.fromkeys(PARTS, descend(run))
+            assert method_of(run).rules(clock) == dict.fromkeys(PARTS, descend(course_of(run)))
             assert forgotten(run, clock) == []
 
 
@@ -115,7 +120,7 @@ def test_llf_draws_late_weights_anew_once_a_generation_and_keeps_batchnorm_and_b
 
 def test_llf_at_the_linear_layer_draws_its_weights_alone() -> None:
     sides = split_parameters(ResNet(Model(depth=18, width=2, stem="small", classifier_bias="zero"), 10), "fc")
-    network = Network(sides, drawn=lambda names: dict.fromkeys(names, torch.zeros(())))
+    network = Network(sides, drawn=lambda names: dict.fromkeys(names, torch.zeros(())), initial=dict)
     run = run_with("llf", layer_threshold="fc")
     assert list(method_of(run).forget(Clock(2, 0), network)) == ["fc.weight"]
     assert list(parts(sides)["late"]) == []

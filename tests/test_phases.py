@@ -4,7 +4,7 @@ import itertools
 
 from hypothesis import given
 
-from seal.clock import Clock, clocks
+from seal.clock import Clock, clocks, course_of
 from seal.config import Run
 from seal.methods import method_of
 from seal.phases import Phases, phase_of
@@ -14,7 +14,7 @@ from tests.strategies import params_with, run_with, runs
 
 @given(runs())
 def test_within_a_generation_a_phase_begins_exactly_where_the_rules_change(run: Run) -> None:
-    phases, rules = Phases(run, method_of(run)), method_of(run).rules
+    phases, rules = Phases(course_of(run), method_of(run)), method_of(run).rules
     for before, after in itertools.pairwise(clocks(run)):
         if before.generation == after.generation:
             assert phases.begins(after) == (rules(before) != rules(after))
@@ -24,7 +24,7 @@ def test_within_a_generation_a_phase_begins_exactly_where_the_rules_change(run: 
 
 @given(runs())
 def test_an_epoch_ends_a_phase_where_the_next_one_begins_one_and_at_a_generations_end(run: Run) -> None:
-    phases = Phases(run, method_of(run))
+    phases = Phases(course_of(run), method_of(run))
     for before, after in itertools.pairwise(clocks(run)):
         assert phases.ends_generation(before) == (before.generation != after.generation)
         assert phases.ends(before) == (phases.begins(after) or phases.ends_generation(before))
@@ -32,7 +32,7 @@ def test_an_epoch_ends_a_phase_where_the_next_one_begins_one_and_at_a_generation
 
 @given(runs())
 def test_momentum_is_cleared_at_a_phases_edges_and_where_something_was_forgotten(run: Run) -> None:
-    phases = Phases(run, method_of(run))
+    phases = Phases(course_of(run), method_of(run))
     for clock in list(clocks(run))[1:]:
         assert phases.clears_momentum(clock, forgot=True)
         restarts = clock.epoch == 0 and run.generations.schedule == "per_generation"
@@ -49,11 +49,11 @@ def test_a_phase_is_named_by_its_strongest_rule() -> None:
 
 
 def test_generation_1_is_the_bases_where_rules_and_rates_are() -> None:
-    base = params_with().run("normal", 0)
+    base = course_of(params_with().run("normal", 0))
 
     def shares(method: str, **changes: object) -> bool:
         run = run_with(method, **changes)
-        return Phases(run, method_of(run)).first_generation_is_that_of(base)
+        return Phases(course_of(run), method_of(run)).first_generation_is_that_of(base)
 
     assert shares("normal_long")
     assert shares("llf")

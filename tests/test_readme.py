@@ -13,6 +13,7 @@ from seal.checkpoint import State
 from seal.clock import Clock, clocks
 from seal.config import load_params
 from seal.errors import ConfigError
+from seal.methods import paper
 from seal.sections import Run
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run, train_small
@@ -58,12 +59,25 @@ def test_your_own_training_loop(number: int) -> None:
     assert [group["maximize"] for group in after["optimizer"].param_groups] == [False, False]
 
 
+def test_any_method_in_your_own_training_loop() -> None:
+    code = example(LOOP, "python", 2)
+    for long, short in (("epochs=30", "epochs=1"), ("optimizer, 30", "optimizer, 1"),
+                        ("FakeData(64, (3, 64, 64)", "FakeData(4, (3, 32, 32)")):  # fmt: skip
+        assert long in code
+        code = code.replace(long, short)
+    after: dict[str, Any] = {}
+    torch.manual_seed(0)
+    exec(code, after)
+    assert after["forgetting"].clock == Clock(3, 0)
+    assert after["make_model"]().state_dict().keys() == after["model"].state_dict().keys()
+
+
 @pytest.fixture
 def hold_late(monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of the README's own method, defined where its text says."""
-    defined = dict(vars(methods))
+    defined = dict(vars(paper))
     exec(example("Add a method", "python"), defined)
-    monkeypatch.setitem(methods.METHODS, "hold_late", defined["HoldLate"])
+    monkeypatch.setitem(methods.METHODS, "hold_late", defined["hold_late"])
     (arm,) = yaml.safe_load(example("Add a method", "yaml"))["arms"].values()
     return small_run(**arm)
 

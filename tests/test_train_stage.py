@@ -19,6 +19,7 @@ from seal.config import BASE_KEYS, load_params
 from seal.data.pack import PACKS, open_pack
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS
+from seal.methods import METHODS, paper
 from seal.objective import Objective
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
 from seal.resume import starting_state
@@ -126,6 +127,22 @@ def test_arms_with_a_plain_generation_1_share_its_file_and_others_do_not(project
     assert read_history(project / "results/seal-0/history.csv")[:3] == rows
     for arm in ("normal_long_cosine", "ascends_at_once", "faster"):
         assert first(f"{arm}-0") != shared
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_end_to_end_from_the_shared_generation_1_or_its_own(project: Path, method: str) -> None:
+    arms = {method: small_arm(method)}
+    write_params(arms=arms, main_arms=[], sensitivity_arms=[method], generations={"kept_generations": [1, 2]})
+    run_stage(f"{method}-0", load_params())
+
+    summary = read_json(project / f"results/{method}-0/summary.json")
+    assert [outcome["generation"] for outcome in summary["outcomes"]] == [1, 2]
+    assert summary["options"] == {name: value for name, value in arms[method].items() if name in summary["options"]}
+    first = file_sha256(project / f"results/{method}-0/weights/gen-01.safetensors")
+    shared = file_sha256(project / "results/normal-0/weights/gen-01.safetensors")
+    assert (first == shared) == (method != "sagd"), "whose chance follows the losses of generation 1 already"
+    moved = "moved_late" in summary["final"]
+    assert moved == (method not in paper.METHODS)
 
 
 def test_a_run_starts_from_the_weights_of_the_base_and_its_momentum(project: Path) -> None:

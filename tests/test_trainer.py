@@ -112,7 +112,8 @@ def test_an_epochs_loss_is_the_mean_over_images_not_over_batches() -> None:
 def test_what_is_drawn_anew_is_another_draw_in_each_generation() -> None:
     run = small_run("llf", num_generations=3)
     trainer = Trainer(run, small_data(run), CPU)
-    second, third = (trainer.forgotten(Clock(generation, 0)) for generation in (2, 3))
+    clocks_of_both = (Clock(2, 0), Clock(3, 0))
+    second, third = (trainer.method.forget(clock, trainer.network(clock, State())) for clock in clocks_of_both)
     assert [*second] == [*third]
     assert not any(torch.equal(second[name], third[name]) for name in second)
 
@@ -185,17 +186,23 @@ def test_a_loss_that_is_not_finite_says_where() -> None:
     assert caught.value.place["generation"] == 1
 
 
-def test_a_training_step_leaves_no_tensor_behind_on_the_cpu() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_step_leaves_no_tensor_behind_on_the_cpu(method: str) -> None:
     # The meta device refuses any operation with a tensor of another device: placement is tested without a GPU.
-    run = small_run("seal")
+    run, state = small_run(method), State()
     meta = torch.device("meta")
     trainer = Trainer(run, small_data(run, meta), meta)
     for clock in (Clock(1, 0), Clock(2, 0)):
-        trainer.begin_epoch(clock)
+        trainer.begin_epoch(clock, state)
         for x, y in trainer.data.train.epoch(stream(0, "order"), stream(0, "augmentation")):
             loss, hits = trainer.step(x, y)
             assert loss.device == hits.device == meta
-    assert all(parameter.grad is not None and parameter.grad.device == meta for parameter in trainer.model.parameters())
+        state.take(trainer.model, trainer.optimizer, trainer.names)
+        state.previous = state.copied()
+    stepped = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    assert stepped
+    assert all(parameter.grad is not None and parameter.grad.device == meta for parameter in stepped)
+    assert all(mask.device == meta for mask in trainer.masks.alive.values())
 
 
 @pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"channels_last": True}], ids=str)

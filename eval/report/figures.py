@@ -3,6 +3,7 @@
 eval/report/page.py gives them curves of fractions and rows of history.csv; an arm's name and style are the tables' too.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import cycle
@@ -70,6 +71,25 @@ def probe_accuracy_by_generation(
         _finish(axes, "kNN probe, accuracy")
         axes.legend(frameon=False, fontsize=8)
     return _svg(figure, "figure 3")
+
+
+def accuracy_by_generation(curves: Mapping[str, Mapping[int, float]]) -> str:
+    """Accuracy at each generation's end, a line for each arm; arm -> generation -> a fraction."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+
+    others = cycle(itertools.product(("-", "--", ":"), "x+*12348"))
+    for arm, by_generation in curves.items():
+        style = _style(arm)
+        if arm not in STYLES:
+            style["linestyle"], style["marker"] = next(others)
+        axes.plot([*by_generation], [*by_generation.values()], label=label(arm), **style)
+
+    axes.set_xticks(sorted({*itertools.chain(*curves.values())}))
+    axes.set_xlabel("generation")
+    _finish(axes, "test accuracy")
+    axes.legend(frameon=False, ncols=3, fontsize=8)
+    return _svg(figure, "relearning")
 
 
 def training_curves(runs: Mapping[str, Sequence[Row]], column: str, ylabel: str) -> str:

@@ -17,6 +17,7 @@ from eval.report.document import Figure, Section, Table, write_document
 from eval.report.evidence import evidence
 from eval.report.overview import overview
 from eval.report.provenance import compute, provenance
+from eval.report.relearning import relearning
 from eval.report.settings import Study
 from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
 from eval.report.verdicts import verdicts
@@ -37,6 +38,7 @@ def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings:
         transfer(runs, arms),
         depth(runs, arms),
         hessian(runs, arms),
+        relearning(study),
         training(runs, arms),
         choices(study, ABLATIONS),
         provenance(runs),
@@ -45,7 +47,8 @@ def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings:
         versions(),
     ]
 
-    return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead(study), sections)
+    there = [*filter(None, sections)]
+    return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead(study), there)
 
 
 def lead(study: Study) -> list[str]:

@@ -3,7 +3,7 @@
 Training costs what the run's clock says; what an evaluation costs, seal/evaluations.py says.
 """
 
-from seal.clock import Clock
+from seal.clock import Clock, course_of
 from seal.config import BASE_ARM, BASE_KEYS, Params, Run
 from seal.data.fetch import DOWNLOADS, Places, locate, source_of
 from seal.errors import UserError
@@ -41,19 +41,22 @@ def work(stage: str, params: Params, size: NetworkSize) -> Work:
 
 def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     images, generations = images_of(params.source, params), run.generations.num_generations
-    phases = Phases(run, method_of(run))
-    new_generations = generations - (1 if _shares_generation_1(phases, params.base_of(run.name)) else 0)
+    phases = Phases(course_of(run), method_of(run))
+    new_generations = generations - (1 if _shares_generation_1(run, phases, params.base_of(run.name)) else 0)
     new_epochs = new_generations * run.training.epochs_per_generation
 
     # Validation images every epoch. Clean images twice at each phase's end. Test images at a generation's, by the last
     # weights and, where validation images say which were best, by those.
     clean, test = 2 * images.train * phases_of_a_generation(phases), images.test * (2 if images.val else 1)
-    state_bytes = STATE_COPIES * FLOAT_BYTES * size.parameters
+    # Training images once more by a teacher, where the method has one.
+    taught = images.train * sum(phases.method.lesson(clock) is not None for clock in phases.course.clocks())
+    state_copies = STATE_COPIES + phases.method.looks_back
+    state_bytes = state_copies * FLOAT_BYTES * size.parameters
     # Kept weights; in scratch every generation's, and the resume state.
-    copies = len(kept_generations(run)) + generations + STATE_COPIES
+    copies = len(kept_generations(run)) + generations + state_copies
     return Work(
         trained=new_epochs * images.train,
-        measured=new_epochs * images.val + new_generations * (clean + test),
+        measured=new_epochs * images.val + new_generations * (clean + test) + taught,
         compilers=1,
         saved=new_epochs / params.runtime.resume_every_epochs * state_bytes,
         bytes=FLOAT_BYTES * size.parameters * copies,
@@ -70,7 +73,7 @@ def evaluation_cost(name: str, run: Run, dataset: str, params: Params, size: Net
 
 def phases_of_a_generation(phases: Phases) -> int:
     """How many phases the last generation has, as all that are trained have."""
-    last, epochs = phases.run.generations.num_generations, phases.run.training.epochs_per_generation
+    last, epochs = phases.course.generations, phases.course.epochs
     return sum(phases.ends(Clock(last, epoch)) for epoch in range(epochs))
 
 
@@ -79,13 +82,12 @@ def kept_generations(run: Run) -> set[int]:
     return {1} if run.arm == BASE_ARM else {*run.generations.kept_generations}
 
 
-def _shares_generation_1(phases: Phases, base: Run) -> bool:
+def _shares_generation_1(run: Run, phases: Phases, base: Run) -> bool:
     """Whether it goes on from the base stage's, as far as parameters and rules tell; seal/resume.py looks at what a
     method forgets too."""
-    run = phases.run
     return (
         run.arm != BASE_ARM
-        and phases.first_generation_is_that_of(base)
+        and phases.first_generation_is_that_of(course_of(base))
         and run.training == base.training
         and all(getattr(run.generations, key) == getattr(base.generations, key) for key in BASE_KEYS)
     )

@@ -15,6 +15,7 @@ from seal.tiers import tier_text
 
 TRAINING = ("base", "train", "train_extra", "train_sensitivity")
 ORDER = ("fetch", "pack", *TRAINING, *EVALUATIONS)  # any other stage comes after these
+LISTS = ("_extra", "_sensitivity")  # of arms, beside the main ones
 STAGE = re.compile(r"(?P<name>\w+)(@(?P<key>.+))?")
 RUN = re.compile(r"(?P<run>[a-z0-9_]+-\d+)(-(?P<target>[a-z0-9_]+))?")
 
@@ -26,10 +27,10 @@ class StageParts(NamedTuple):
 
 
 def parts(stage: str) -> StageParts:
-    """What a stage's name says: `transfer@seal-0-digits` -> transfer, seal-0, digits."""
+    """What a stage's name says: `transfer@seal-0-digits` -> transfer, seal-0, digits; of any list of arms."""
     match = STAGE.fullmatch(stage)
     assert match is not None, stage
-    name, key = match["name"], match["key"]
+    name, key = _without_list(match["name"]), match["key"]
 
     if name == "base":
         return StageParts(name, f"{BASE_ARM}-{key}")
@@ -38,6 +39,14 @@ def parts(stage: str) -> StageParts:
 
     run = RUN.fullmatch(key)
     return StageParts(name, run["run"], run["target"]) if run else StageParts(name, dataset=key)
+
+
+def _without_list(name: str) -> str:
+    """An evaluation's own name, whichever list of arms a stage of it is for: `transfer_extra` -> transfer."""
+    for listed in LISTS:
+        if name.removesuffix(listed) in EVALUATIONS:
+            return name.removesuffix(listed)
+    return name
 
 
 def in_pipeline_order(stages: Iterable[str]) -> list[str]:

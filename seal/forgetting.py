@@ -1,0 +1,200 @@
+"""A method of seal.methods in a training loop of one's own, around any network.
+
+Of this project it needs what the trainer steps by, and neither parameter files nor records.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from seal.clock import Clock, Course
+from seal.methods import METHODS, options_of
+from seal.optim import SignedSGD
+from seal.options import options_from
+from seal.phases import Phases
+from seal.reinit import put
+from seal.rng import stream
+from seal.ruled_groups import RuledGroups
+from seal.rules import Network, Values
+from seal.split import split_parameters
+from seal.steps import Masks, Teacher
+
+
+class Forgetting:
+    """What `method` asks of the epochs of a training, done to a model and its optimizer.
+
+        forgetting = Forgetting("llf", model, optimizer, "layer3", generations=3, epochs=160, fresh=make_model)
+        for clock in forgetting.epochs():
+            for x, y in loader:
+                optimizer.zero_grad()
+                logits = model(x)
+                forgetting.loss(x, logits, cross_entropy(logits, y)).backward()
+                optimizer.step()
+
+    `threshold` names the module at which the late side begins (`split_parameters`). Each group of the optimizer holds
+    parameters of one side, or of none of the model; its numbers are its own and change within a step alone, so that
+    any schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which
+    is stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
+    values, for methods that draw some. `options` are the method's own numbers.
+
+    Raises ValueError for a method, option, threshold or group that cannot be, TypeError for another optimizer.
+    """
+
+    def __init__(
+        self, method: str, model: nn.Module, optimizer: SignedSGD, threshold: str, *, generations: int, epochs: int,
+        fresh: Callable[[], nn.Module] | None = None, schedule: Callable[[SignedSGD], LRScheduler] | None = None,
+        seed: int = 0, **options: Any,
+    ) -> None:  # fmt: skip
+        if not isinstance(optimizer, SignedSGD):
+            raise TypeError(f"the optimizer is a {type(optimizer).__name__}, expected a seal.SignedSGD")
+        self.name, self.model, self.optimizer, self.threshold = method, model, optimizer, threshold
+        self.fresh, self.schedule = fresh, schedule
+
+        rates = [group["lr"] for group in optimizer.param_groups]
+        self.first_rates, self.begun = rates, _copied(model)
+        # A decay of 1, so that a rule's is the multiple of each group's own.
+        self.course = Course(
+            seed, generations, epochs, 1.0, lambda clock: float(optimizer.param_groups[0]["lr"]),
+            rate_restarts=schedule is not None, reset_momentum=True,
+        )  # fmt: skip
+        self.method = METHODS[_known(method)](self.course, _checked(method, options, epochs))
+        self.phases = Phases(self.course, self.method)
+
+        self.clock: Clock | None = None  # the last epoch that is over
+        self._running: Clock | None = None
+        self.scheduler: LRScheduler | None = None
+        self.previous: Values = {}
+        self.kept: Values = {}
+        self.rows: list[dict[str, float]] = []
+        self.masks = Masks(model, {})
+        self.teacher: Teacher | None = None
+        self._losses: list[Tensor] = []
+        self.groups = RuledGroups(model, optimizer, threshold)
+        for clock in self.course.clocks():
+            self.groups.check(self.method.rules(clock))
+
+    def epochs(self) -> Iterator[Clock]:
+        """The epochs that are left, each begun as the method says; it ends as the next is asked for."""
+        for clock in self.course.clocks(after=self.clock):
+            self._begin(clock)
+            self._running = clock
+            yield clock
+            self._end()
+
+    def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
+        """The loss of a step: `of_labels`, the labels' mean loss, or what a teacher makes of inputs x and logits."""
+        loss = of_labels if self.teacher is None else self.teacher.loss(x, logits, of_labels)
+        self._losses.append(loss.detach())
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an interrupted training needs beside the model's and the optimizer's; it ends the epoch that runs."""
+        self._end()
+        return {
+            "clock": None if self.clock is None else (self.clock.generation, self.clock.epoch),
+            "rows": self.rows,
+            "tensors": {"previous": self.previous, "kept": self.kept, "alive": self.masks.alive, "begun": self.begun},
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "first_rates": self.first_rates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; the model's and the optimizer's are loaded before."""
+        self.clock = None if state["clock"] is None else Clock(*state["clock"])
+        self.rows, self.first_rates = list(state["rows"]), state["first_rates"]
+
+        tensors = state["tensors"]
+        self.previous, self.kept, self.begun = tensors["previous"], tensors["kept"], tensors["begun"]
+        self.masks = Masks(self.model, tensors["alive"])
+        if self.schedule is not None and state["scheduler"] is not None:
+            self.scheduler = self._new_scheduler(self.schedule)
+            self.scheduler.load_state_dict(state["scheduler"])
+            for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+                group["lr"] = rate
+
+    def _begin(self, clock: Clock) -> None:
+        self.model.train()
+        network = Network(
+            split_parameters(self.model, self.threshold), lambda names: self._drawn(names, clock),
+            lambda: self.begun, self.kept, self.masks.alive,
+        )  # fmt: skip
+        self.masks.release()
+        self.masks = Masks(self.model, self.method.alive(clock, network))
+        forgotten = self.method.forget(clock, network)
+        put(self.model, forgotten)
+        if self.schedule is not None and clock.epoch == 0:
+            self.scheduler = self._new_scheduler(self.schedule)
+
+        if self.phases.clears_momentum(clock, forgot=bool(forgotten)):
+            self.optimizer.reset_momentum()
+        self.masks.cut(self.optimizer)
+        self.masks.hook()
+
+        lesson = self.method.lesson(clock)
+        self.teacher = None if lesson is None else Teacher(self.model, self.previous, lesson)
+        coins = stream(self.course.seed, "toss", clock.generation, clock.epoch)
+        self.groups.begin(self.method.rules(clock), self.method.toss(clock, self.rows), coins)
+
+    def _end(self) -> None:
+        if self._running is None:
+            return
+
+        self.clock = clock = self._running
+        self._running = None
+        if self._losses:
+            self.rows.append({"train_loss": float(torch.stack(self._losses).mean())})
+            self._losses = []
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+        if self.method.keeps(clock):
+            self.kept = _copied(self.model)
+        if self.method.looks_back and self.phases.ends_generation(clock):
+            self.previous = _copied(self.model)
+
+    def _new_scheduler(self, schedule: Callable[[SignedSGD], LRScheduler]) -> LRScheduler:
+        """From the first rates on; a group that was added since keeps its own."""
+        for group, rate in zip(self.optimizer.param_groups, self.first_rates, strict=False):
+            group["lr"] = rate
+            group.pop("initial_lr", None)
+        return schedule(self.optimizer)
+
+    def _drawn(self, names: Iterable[str], clock: Clock) -> Values:
+        """Of a new network: the named parameters, and the statistics of a normalisation whose scale is among them."""
+        if self.fresh is None:
+            raise ValueError(f"{self.name} draws values anew: give `fresh`, a function that builds such a network")
+
+        generator = stream(self.course.seed, "reinitialisation", clock.generation)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            state = self.fresh().state_dict()
+
+        wanted = set(names)
+        for name, _ in self.model.named_buffers():
+            if f"{name.rpartition('.')[0]}.weight" in wanted:
+                wanted.add(name)
+        return {name: value for name, value in state.items() if name in wanted}
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _known(method: str) -> str:
+    if method not in METHODS:
+        raise ValueError(f"method {method!r}, expected one of {', '.join(METHODS)}")
+    return method
+
+
+def _checked(method: str, options: dict[str, Any], epochs: int) -> Any:
+    """The method's numbers; raises ValueError for one that is not its own, missing or out of its range."""
+    kind = options_of(method)
+    own = [field.name for field in fields(kind)]
+    unknown = [name for name in options if name not in own]
+    if unknown:
+        raise ValueError(f"{method} has no option {unknown[0]}, expected of {', '.join(own) or 'none'}")
+    return options_from(kind, options, {"epochs_per_generation": epochs})

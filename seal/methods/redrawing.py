@@ -1,0 +1,110 @@
+"""Methods that draw a part of every weight anew as a generation begins, and keep the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from seal.clock import Clock, Course
+from seal.methods.method import Method, descending
+from seal.options import Scale, Share
+from seal.rules import Network, Values
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """Of Knowledge Evolution."""
+
+    split_rate: Share  # s, what belongs to the fit hypothesis: of elements (WELS), or of filters and of kernels (KELS)
+
+
+def ke_wels(course: Course, options: Evolution) -> Method:
+    """Knowledge Evolution with weight-level splitting (Taha, Shrivastava and Davis 2021).
+
+    Each element of every convolution and of the linear layer's weight belongs to the fit hypothesis with chance s,
+    drawn once for the whole training; as a later generation begins the others are drawn anew. BatchNorm and biases are
+    kept. Departures: fresh values are the run's `reinitialiser`'s, and momentum is cleared as `reset_momentum` says.
+    """
+
+    def masks(network: Network) -> Values:
+        from seal.masks import of_elements
+        from seal.rng import stream
+
+        return {
+            name: of_elements(value.shape, options.split_rate, stream(course.seed, f"split {name}"))
+            for name, value in network.weights.items()
+        }
+
+    return _evolution(course, masks)
+
+
+def ke_kels(course: Course, options: Evolution) -> Method:
+    """Knowledge Evolution with kernel-level splitting (Taha, Shrivastava and Davis 2021).
+
+    Of each convolution the first ceil(s outputs) filters, with the first ceil(s inputs) kernels of each, are the fit
+    hypothesis: a slim network inside the dense one. The stem keeps all inputs, the linear layer all classes. Else as
+    `ke_wels`, with its departures.
+    """
+
+    def masks(network: Network) -> Values:
+        from seal.masks import of_filters
+
+        stem = next(iter(network.weights))
+        return {
+            name: of_filters(
+                value.shape, options.split_rate, all_outputs=name == network.classifier, all_inputs=name == stem
+            )
+            for name, value in network.weights.items()
+        }
+
+    return _evolution(course, masks)
+
+
+def _evolution(course: Course, masks: Callable[[Network], Values]) -> Method:
+    """What a mask leaves out is drawn anew as each later generation begins."""
+
+    def forget(clock: Clock, network: Network) -> Values:
+        if not clock.begins_later_generation:
+            return {}
+
+        split = {name: mask for name, mask in masks(network).items() if not mask.all()}
+        evolved = {}
+        for name, fresh in network.drawn(split).items():
+            fit = network.weights[name].detach()
+            evolved[name] = fit.where(split[name].to(fit.device), fresh.to(fit.device))
+        return evolved
+
+    return Method(descending(course), forget, looks_back=True)
+
+
+@dataclass(frozen=True)
+class ShrinkPerturb:
+    kept_scale: Share  # lambda
+    noise_scale: Scale  # of a fresh draw
+
+
+def shrink_perturb(course: Course, options: ShrinkPerturb) -> Method:
+    """Shrink and perturb (Ash and Adams 2020): theta <- lambda theta + noise as a later generation begins.
+
+    Of every parameter; BatchNorm's statistics are kept. Departures: the source starts anew as data arrive, here it is
+    the same data; and the noise is a share of a fresh draw by the run's `reinitialiser`.
+    """
+
+    def forget(clock: Clock, network: Network) -> Values:
+        if not clock.begins_later_generation:
+            return {}
+
+        now = network.sides.early | network.sides.late
+        fresh = network.drawn(now)
+        return {
+            name: options.kept_scale * value.detach() + options.noise_scale * fresh[name].to(value.device)
+            for name, value in now.items()
+        }
+
+    return Method(descending(course), forget, looks_back=True)
+
+
+METHODS: dict[str, Callable[[Course, Any], Method]] = {
+    "ke_wels": ke_wels,
+    "ke_kels": ke_kels,
+    "shrink_perturb": shrink_perturb,
+}

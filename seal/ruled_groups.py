@@ -1,0 +1,104 @@
+"""An optimizer's groups under a method's rules, which change their numbers within a step alone.
+
+What a schedule, a log or a scaler sees of a group between steps is what its owner has set. seal/forgetting.py asks.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from seal.optim import SignedSGD
+from seal.rules import Part, Rule, Rules, Toss, parts, weights_of
+from seal.split import split_parameters
+
+CHANGED = ("lr", "weight_decay", "maximize")  # keys of a group
+
+
+class RuledGroups:
+    """Rules are those of parameters' parts; a group without a parameter of the model follows none.
+
+    Raises ValueError for a group whose parameters the rules would move differently.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: SignedSGD, threshold: str) -> None:
+        self.model, self.optimizer, self.threshold = model, optimizer, threshold
+        self._undo: list[Callable[[], object]] = []  # what the last rules froze
+        self._own: list[dict[str, Any]] = []  # the groups' numbers, while a step has changed them
+        self._take_parts()
+
+        optimizer.register_step_pre_hook(lambda *_: self._before_step())
+        optimizer.register_step_post_hook(lambda *_: self._after_step())
+
+    def begin(self, rules: Rules, toss: Toss | None, coins: torch.Generator) -> None:
+        """Follow these rules from the next step on; by the toss's chance a step follows its rules instead."""
+        self.rules, self.toss, self.coins = rules, toss, coins
+        for undo in self._undo:
+            undo()
+        self._undo = []
+
+        for part, parameters in self._take_parts().items():
+            if rules[part].frozen:
+                self._freeze(parameters, rules[part].hold_statistics)
+
+    def _take_parts(self) -> dict[Part, dict[str, nn.Parameter]]:
+        """Look at the model and at the groups anew: either may have got parameters since."""
+        sides = split_parameters(self.model, self.threshold)
+        by_part = parts(sides, classifier=weights_of(sides)[-1].rpartition(".")[0])
+
+        self.part_of: dict[Tensor, Part] = {}
+        for part, parameters in by_part.items():
+            self.part_of |= dict.fromkeys(parameters.values(), part)
+        return by_part
+
+    def check(self, rules: Rules) -> None:
+        """Raises ValueError for a group of which these rules would move a part otherwise than the rest."""
+        for group in self.optimizer.param_groups:
+            self._rule(group, rules)
+
+    def _rule(self, group: dict[str, Any], rules: Rules) -> Rule | None:
+        held = dict.fromkeys(self.part_of[p] for p in group["params"] if p in self.part_of)
+        followed = [rules[part] for part in held]
+        if any(rule != followed[0] for rule in followed):
+            raise ValueError(
+                f"a group of the optimizer holds parameters of {', '.join(held)}, which follow different rules: make "
+                f"groups of what split_parameters gives for {self.threshold}"
+            )
+        return followed[0] if followed else None
+
+    def _freeze(self, parameters: dict[str, nn.Parameter], hold_statistics: bool) -> None:
+        for name, parameter in parameters.items():
+            if parameter.requires_grad:
+                parameter.requires_grad_(False).grad = None
+                self._undo.append(parameter.requires_grad_)
+
+            owner = self.model.get_submodule(name.rpartition(".")[0])
+            if hold_statistics and isinstance(owner, _BatchNorm):
+                owner.eval()
+
+    def _before_step(self) -> None:
+        rules, self._turned = self.rules, False
+        if self.toss is not None and float(torch.rand((), generator=self.coins)) < self.toss.chance:
+            rules, self._turned = self.toss.rules, self.toss.turns_momentum
+        if self._turned:
+            self.optimizer.turn_momentum()
+
+        self._own = []
+        for group in self.optimizer.param_groups:
+            own = {key: group[key] for key in CHANGED}
+            self._own.append(own)
+            rule = self._rule(group, rules)
+            if rule is not None:
+                group.update(
+                    lr=own["lr"] * rule.lr_scale,
+                    weight_decay=own["weight_decay"] * rule.weight_decay,
+                    maximize=own["maximize"] != rule.maximize,
+                )
+
+    def _after_step(self) -> None:
+        for group, own in zip(self.optimizer.param_groups, self._own, strict=True):
+            group.update(own)
+        if self._turned:
+            self.optimizer.turn_momentum()

@@ -1,0 +1,265 @@
+"""A method in other people's loops: networks, schedules, scalers and groups that are not ours."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+
+from seal import Forgetting, SignedSGD, split_parameters
+from seal.clock import Clock
+from seal.methods import METHODS
+from seal.rng import stream
+from tests.strategies import numbers_of
+
+E, G = 2, 2
+
+
+def mobilenet() -> nn.Module:
+    return torchvision.models.mobilenet_v3_small(num_classes=3, width_mult=0.25)
+
+
+def transformer() -> nn.Module:
+    return torchvision.models.VisionTransformer(
+        image_size=16, patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16, num_classes=3
+    )
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "mobilenet": (mobilenet, "features.6"),
+    "transformer": (transformer, "encoder.layers.encoder_layer_1.self_attention"),
+}
+
+
+def begin(network: str, **groups: Any) -> tuple[nn.Module, SignedSGD, str, Callable[[], nn.Module]]:
+    make, threshold = NETWORKS[network]
+    torch.manual_seed(0)
+    model = make()
+    sides = split_parameters(model, threshold)
+    halves = [{"params": list(side.values())} for side in (sides.early, sides.late)]
+    return model, SignedSGD(halves, 0.05, 0.9, 1e-4, **groups), threshold, make
+
+
+def options(method: str) -> dict[str, Any]:
+    numbers = numbers_of(method)
+    return numbers | {
+        name: value for name, value in {"ascent_epochs": 1, "most_climbing": 0.9}.items() if name in numbers
+    }
+
+
+def batches() -> list[tuple[Tensor, Tensor]]:
+    generator = stream(0, "batches")
+    return [(torch.randn(6, 3, 16, 16, generator=generator), torch.arange(6) % 3) for _ in range(2)]
+
+
+def train(forgetting: Forgetting, model: nn.Module, optimizer: SignedSGD, until: Clock | None = None) -> None:
+    for clock in forgetting.epochs():
+        torch.manual_seed(clock.generation * 10 + clock.epoch)  # of dropout
+        for x, y in batches():
+            optimizer.zero_grad()
+            logits = model(x)
+            forgetting.loss(x, logits, cross_entropy(logits, y)).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            optimizer.step()
+        if clock == until:
+            break
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_a_network_that_is_not_ours(network: str, method: str) -> None:
+    model, optimizer, threshold, make = begin(network)
+    keys = list(model.state_dict())
+    forgetting = Forgetting(
+        method, model, optimizer, threshold, generations=G, epochs=E, fresh=make,
+        schedule=lambda optimizer: CosineAnnealingLR(optimizer, E), **options(method),
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(forgetting, model, optimizer)
+
+    assert forgetting.clock == Clock(G, E - 1)
+    assert list(model.state_dict()) == keys, "the stock layout"
+    make().load_state_dict(model.state_dict())
+    assert all(value.isfinite().all() for value in model.parameters())
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(not group["maximize"] for group in optimizer.param_groups), "numbers of groups stay their owner's"
+    for name, mask in forgetting.masks.alive.items():
+        assert not model.state_dict()[name][~mask].any(), name
+
+
+@pytest.mark.parametrize(
+    ("method", "until"),
+    [
+        ("seal", Clock(2, 0)), ("imp", Clock(1, E - 1)), ("imp", Clock(3, 0)), ("ban_labels", Clock(2, 0)),
+        ("shrink_perturb", Clock(1, E - 1)), ("sagd", Clock(2, 0)), ("llf", Clock(2, E - 1)),
+    ],
+)  # fmt: skip
+def test_a_loop_that_was_interrupted_goes_on_with_the_same_bits(method: str, until: Clock) -> None:
+    def build() -> tuple[Forgetting, nn.Module, SignedSGD]:
+        model, optimizer, threshold, make = begin("mobilenet")
+        forgetting = Forgetting(
+            method, model, optimizer, threshold, generations=3, epochs=E, fresh=make,
+            schedule=lambda optimizer: CosineAnnealingLR(optimizer, E), **options(method),
+        )  # fmt: skip
+        return forgetting, model, optimizer
+
+    whole, model, optimizer = build()
+    train(whole, model, optimizer)
+
+    first, half, stepped = build()
+    train(first, half, stepped, until=until)
+    parts = first.state_dict(), half.state_dict(), stepped.state_dict()
+
+    second, model_again, optimizer_again = build()
+    model_again.load_state_dict(parts[1])
+    optimizer_again.load_state_dict(parts[2])
+    second.load_state_dict(parts[0])
+    train(second, model_again, optimizer_again)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in model_again.state_dict().items())
+
+
+def test_llf_draws_the_late_weights_of_a_fresh_network_and_touches_nothing_else() -> None:
+    model, optimizer, threshold, make = begin("mobilenet")
+    forgetting = Forgetting(
+        "llf", model, optimizer, threshold, generations=2, epochs=1, fresh=make, llf_reinitialises="weights"
+    )
+    clocks = forgetting.epochs()
+    next(clocks)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    next(clocks)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    late = split_parameters(model, threshold).late
+    assert changed == {name for name, value in late.items() if value.ndim > 1}
+
+
+def test_a_schedule_of_ones_own_sees_its_own_rates() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    twin = SignedSGD([nn.Parameter(torch.zeros(1))], 0.05, 0.9)
+    ours, theirs = (OneCycleLR(o, 0.1, total_steps=E * G * 2, cycle_momentum=False) for o in (optimizer, twin))
+    forgetting = Forgetting("seal", model, optimizer, threshold, generations=G, epochs=E, **options("seal"))
+    for _ in forgetting.epochs():
+        for x, y in batches():
+            optimizer.zero_grad()
+            forgetting.loss(x, model(x), cross_entropy(model(x), y)).backward()
+            optimizer.step()
+            twin.step()
+            ours.step()
+            theirs.step()
+            assert {group["lr"] for group in optimizer.param_groups} == {twin.param_groups[0]["lr"]}
+
+
+def test_the_early_side_climbs_at_its_scale_of_the_groups_rate_and_decay() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet", backend="reference")
+    numbers = options("seal") | {"ascent_lr_scale": 0.5}
+    forgetting = Forgetting("seal", model, optimizer, threshold, generations=2, epochs=2, **numbers)
+    clocks = forgetting.epochs()
+    for _ in range(3):
+        next(clocks)
+    sides = split_parameters(model, threshold)
+    first, last = next(iter(sides.early.values())), next(iter(sides.late.values()))
+    before = [value.detach().clone() for value in (first, last)]
+    for value in (first, last):
+        value.grad = torch.ones_like(value)
+    optimizer.step()
+    torch.testing.assert_close(first.detach(), before[0] - 0.5 * 0.05 * (-1 + 1e-4 * before[0]))
+    torch.testing.assert_close(last.detach(), before[1] - 0.05 * (1 + 1e-4 * before[1]))
+
+
+def test_a_scaler_shared_parameters_later_groups_and_parameters_without_gradient() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(8, 8)
+            self.middle = nn.Linear(8, 8)
+            self.middle.weight = self.body.weight  # one parameter, at two places
+            self.head = nn.Linear(8, 3)
+            self.still = nn.Parameter(torch.ones(3), requires_grad=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.middle(self.body(x).relu())) * self.still
+
+    torch.manual_seed(0)
+    model = Tied()
+    sides = split_parameters(model, "head")
+    optimizer = SignedSGD([{"params": list(side.values())} for side in (sides.early, sides.late)], 0.01, 0.9)
+    forgetting = Forgetting(
+        "imp", model, optimizer, "head", generations=3, epochs=2, fresh=Tied, pruned_share=0.5, rewound_share=0.0
+    )
+    scale = nn.Parameter(torch.ones(1))  # of the loss, none of the model's
+    scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    for clock in forgetting.epochs():
+        if clock == Clock(1, 1):
+            optimizer.add_param_group({"params": [scale]})
+        for seed in range(2):
+            x = torch.randn(4, 8, generator=stream(seed, "x"))
+            optimizer.zero_grad()
+            logits = model(x)
+            loss = forgetting.loss(x, logits, cross_entropy(logits * scale, torch.arange(4) % 3))
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+        for name, mask in forgetting.masks.alive.items():
+            assert not model.state_dict()[name][~mask].any()
+            gradient = model.get_parameter(name).grad
+            assert gradient is not None
+            assert not gradient[~mask].any(), "so that clipping sees what lives"
+    assert torch.equal(model.still, torch.ones(3))
+    assert not model.still.requires_grad
+    assert not torch.equal(scale, torch.ones(1))
+    assert sum(int(mask.sum()) for mask in forgetting.masks.alive.values()) == round(0.25 * (64 + 24))
+    assert model.middle.weight is model.body.weight
+
+
+def test_a_frozen_side_stands_still_and_is_let_go() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    forgetting = Forgetting(
+        "seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **options("seal_freeze")
+    )
+    late = split_parameters(model, threshold).late
+    for clock in forgetting.epochs():
+        before = {name: value.detach().clone() for name, value in late.items()}
+        for x, y in batches():
+            optimizer.zero_grad()
+            logits = model(x)
+            forgetting.loss(x, logits, cross_entropy(logits, y)).backward()
+            optimizer.step()
+        stood = all(torch.equal(value, before[name]) for name, value in late.items())
+        assert stood == (clock == Clock(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "error", "words"),
+    [
+        ("lff", {}, ValueError, r"method 'lff', expected one of normal_long, llf, "),
+        ("ke_wels", {"split_rate": 1.5}, ValueError, r"split_rate is 1.5, expected a number, at least 0 and at most 1"),
+        ("ke_wels", {"rate": 0.5}, ValueError, r"ke_wels has no option rate, expected of split_rate"),
+        ("normal_long", {"rate": 0.5}, ValueError, r"normal_long has no option rate, expected of none"),
+        ("ke_wels", {}, ValueError, r"split_rate: missing key, expected a number"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(
+    method: str, changes: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    model, optimizer, threshold, make = begin("mobilenet")
+    with pytest.raises(error, match=words):
+        Forgetting(method, model, optimizer, threshold, generations=2, epochs=2, fresh=make, **changes)
+
+
+def test_groups_optimizers_and_draws_that_cannot_be_are_said() -> None:
+    model, _, threshold, _ = begin("mobilenet")
+    both = SignedSGD(model.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"holds parameters of early, late, fc, which follow different rules: make"):
+        Forgetting("seal", model, both, threshold, generations=2, epochs=2, **options("seal"))
+    with pytest.raises(TypeError, match=r"the optimizer is a SGD, expected a seal.SignedSGD"):
+        Forgetting("seal", model, torch.optim.SGD(model.parameters(), 0.1), threshold, generations=2, epochs=2)  # type: ignore
+    forgetting = Forgetting("ban", model, both, threshold, generations=2, epochs=1)
+    clocks = forgetting.epochs()
+    next(clocks)
+    with pytest.raises(ValueError, match=r"ban draws values anew: give `fresh`"):
+        next(clocks)

@@ -9,7 +9,7 @@ import torch
 
 from seal.checkpoint import State
 from seal.clock import Clock
-from seal.config import ConfigError
+from seal.errors import ConfigError
 from seal.methods import METHODS
 from seal.resume import shares_generation_1
 from seal.trainer import Trainer

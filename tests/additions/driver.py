@@ -18,7 +18,6 @@ import pytest
 from eval.claims import __main__ as claims
 from eval.report import __main__ as report
 from seal import train
-from seal.cli import write_tier
 from seal.config import load_params
 from seal.data import fetch, packing
 from seal.measure import NetworkSize, Rates
@@ -31,6 +30,7 @@ from seal.record import RESULTS, TIMINGS, read_json, write_json
 from seal.runs import RunFolder
 from seal.study.compare import compare
 from seal.study.spread import judged_values
+from seal.tiers import write_tier
 from seal.tracking.sync import sync
 from tests.test_train_stage import write_params
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -41,9 +41,15 @@ def network(depth: int, stem: str, seed: int = 0) -> ResNet:
     return model.eval().requires_grad_(False)
 
 
+def largest_difference(first: nn.Module, second: nn.Module) -> float:
+    """Of two networks' weights and statistics."""
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
 @settings(max_examples=8)
 @given(
-    st.sampled_from([(18, "small", 16), (50, "small", 16), (18, "imagenet", 64)]),
+    st.sampled_from([(18, "small", 16), (50, "small", 32), (18, "imagenet", 64)]),
     st.sampled_from(["benchmark", "frozen"]),
     st.integers(1, 3),
     st.sampled_from([3, 4, 5]),
@@ -67,7 +73,12 @@ def test_packed_episodes_are_those_of_the_loop(
     norms = {name: norm for name, norm in tuned.model.named_modules() if isinstance(norm, EpisodeNorm)}
     assert len(norms) == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     for e in range(episodes):
-        own, layer = plain_affines(model, images[support[e]], labels, heads[e], [each[e] for each in order], protocol)
+        own_order = [epoch[e] for epoch in order]
+        own, layer = plain_affines(model, images[support[e]], labels, heads[e], own_order, protocol)
+        # By its batches' statistics ResNet-50 makes up to 1e-4 of an ulp of the images: such draws tell nothing.
+        ulp_off = images[support[e]] * (1 + torch.finfo(images.dtype).eps)
+        shifted, _ = plain_affines(model, ulp_off, labels, heads[e], own_order, protocol)
+        assume(largest_difference(own, shifted) < NEAR / 1000)
         head = torch.cat([layer.weight, layer.bias[:, None]], 1)
         torch.testing.assert_close(tuned.heads[e], head, rtol=1e-7, atol=NEAR)
         for name, norm in norms.items():

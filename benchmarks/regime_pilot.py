@@ -24,7 +24,7 @@ from seal.checkpoint import State
 from seal.clock import clocks, learning_rate
 from seal.config import BASE_ARM, Run
 from seal.data.pack import PACKS, open_pack
-from seal.methods import Ascent
+from seal.methods.paper import Ascent
 from seal.phases import phase_of
 from seal.record import ROUNDING, write_json
 from seal.resume import shares_generation_1

@@ -1,6 +1,7 @@
 """Which room may know which: the arrows of docs/architecture.md, read from the code's imports."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -240,3 +241,8 @@ def test_nothing_is_unpickled_or_unpacked() -> None:
     )
     for path in MODULES.values():
         assert not unsafe.findall(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize("benchmark", sorted(path.stem for path in Path("benchmarks").glob("*.py")))
+def test_a_benchmark_finds_the_names_it_imports(benchmark: str) -> None:
+    importlib.import_module(f"benchmarks.{benchmark}")

@@ -25,6 +25,21 @@ def test_a_record_is_current_by_parameters_and_code_and_not_by_data(tmp_path: Pa
     assert not study.is_current(tmp_path, IDENTITY | {"hessian@normal-0": IDENTITY["base@0"]})
 
 
+def test_lists_of_episodes_are_kept_once_and_those_that_differ_with_their_run(tmp_path: Path) -> None:
+    def keep(run: str, episodes: bytes) -> Path:
+        path = tmp_path / run / "eval/fewshot-digits/episodes.npz"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(episodes)
+        study.share_episodes(tmp_path / run, tmp_path / "episodes")
+        return path
+
+    first, same, differing = keep("seal-0", b"drawn"), keep("llf-0", b"drawn"), keep("seal-1", b"other")
+    assert (tmp_path / "episodes/fewshot-digits.npz").read_bytes() == b"drawn"
+    assert not first.exists()
+    assert not same.exists()
+    assert differing.read_bytes() == b"other"
+
+
 @pytest.mark.slow
 def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) -> None:
     def studied() -> str:

@@ -1,8 +1,10 @@
 """A tier's whole study, seed by seed: trained and evaluated by DVC, its small files kept in expected/<tier>/.
 
-The command `seal study`. A run that is kept there for this code and these parameters is not made again.
+The command `seal study`. A run that is kept there for this code and these parameters is not made again. The lists of
+few-shot episodes, which are the same for every run, are kept once, in expected/<tier>/episodes/.
 """
 
+import filecmp
 import os
 import shutil
 import subprocess
@@ -83,11 +85,24 @@ def keep(run: str, target: Path, identity: Identity) -> None:
     staged.mkdir(parents=True)
     for name in KEPT:
         _copy(RESULTS / run / name, staged / name)
+    share_episodes(staged, target / "episodes")
     write_json(staged / STAGES, identity)
     _copy_timings(run, list(identity), target / "timings")
 
     shutil.rmtree(target / run, ignore_errors=True)
     staged.rename(target / run)
+
+
+def share_episodes(run: Path, shared: Path) -> None:
+    """Keep a run's lists of episodes beside the runs, once for each few-shot stage; one that is not the same as what
+    is kept there stays with its run."""
+    for path in sorted(run.glob("eval/*/episodes.npz")):
+        kept = shared / f"{path.parent.name}.npz"
+        if not kept.exists():
+            shared.mkdir(parents=True, exist_ok=True)
+            path.rename(kept)
+        elif filecmp.cmp(path, kept, shallow=False):
+            path.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:

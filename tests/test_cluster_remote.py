@@ -1,6 +1,5 @@
 """Two clones without a common folder, and a bucket: what one has made the other takes from it, and trains nothing."""
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -12,12 +11,7 @@ import pytest
 
 from tests.toy_project import ToyProject, wait_until
 
-MISSING = [name for name in ("moto", "dvc_s3", "flask") if importlib.util.find_spec(name) is None]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}: `uv pip install 'dvc[s3]' 'moto[server]'`"),
-]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1200)]
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "moto", "AWS_SECRET_ACCESS_KEY": "moto", "AWS_DEFAULT_REGION": "us-east-1"}
 
 

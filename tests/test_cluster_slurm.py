@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from seal.doctor.cluster import cluster_checks
 from tests.test_cluster_document import commands
 from tests.test_cluster_drills import HELD
 from tests.toy_project import ToyProject, wait_until
@@ -234,6 +235,15 @@ def test_what_sbatch_refuses_is_its_own_line_and_nothing_is_in_the_queue(toy: To
         printed = submit(toy, f"--sbatch={option}", status=1)
         assert re.fullmatch(r"error: .*(sbatch|allocation failure): .*\n", printed), printed
     assert not queue()
+
+
+def test_the_doctor_asks_the_nodes(toy: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toy.folder)
+    findings = {name: check() for name, check in cluster_checks().items()}
+    assert findings["locks"].fact == "a node sees a lock that is held here"
+    assert re.fullmatch(r"2 of \d+ cores, gpu:2,shard:4", findings["nodes"].fact)
+    assert "MaxArraySize" in findings["limits"].fact
+    assert findings["accounting"].fact.startswith("none: ")
 
 
 def test_the_documents_commands_run(toy: ToyProject, serial_toy: ToyProject) -> None:

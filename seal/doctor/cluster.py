@@ -73,7 +73,8 @@ def check_room() -> Finding:
 def check_nodes() -> Finding:
     if shutil.which("sinfo") is None:
         return Finding("nodes", "ok", "no Slurm on the PATH", "`seal submit --local N` needs none")
-    nodes = {*slurm("sinfo", "--noheader", "--Node", "--format=%N|%c cores|%G").splitlines()}  # a line a partition
+    lines = slurm("sinfo", "--noheader", "--Node", "--format=%N|%c cores|%G").splitlines()
+    nodes = sorted({*lines})  # a node has a line in each partition
     kinds = Counter(node.partition("|")[2].replace("|(null)", "").replace("|", ", ") for node in nodes)
     return Finding("nodes", "ok", "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
 

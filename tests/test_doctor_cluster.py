@@ -1,0 +1,78 @@
+"""What `seal doctor --cluster` finds: of this machine's locks and links, and of Slurm by stand-ins for its commands."""
+
+import os
+from pathlib import Path
+from typing import Never
+
+import pytest
+
+from seal.doctor import cluster
+from seal.doctor.finding import Finding
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to be in, with nothing on the PATH but what a test puts there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "commands").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "commands"))
+    (tmp_path / "cluster").mkdir()
+    return tmp_path
+
+
+def stand_in(project: Path, name: str, *lines: str) -> None:
+    path = project / "commands" / name
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+
+
+def test_another_process_sees_a_lock(project: Path) -> None:
+    assert cluster.check_locks() == Finding("locks", "ok", "another process sees a lock that is held here")
+
+
+def test_a_node_that_sees_no_lock_is_a_warning(project: Path) -> None:
+    """As on NFS with local locks: what srun runs gets the lock."""
+    stand_in(project, "srun", "exit 0")
+    found = cluster.check_locks()
+    assert (found.status, found.fact) == ("warn", "a node does not see a lock that is held here")
+    assert "nolock" in found.advice
+
+
+def test_a_node_that_cannot_try_is_a_failure_in_its_own_words(project: Path) -> None:
+    stand_in(project, "srun", "echo first >&2", "echo 'srun: error: no such folder' >&2", "exit 2")
+    found = cluster.check_locks()
+    assert (found.status, found.fact) == ("fail", "a node could not try: srun: error: no such folder")
+
+
+def test_links_are_hard_else_symbolic_else_copies(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(source: str, target: Path) -> Never:
+        raise OSError("another disk")
+
+    assert cluster.check_links().fact == "workspaces get the cache's files by link"
+    monkeypatch.setattr(os, "link", refused)
+    assert cluster.check_links().status == "ok"
+    monkeypatch.setattr(os, "symlink", refused)
+    assert cluster.check_links() == Finding(
+        "links", "warn", "workspaces copy the cache's files", "keep the cache on the project's disk"
+    )
+
+
+def test_without_slurm_there_are_no_limits_to_name(project: Path) -> None:
+    assert [*cluster.cluster_checks()] == ["locks", "links", "room", "nodes"]
+    assert cluster.check_nodes().fact == "no Slurm on the PATH"
+
+
+def test_nodes_are_counted_by_kind_whatever_partitions_they_are_in(project: Path) -> None:
+    lines = ["n1|64 cores|gpu:h100:8", "n2|64 cores|gpu:h100:8", "n3|32 cores|(null)", "n1|64 cores|gpu:h100:8"]
+    stand_in(project, "sinfo", *(f"echo '{line}'" for line in lines))
+    assert cluster.check_nodes().fact == "2 of 64 cores, gpu:h100:8; 1 of 32 cores"
+
+
+def test_limits_and_accounting_are_told(project: Path) -> None:
+    stand_in(project, "sinfo", "echo 'main* 2-00:00:00'")
+    stand_in(project, "scontrol", "echo 'MaxArraySize            = 1001'", "echo 'MaxJobCount             = 10000'")
+    assert cluster.check_limits().fact == "main* 2-00:00:00; MaxArraySize 1001; MaxJobCount 10000"
+
+    assert cluster.check_accounting().fact.startswith("none: ")
+    stand_in(project, "sacct")
+    assert cluster.check_accounting().fact == "sacct answers"

@@ -173,5 +173,23 @@ def plan(
         show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)
 
 
+@app.command()
+def split(
+    at: Annotated[str, typer.Option(help="the module at which the late side begins")] = "layer3",
+    model: Annotated[
+        str, typer.Option(help="torchvision:NAME, or path/to/file.py:function, which is run")
+    ] = "torchvision:resnet50",
+    size: Annotated[int, typer.Option(help="of the example image, in pixels", min=1)] = 224,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="for what builds the network; may be repeated")
+    ] = None,
+) -> None:
+    """Show the two sides of a network, split at a named module by the order in which a forward pass goes."""
+    from seal.split_shown import show_split
+
+    with one_line_errors():
+        show_split(model, at, size, option or [])
+
+
 if __name__ == "__main__":
     app()

@@ -39,7 +39,8 @@ class Forgetting:
     parameters of one side, or of none of the model; its numbers are its own and change within a step alone, so that
     any schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which
     is stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
-    values, for methods that draw some. `options` are the method's own numbers.
+    values, for methods that draw some. `options` are the method's own numbers. With an `example` of the model's input
+    the sides are found by the order of a forward pass.
 
     Raises ValueError for a method, option, threshold or group that cannot be, TypeError for another optimizer.
     """
@@ -47,12 +48,12 @@ class Forgetting:
     def __init__(
         self, method: str, model: nn.Module, optimizer: SignedSGD, threshold: str, *, generations: int, epochs: int,
         fresh: Callable[[], nn.Module] | None = None, schedule: Callable[[SignedSGD], LRScheduler] | None = None,
-        seed: int = 0, **options: Any,
+        seed: int = 0, example: Tensor | None = None, **options: Any,
     ) -> None:  # fmt: skip
         if not isinstance(optimizer, SignedSGD):
             raise TypeError(f"the optimizer is a {type(optimizer).__name__}, expected a seal.SignedSGD")
         self.name, self.model, self.optimizer, self.threshold = method, model, optimizer, threshold
-        self.fresh, self.schedule = fresh, schedule
+        self.fresh, self.schedule, self.example = fresh, schedule, example
 
         rates = [group["lr"] for group in optimizer.param_groups]
         self.first_rates, self.begun = rates, _copied(model)
@@ -73,7 +74,7 @@ class Forgetting:
         self.masks = Masks(model, {})
         self.teacher: Teacher | None = None
         self._losses: list[Tensor] = []
-        self.groups = RuledGroups(model, optimizer, threshold)
+        self.groups = RuledGroups(model, optimizer, threshold, example)
         for clock in self.course.clocks():
             self.groups.check(self.method.rules(clock))
 
@@ -119,7 +120,7 @@ class Forgetting:
     def _begin(self, clock: Clock) -> None:
         self.model.train()
         network = Network(
-            split_parameters(self.model, self.threshold), lambda names: self._drawn(names, clock),
+            split_parameters(self.model, self.threshold, self.example), lambda names: self._drawn(names, clock),
             lambda: self.begun, self.kept, self.masks.alive,
         )  # fmt: skip
         self.masks.release()

@@ -23,8 +23,8 @@ class RuledGroups:
     Raises ValueError for a group whose parameters the rules would move differently.
     """
 
-    def __init__(self, model: nn.Module, optimizer: SignedSGD, threshold: str) -> None:
-        self.model, self.optimizer, self.threshold = model, optimizer, threshold
+    def __init__(self, model: nn.Module, optimizer: SignedSGD, threshold: str, example: Tensor | None = None) -> None:
+        self.model, self.optimizer, self.threshold, self.example = model, optimizer, threshold, example
         self._undo: list[Callable[[], object]] = []  # what the last rules froze
         self._own: list[dict[str, Any]] = []  # the groups' numbers, while a step has changed them
         self._take_parts()
@@ -45,7 +45,7 @@ class RuledGroups:
 
     def _take_parts(self) -> dict[Part, dict[str, nn.Parameter]]:
         """Look at the model and at the groups anew: either may have got parameters since."""
-        sides = split_parameters(self.model, self.threshold)
+        sides = split_parameters(self.model, self.threshold, self.example)
         by_part = parts(sides, classifier=weights_of(sides)[-1].rpartition(".")[0])
 
         self.part_of: dict[Tensor, Part] = {}

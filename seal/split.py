@@ -1,50 +1,132 @@
 """The two sides of a network, by position: early (before the layer threshold) and late (from it on).
 
-Knows names of parameters alone. The trainer splits its network by it, and so may anyone's own loop.
+Knows modules and names of parameters alone. The trainer splits its network by it, and so may anyone's own loop.
 """
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Name to parameter for each side; together every parameter once, in the model's order."""
+    """Name to parameter for each side, in the model's order; together every parameter once."""
 
     early: dict[str, nn.Parameter]
     late: dict[str, nn.Parameter]
 
 
-def split_parameters(model: nn.Module, threshold: str) -> Sides:
-    """Split a model's parameters at the first of the module named `threshold` (Eq. 1; `layer3` is the paper's L = 23).
+def split_parameters(model: nn.Module, threshold: str, example: Tensor | None = None) -> Sides:
+    """Split a model's parameters at the module named `threshold` (Eq. 1; `layer3` is the paper's L = 23).
 
-    Raises ValueError where the model has no such module, where that module has no parameters, where it is a
-    normalisation (which stays on the side of its convolution), or where one side would be empty.
+    With an `example` of its input by the order in which a forward pass uses parameters, else by that of registration,
+    in which what a module owns beside its layers comes before them: right of a class token and of position embeddings,
+    wrong of a layer scale. The late side begins at the module's first layer. A normalisation goes with what it follows,
+    but opens a module of several layers that begins with it, as in a network that normalises first.
+
+    Raises ValueError where the model has no such module, where that has no layer but normalisations, where a parameter
+    is used on both sides or not at all, where no parameter comes before, and where only an example could tell.
     """
-    parameters = list(model.named_parameters())
-    first = _first_parameter(model, [name for name, _ in parameters], threshold)
-    return Sides(early=dict(parameters[:first]), late=dict(parameters[first:]))
+    parameters = dict(model.named_parameters())
+    layers = _layers(model, threshold)
+    if example is None and (
+        beside := [name for name in parameters if _owner(name) == threshold and name not in layers]
+    ):
+        raise ValueError(
+            f"layer threshold {threshold!r} owns {beside[0]} beside its layers, and registration does not tell on "
+            "which side: give an example of the input"
+        )
+
+    order = _registered(model) if example is None else _used(model, example)
+    if unused := sorted(parameters.keys() - set(order)):
+        raise ValueError(f"parameter {unused[0]} is not used by a forward pass of the example, so it has no side")
+
+    start = min(place for place, name in enumerate(order) if name in layers)
+    early, late = {*order[:start]}, {*order[start:]}
+    if both := sorted(early & late):
+        raise ValueError(f"parameter {both[0]} is used on both sides of layer threshold {threshold!r}, expected on one")
+    if not early:
+        raise ValueError(f"layer threshold {threshold!r} leaves no parameter before it, expected a later module")
+
+    return Sides(
+        early={name: value for name, value in parameters.items() if name in early},
+        late={name: value for name, value in parameters.items() if name in late},
+    )
 
 
-def _first_parameter(model: nn.Module, names: list[str], threshold: str) -> int:
-    """The position of the late side's first parameter; raises ValueError where the threshold cannot split."""
+def _layers(model: nn.Module, threshold: str) -> set[str]:
+    """The parameters of the threshold's layers; raises ValueError where it has none that can begin a side."""
     modules = dict(model.named_modules())
     if threshold not in modules or threshold == "":
-        known = ", ".join(name for name, _ in model.named_children())
+        near = get_close_matches(threshold, modules, n=3) or [name for name, _ in model.named_children()]
         raise ValueError(
-            f"layer threshold {threshold!r}: the model has no such module, expected one of {known}, or inside them"
+            f"layer threshold {threshold!r}: the model has no such module, expected one such as {', '.join(near)}"
         )
 
-    first = next((position for position, name in enumerate(names) if name.startswith(threshold + ".")), None)
-    if first is None:
+    module = modules[threshold]
+    if not any(True for _ in module.parameters()):
         raise ValueError(f"layer threshold {threshold!r} has no parameters, expected a module that has")
 
-    if isinstance(modules[names[first].rpartition(".")[0]], _NormBase | nn.LayerNorm | nn.GroupNorm):
+    owners = [part for part in module.modules() if _is_layer(part)]
+    if all(isinstance(owner, NORMALISATIONS) for owner in owners):
         raise ValueError(
-            f"layer threshold {threshold!r} begins with a normalisation, which stays with its convolution: name that"
+            f"layer threshold {threshold!r} is a normalisation, which goes with what it follows: name the module "
+            "before or after it"
         )
-    if first == 0:
-        raise ValueError(f"layer threshold {threshold!r} leaves no parameter before it, expected a later module")
-    return first
+    held = {id(value) for owner in owners for value in owner.parameters(recurse=False)}
+    return {name for name, value in model.named_parameters() if id(value) in held}
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether it computes with parameters of its own: a layer of torch's, or any module without others that do."""
+    if next(module.parameters(recurse=False), None) is None:
+        return False
+    return type(module).__module__.startswith("torch.nn.") or not any(
+        True for child in module.children() for _ in child.parameters()
+    )
+
+
+def _owner(parameter: str) -> str:
+    return parameter.rpartition(".")[0]
+
+
+def _registered(model: nn.Module) -> list[str]:
+    """Parameters' names in the order of registration; of one that is tied, its first name again."""
+    names = {id(value): name for name, value in model.named_parameters()}
+    return [names[id(value)] for _, value in model.named_parameters(remove_duplicate=False)]
+
+
+class _Uses(TorchFunctionMode):
+    """Notes which of the named tensors every function of torch is given."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
+        self.names, self.order = names, list[str]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") != "__get__":  # a look at a tensor's shape or dtype is no use
+            for value in tree_leaves((args, kwargs)):
+                if id(value) in self.names:
+                    self.order.append(self.names[id(value)])
+        return func(*args, **(kwargs or {}))
+
+
+def _used(model: nn.Module, example: Tensor) -> list[str]:
+    """Parameters' names in the order in which a forward pass in evaluation mode uses them; one may come again."""
+    training = {module: module.training for module in model.modules()}
+    uses = _Uses({id(value): name for name, value in model.named_parameters()})
+    try:
+        with torch.no_grad(), uses:
+            model.eval()(example)
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    return uses.order

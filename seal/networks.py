@@ -1,0 +1,71 @@
+"""Networks by name, beside this project's own: torchvision's, and one that a function in a reader's file builds.
+
+The commands for people ask. A name that is wrong is answered with the nearest ones.
+"""
+
+import inspect
+import runpy
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from seal.errors import ConfigError
+
+TORCHVISION = "torchvision:"
+
+
+def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """An untrained network: `torchvision:resnet34`, `torchvision:VisionTransformer`, or `path/to/file.py:function`.
+
+    `options` are keyword arguments of what builds it. A file is run. Raises ConfigError for a name that is none, a file
+    or function that is not there, and options that do not fit.
+    """
+    if name.startswith(TORCHVISION):
+        builder = _of_torchvision(name.removeprefix(TORCHVISION))
+    elif ".py:" in name:
+        builder = _of_file(*name.rsplit(":", 1))
+    else:
+        raise ConfigError(f"found network {name!r}, expected torchvision:NAME or path/to/file.py:function")
+
+    try:
+        network = builder(**options)
+    except (TypeError, ValueError) as error:
+        told = ", ".join(f"{key}={value}" for key, value in options.items()) or "no options"
+        raise ConfigError(f"network {name} can't be built with {told}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"network {name} is a {type(network).__name__}, expected a torch.nn.Module")
+    return network
+
+
+def _of_torchvision(name: str) -> Callable[..., nn.Module]:
+    """A classifier that torchvision lists, without its weights; or a class of such."""
+    from torchvision import models
+
+    builders: dict[str, Callable[..., nn.Module]] = {
+        listed: models.get_model_builder(listed) for listed in models.list_models(module=models)
+    }
+    builders |= {kind: cls for kind, cls in inspect.getmembers(models, inspect.isclass) if issubclass(cls, nn.Module)}
+    if name not in builders:
+        near = get_close_matches(name, builders, n=3) or ["resnet50", "vit_b_16"]
+        raise ConfigError(f"torchvision has no network {name!r}, expected one such as {', '.join(near)}")
+    return builders[name]
+
+
+def _of_file(path: str, function: str) -> Callable[..., nn.Module]:
+    if not Path(path).is_file():
+        raise ConfigError(f"{path}: not found, expected a Python file with the function {function}")
+
+    print(f"running {path}")
+    try:
+        names = runpy.run_path(path)
+    except Exception as error:
+        raise ConfigError(f"{path} can't be run: {type(error).__name__}: {error}") from error
+
+    if not callable(builder := names.get(function)):
+        functions = [name for name, value in names.items() if inspect.isfunction(value)]
+        near = get_close_matches(function, functions, n=3) or functions[:3]
+        raise ConfigError(f"{path} has no function {function}, expected one such as {', '.join(near) or 'def build()'}")
+    return builder  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.report.cells import NOTHING, beside, percent, with_diverged
 from eval.report.document import Table
-from eval.report.figures import label
+from eval.report.drawing import label
 from seal.runs import RunFolder, Runs
 
 PaperAccuracy = Callable[[str, int], float | None]  # of an arm and a generation

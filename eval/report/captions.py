@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
-from eval.report.figures import Curve, label
+from eval.report.drawing import label
+from eval.report.figures import Curve
 from seal.record import Row
 
 Histories = Mapping[str, Sequence[Sequence[Row]]]  # arm -> a history a seed

@@ -10,7 +10,7 @@ import yaml
 from eval.report.accuracy import end_of_training
 from eval.report.cells import NOTHING, percent, with_diverged
 from eval.report.document import Section, Table
-from eval.report.figures import label
+from eval.report.drawing import label
 from eval.report.settings import Study
 from seal.config import BASE_ARM
 from seal.runs import RunFolder, Runs

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from eval.report.cells import NOTHING, below_limit, over_seeds
 from eval.report.document import Table
-from eval.report.figures import label
+from eval.report.drawing import label
 from eval.report.numbers import keys, last_numbers, second_and_last
 from seal.evaluations import EVALUATIONS
 from seal.measure import Cell, Measure

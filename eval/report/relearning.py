@@ -13,7 +13,7 @@ from eval.report import figures
 from eval.report.accuracy import end_of_training, table_2
 from eval.report.cells import NOTHING, mean_and_spread
 from eval.report.document import Figure, Section, Table
-from eval.report.figures import label
+from eval.report.drawing import label
 from eval.report.overview import overview
 from eval.report.settings import Study
 from seal.runs import RunFolder, Runs

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from eval.report.cells import NOTHING, below_limit, beside, mean_of, over_seeds, why_none
 from eval.report.document import Table
-from eval.report.figures import label
+from eval.report.drawing import label
 from eval.report.numbers import (
     evaluated_generations,
     keys,

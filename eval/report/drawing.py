@@ -1,0 +1,90 @@
+"""How the report's figures look: an arm's name and style, axes, and the SVG text of a figure, equal for equal data.
+
+A file's figure has a white ground, so that it can be read anywhere. Within a page it takes the page's ink.
+"""
+
+import re
+from collections.abc import Iterable
+from io import StringIO
+from itertools import cycle, product
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+# Okabe and Ito's palette (2008), and a dash and a mark of its own for each arm, for print in black and white.
+STYLES = {
+    "normal": ("#000000", "-", "o"), "normal_long": ("#E69F00", "--", "s"), "normal_long_cosine": ("#56B4E9", ":", "D"),
+    "llf": ("#D55E00", "-.", "^"), "seal": ("#0072B2", "-", "v"), "seal_s0": ("#009E73", "--", "P"),
+}  # fmt: skip
+OTHERS = "#CC79A7"
+LABELS = {
+    "normal": "Normal", "normal_long": "Normal (long)", "normal_long_cosine": "Normal (long), one cosine",
+    "llf": "LLF", "seal": "SEAL", "seal_s0": "SEAL, S = 0", "seal_freeze": "freeze", "seal_reinit": "reinit",
+    "seal_reverse": "reverse",
+}  # fmt: skip
+INK, GRID = "#000000", "#b0b5ba"
+
+
+def label(arm: str) -> str:
+    """An arm's name as the tables show it."""
+    return LABELS.get(arm, arm)
+
+
+def styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Each arm's colour, dash and mark; arms without a colour of their own differ in the others."""
+    others = cycle(product(("-", "--", ":"), "x+*12348"))
+    chosen = {}
+    for arm in arms:
+        colour, dash, mark = STYLES.get(arm) or (OTHERS, *next(others))
+        chosen[arm] = {"color": colour, "linestyle": dash, "marker": mark, "markersize": 4, "linewidth": 1.6}
+    return chosen
+
+
+def panels(arms: Iterable[str], height: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a titled panel for each arm, two beside each other on common axes."""
+    names = list(arms)
+    rows = -(-len(names) // 2)
+    figure = Figure(figsize=(8, height * rows), layout="constrained")
+    places = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+    for unused in places[len(names) :]:
+        unused.set_visible(False)
+
+    by_arm = dict(zip(names, places, strict=False))
+    for arm, axes in by_arm.items():
+        axes.set_title(label(arm), loc="left", fontsize=10)
+    return figure, by_arm
+
+
+def finish(axes: Axes, ylabel: str) -> None:
+    """Axes of fractions, shown as percent."""
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_ylabel(ylabel)
+    plain(axes, "y")
+
+
+def plain(axes: Axes, grid: str) -> None:
+    axes.grid(axis=grid, color=GRID, linewidth=0.6, alpha=0.5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def svg_of(figure: Figure, salt: str) -> str:
+    """The figure as SVG text, numbers to a hundredth of a point; `salt` makes its own ids."""
+    text = StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text.getvalue())
+
+
+def inline(svg: str, name: str) -> str:
+    """The same for a page that holds several: ids begin with the figure's name, and black is the page's ink."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}.', svg)
+    svg = re.sub(r'href="#|url\(#', lambda start: f"{start[0]}{name}.", svg)
+
+    ground = re.compile(r'(<g id="[^"]*patch_\d+">\s*<path [^>]*style="fill: )#ffffff')
+    return ground.sub(r"\1none", svg).replace(INK, "currentColor")

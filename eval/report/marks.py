@@ -1,0 +1,25 @@
+"""How a verdict is shown: its sign, its colour in figures, and which of several leads. A page's colours are its style
+sheet's."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+# The first that is there leads; signs are for eyes that do not tell the colours apart.
+SIGNS = {
+    "REFUTED": "✗", "NOT-COMPARABLE": "≠", "INCONCLUSIVE": "?", "WEAK": "~", "SUPPORTED": "✓", "NOT-RUN": "○",
+    "SKIPPED-DATA": "∅",
+}  # fmt: skip
+COLOURS = {
+    "REFUTED": "#D55E00", "NOT-COMPARABLE": "#7f868c", "INCONCLUSIVE": "#B8860B", "WEAK": "#56B4E9",
+    "SUPPORTED": "#009E73", "NOT-RUN": "#7f868c", "SKIPPED-DATA": "#7f868c",
+}  # fmt: skip
+
+
+def leading(verdicts: Collection[str]) -> str:
+    return next(verdict for verdict in SIGNS if verdict in verdicts)
+
+
+def counted(verdicts: Iterable[str]) -> str:
+    """As in "5 REFUTED, 7 SUPPORTED", in the order in which they lead."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if counts[verdict])

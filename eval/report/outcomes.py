@@ -1,0 +1,121 @@
+"""The report's figures of outcomes, as SVG text: accuracy by generation, differences with their intervals, and a
+difference by how often weight decay renewed the weights.
+
+An outcome has a dot for each seed; lines are means.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval.report.drawing import INK, finish, label, plain, styles, svg_of
+from eval.report.marks import COLOURS, SIGNS
+
+BySeed = Mapping[str, Mapping[int, Sequence[float]]]  # arm -> generation -> a fraction a seed
+Published = Mapping[str, Mapping[int, float]]  # arm -> generation -> a fraction
+APART = 0.05  # generations between the dots of one arm and of the next
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A claim's difference with its interval, positive as claimed."""
+
+    name: str
+    verdict: str
+    unit: str
+    mean: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """A seed's difference in points, where weight decay has renewed the weights `renewal` times a generation."""
+
+    renewal: float
+    seed: int
+    difference: float
+
+
+def accuracy_by_generation(ours: BySeed, paper: Published, salt: str) -> str:
+    """A line for each arm and a dot for each seed; beside it, fainter, the paper's own numbers where it has any."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes, beside = figure.subplots(1, 2, width_ratios=(3, 2 if paper else 0.01))
+    style = styles(ours)
+
+    for place, (arm, by_generation) in enumerate(ours.items()):
+        shift = APART * (place - (len(ours) - 1) / 2)
+        positions = [generation + shift for generation in by_generation]
+        axes.plot(positions, [*map(statistics.fmean, by_generation.values())], label=label(arm), **style[arm])
+        for position, seeds in zip(positions, by_generation.values(), strict=True):
+            axes.plot([position] * len(seeds), seeds, ".", color=style[arm]["color"], markersize=5, alpha=0.55)
+
+    _name_generations(axes, ours, "here")
+    figure.legend(loc="outside lower center", ncols=min(6, len(ours)), frameon=False, fontsize=9)
+    beside.set_visible(bool(paper))
+    for arm, numbers in paper.items():
+        beside.plot([*numbers], [*numbers.values()], **styles([arm])[arm], alpha=0.45)
+    if paper:
+        _name_generations(beside, paper, "the paper: 200 classes, ResNet-50")
+    return svg_of(figure, salt)
+
+
+def _name_generations(axes: Axes, curves: BySeed | Published, title: str) -> None:
+    generations: set[int] = set()
+    for by_generation in curves.values():
+        generations.update(by_generation)
+    axes.set_xticks(sorted(generations))
+    axes.set_xlabel("generation")
+    axes.set_title(title, loc="left", fontsize=10)
+    finish(axes, "test accuracy")
+
+
+def differences(claims: Sequence[Difference], salt: str) -> str:
+    """A row for each claim, a panel for each unit: the difference, its interval, and the verdict's sign."""
+    by_unit: dict[str, list[Difference]] = {}
+    for claim in claims:
+        by_unit.setdefault(claim.unit, []).append(claim)
+
+    heights = [len(rows) + 2 for rows in by_unit.values()]
+    figure = Figure(figsize=(8, 0.22 * sum(heights)), layout="constrained")
+    places = figure.subplots(len(by_unit), 1, squeeze=False, height_ratios=heights).ravel()
+    for axes, (unit, rows) in zip(places, by_unit.items(), strict=True):
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for place, claim in enumerate(rows):
+            colour = COLOURS[claim.verdict]
+            axes.plot(claim.interval or [claim.mean] * 2, [place] * 2, color=colour, linewidth=1.6)
+            axes.plot(claim.mean, place, "o", color=colour, markersize=5)
+
+        names = [f"{claim.name}  {SIGNS[claim.verdict]}" for claim in rows]
+        axes.set_yticks(range(len(rows)), names, fontsize=8)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"difference, positive as claimed{f', in {unit}' if unit else ''}", fontsize=9)
+        plain(axes, "x")
+    return svg_of(figure, salt)
+
+
+def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str:
+    """What SEAL has over each other arm, by how often weight decay renews the weights in a generation."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes, style = figure.subplots(), styles(outcomes)
+    axes.axhline(0, color=INK, linewidth=0.8)
+
+    for arm, points in outcomes.items():
+        by_renewal: dict[float, list[float]] = {}
+        for point in points:
+            by_renewal.setdefault(point.renewal, []).append(point.difference)
+
+        positions = sorted(by_renewal)
+        means = [statistics.fmean(by_renewal[renewal]) for renewal in positions]
+        axes.plot(positions, means, label=f"SEAL less {label(arm)}", **style[arm])
+        seeds = [(point.renewal, point.difference) for point in points]
+        axes.plot(*zip(*seeds, strict=True), ".", color=style[arm]["color"], markersize=6, alpha=0.55)
+
+    axes.set_xscale("log")
+    axes.set_xlabel("D: sum of rate times decay over a generation's steps")
+    axes.set_ylabel("points of test accuracy")
+    axes.legend(frameon=False)
+    plain(axes, "y")
+    return svg_of(figure, salt)

@@ -109,14 +109,25 @@ def report(
         Path | None, typer.Option(help="the folder to write; report/, or report-record/ of --record")
     ] = None,
 ) -> None:
-    """Write the report, as one HTML file and as Markdown; of other folders with their verdicts beside it."""
+    """Write the report, as one HTML file and as Markdown; of other folders with their verdicts, tier by tier."""
     from eval.claims import __main__ as judging
     from eval.report import __main__ as reporting
+    from eval.report import times
+    from eval.report.settings import by_tier
 
-    folder = out or Path("report-record" if record else "report")
-    verdicts = str(folder / "claims.json" if record else Path("claims/claims.json"))
-    judging.main([*_chosen(record), "--out", verdicts])
-    reporting.main([*_chosen(record), "--claims", verdicts, "--out", str(folder)])
+    folder, verdicts = out or Path("report-record" if record else "report"), []
+    with one_line_errors():
+        tiers = by_tier(record) if record else {}
+    for name, folders in tiers.items():
+        verdicts.append(str(folder / name / "claims.json"))
+        judging.main([*_chosen(folders), "--out", verdicts[-1]])
+
+    if not record:
+        verdicts = ["claims/claims.json"]
+        judging.main(["--out", *verdicts])
+    reporting.main([*_chosen(record), "--claims", *verdicts, "--out", str(folder)])
+    times.main([*_chosen(record), "--out", str(folder) if record else "timings"])
+    typer.echo((folder / "findings.md").read_text(encoding="utf-8"))
 
 
 @app.command()

@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.out:
             write_json(chosen.out, as_json(runs, claims, verdicts, stages))
 
-        console = Console(highlight=False)
-        print_table(verdicts, console if console.is_terminal else Console(highlight=False, width=WIDTH))
+        if not chosen.out:
+            console = Console(highlight=False)
+            print_table(verdicts, console if console.is_terminal else Console(highlight=False, width=WIDTH))
         counts = f"{len(verdicts)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
         print(f"{chosen.out}: {counts}" if chosen.out else counts)
 

@@ -1,53 +1,58 @@
 """The report: one HTML file and the same as Markdown, from the record. The stage `python -m eval.report`.
 
-With --record it reads committed folders of runs instead of results/. What it says is eval/report/page.py's.
+With --record it reads committed folders of runs instead of results/, those of one tier together. What it says is
+eval/report/page.py's.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval.report.judged import Judged
 from eval.report.page import write_report
-from eval.report.settings import own_study, recorded_study
+from eval.report.settings import Study, by_tier, own_study, recorded_study
 from seal.errors import UserError
 from seal.evidence import read_checked_json
-from seal.record import RESULTS, TIMINGS
+from seal.record import RESULTS
 from seal.stage import stage
 
-REPORT = Path("report")
+REPORT, CLAIMS = Path("report"), Path("claims/claims.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.report")
     parser.add_argument("--record", type=Path, nargs="+", metavar="DIR", help="folders of runs, instead of results/")
-    parser.add_argument("--claims", type=Path, default=Path("claims/claims.json"), metavar="FILE")
+    parser.add_argument(
+        "--claims", type=Path, nargs="+", default=[CLAIMS], metavar="FILE", help="the verdicts, a file a tier"
+    )
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
 
     with stage("report", timed=not chosen.record):
-        page = report(chosen.record, chosen.claims, chosen.out)
-        print(f"report: {page}")
+        studies = [*map(recorded_study, by_tier(chosen.record).values())] if chosen.record else [own_study()]
+        print(f"report: {report(studies, chosen.claims, chosen.out)}")
 
 
-def report(record: Sequence[Path] | None, claims: Path, out: Path) -> Path:
-    """Write the report of the own runs, or of these folders. Raises UserError without runs or verdicts."""
-    study = recorded_study(record) if record else own_study()
-    folders = record or [RESULTS]
-    if not len(study.runs):
-        places = ", ".join(map(str, folders))
-        raise UserError(f"{places}: no run of the {study.params.tier} tier's parameters; `make repro` trains them")
-    if not claims.exists():
-        raise UserError(f"{claims}: no such file; `dvc repro claims` writes it")
+def report(studies: Sequence[Study], claims: Sequence[Path], out: Path) -> Path:
+    """Write the report of these studies. Raises UserError where one has no runs, or no verdicts among `claims`."""
+    for study in studies:
+        if not len(study.runs):
+            raise UserError(f"{RESULTS}: no run of the {study.params.tier} tier's parameters; `make repro` trains them")
 
-    return write_report(out, study, read_checked_json(claims), _timings(folders))
+    documents = {}
+    for path in claims:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; `dvc repro claims` writes it")
+        document = read_checked_json(path)
+        documents[document["tier"]] = document
 
-
-def _timings(folders: Sequence[Path]) -> Path:
-    """A record's own timings; else this machine's."""
-    for folder in folders:
-        if (folder / "timings").is_dir():
-            return folder / "timings"
-    return TIMINGS
+    records = []
+    for study in studies:
+        if study.params.tier not in documents:
+            names = ", ".join(map(str, claims))
+            raise UserError(f"{names}: no verdicts on {study.params.tier}; `seal report --record` judges what it reads")
+        records.append(Judged(study, documents[study.params.tier]))
+    return write_report(out, records)
 
 
 if __name__ == "__main__":

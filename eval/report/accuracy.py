@@ -1,54 +1,95 @@
 """Accuracy on the images that the networks were trained on, from the runs' own summaries: Tables 2 and 7 of the paper,
-and the last weights beside the best."""
+the figure of them, and the last weights beside the best."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from eval.claims.paper import paper_number
+from eval.report import outcomes
 from eval.report.cells import NOTHING, beside, percent, with_diverged
-from eval.report.document import Table
+from eval.report.document import Figure, Table, as_csv
 from eval.report.drawing import label
+from seal.config import BASE_ARM
 from seal.runs import RunFolder, Runs
 
 PaperAccuracy = Callable[[str, int], float | None]  # of an arm and a generation
+PAPER_GENERATIONS = (1, 3, 10)  # of Tables 2 and 7
+NOTE = "Last weights of each generation. Generation 1 is the same for all that share it."
 
 
 def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
-    """Test accuracy at the end of each generation, an arm a column."""
+    """Test accuracy at the end of each generation, an arm a row."""
+    generations = trained_generations(runs, arms)
     rows = []
-    for generation in _trained_generations(runs, arms):
-        row = [f"Gen={generation}"]
-        for arm in arms:
-            row.append(_accuracy_cell(runs.of(arm), generation, paper(arm, generation)))
-        rows.append(row)
-
-    note = "Last weights of each generation. Generation 1 is the same for all that share it."
-    seeds = [len(runs.of(arm)) for arm in arms]
-    names = [*map(label, arms)]
-    if len({*seeds}) > 1:
-        note += f" Seeds: {', '.join(map('{} {}'.format, names, seeds))}."
-    return Table("Table 2: test accuracy, %", ["Generation", *names], rows, note=note)
-
-
-def _trained_generations(runs: Runs, arms: Sequence[str]) -> list[int]:
-    generations = set()
     for arm in arms:
-        for run in runs.of(arm):
-            for outcome in run.summary["outcomes"]:
-                generations.add(outcome["generation"])
-    return sorted(generations)
+        cells = [_accuracy_cell(runs.of(arm), generation, paper(arm, generation)) for generation in generations]
+        rows.append([label(arm), *cells])
+
+    note, seeds = NOTE, [len(runs.of(arm)) for arm in arms]
+    if len({*seeds}) > 1:
+        note += f" Seeds: {', '.join(map('{} {}'.format, map(label, arms), seeds))}."
+    columns = ["method", *(f"generation {generation}" for generation in generations)]
+    return Table("Table 2: test accuracy, %", columns, rows, note=note)
+
+
+def trained_generations(runs: Runs, arms: Sequence[str]) -> list[int]:
+    return sorted({generation for arm in arms for generation in ends_by_generation(runs.of(arm))})
+
+
+def ends_by_generation(runs: Sequence[RunFolder]) -> dict[int, list[float]]:
+    """Generation -> test accuracy at its end, of each seed that reached it."""
+    ends: dict[int, list[float]] = {}
+    for run in runs:
+        for outcome in run.summary["outcomes"]:
+            ends.setdefault(outcome["generation"], []).append(outcome["test_accuracy"])
+    return dict(sorted(ends.items()))
 
 
 def _accuracy_cell(runs: Sequence[RunFolder], generation: int, paper: float | None) -> str:
-    accuracies, diverged = [], 0
-    for run in runs:
-        for outcome in run.summary["outcomes"]:
-            if outcome["generation"] == generation:
-                accuracies.append(outcome["test_accuracy"])
-        if run.diverged_in is not None and run.diverged_in <= generation:
-            diverged += 1
+    accuracies = ends_by_generation(runs).get(generation, [])
+    diverged = sum(run.diverged_in is not None and run.diverged_in <= generation for run in runs)
 
     ours = with_diverged(percent(accuracies), diverged)
     return ours if ours == NOTHING else beside(ours, paper)
+
+
+def accuracy_figure(name: str, runs: Runs, arms: Sequence[str], table: str, caption: str) -> Figure:
+    """Test accuracy by generation, and beside it what a table of the paper has of these arms; "": none."""
+    ends = {arm: ends_by_generation(runs.of(arm)) for arm in arms}
+    svg = outcomes.accuracy_by_generation(ends, published(arms, table) if table else {}, name)
+    return Figure(name, caption, svg, alternative(ends), points(runs, arms))
+
+
+def published(arms: Sequence[str], table: str) -> dict[str, dict[int, float]]:
+    """Fractions, of the arms that it has after more than one generation; generation 1 is the same for all."""
+    first = paper_number("table_2", BASE_ARM, 1)
+    numbers: dict[str, dict[int, float]] = {}
+    for arm in arms:
+        if arm == "normal_long_cosine":  # the paper has one Normal (long)
+            continue
+        known = {1: first} | {generation: paper_number(table, arm, generation) for generation in PAPER_GENERATIONS[1:]}
+        fractions = {generation: number / 100 for generation, number in known.items() if number is not None}
+        if len(fractions) > 1:
+            numbers[arm] = fractions
+    return numbers
+
+
+def alternative(ends: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
+    """The figure in words: each arm's mean, generation by generation."""
+    curves = []
+    for arm, by_generation in ends.items():
+        means = ", ".join(f"{100 * sum(seeds) / len(seeds):.1f}" for seeds in by_generation.values())
+        curves.append(f"{label(arm)} {means}")
+    return f"Mean test accuracy after each generation, %: {'; '.join(curves)}."
+
+
+def points(runs: Runs, arms: Sequence[str]) -> str:
+    rows = []
+    for arm in arms:
+        for run in runs.of(arm):
+            for outcome in run.summary["outcomes"]:
+                rows.append([arm, run.seed, outcome["generation"], outcome["test_accuracy"]])
+    return as_csv(["arm", "seed", "generation", "test_accuracy"], rows)
 
 
 def best_and_last(runs: Runs) -> Table:
@@ -67,7 +108,7 @@ def best_and_last(runs: Runs) -> Table:
         diverged = len(runs.of(arm)) - len(last)
         rows.append([label(arm), with_diverged(percent(last), diverged), percent(best), percent(clean)])
 
-    columns = ["", "test, last", "test, best by validation", "training images, not augmented"]
+    columns = ["method", "test, last", "test, best by validation", "training images, not augmented"]
     return Table("The last weights, and those best on the validation images; accuracy, %", columns, rows)
 
 

@@ -1,4 +1,4 @@
-"""The report's section on open choices: where paper and authors' code differ, and what changed parameters did."""
+"""Open choices: where paper and authors' code differ, and what changed parameters did to an arm."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,25 +9,15 @@ import yaml
 
 from eval.report.accuracy import end_of_training
 from eval.report.cells import NOTHING, percent, with_diverged
-from eval.report.document import Section, Table
+from eval.report.document import Table
 from eval.report.drawing import label
 from eval.report.settings import Study
-from seal.config import BASE_ARM
 from seal.runs import RunFolder, Runs
 
 PAPER, CODE = Path("params/paper.yaml"), Path("params/author_code.yaml")
 
 
-def choices(study: Study, shown_elsewhere: Sequence[str]) -> Section:
-    """The paper's choices beside the code's and this run's; then the arms with changed parameters, if there are any."""
-    parts = [differences(study)]
-    changed = [arm for arm in study.runs.arms if arm not in (BASE_ARM, *study.params.main_arms, *shown_elsewhere)]
-    if changed:
-        parts.append(sensitivity(study, changed))
-    return Section("Open choices", parts=parts)
-
-
-def differences(study: Study) -> Table:
+def open_choices(study: Study) -> Table:
     """A row for each value of the authors' code that the paper does not give, or gives otherwise."""
     paper = dict(_values(_read(PAPER)))
     rows = []
@@ -38,10 +28,13 @@ def differences(study: Study) -> Table:
     return Table("Where the paper's and the authors' choices differ", columns, rows)
 
 
-def sensitivity(study: Study, arms: Sequence[str]) -> Table:
+def sensitivity(study: Study, shown_elsewhere: Sequence[str]) -> Table:
     """What a changed parameter does to an arm's last test accuracy, beside its method's own arm at the same seeds."""
     rows = []
-    for arm in arms:
+    for arm in study.runs.arms:
+        if arm in (*study.main_arms, *shown_elsewhere):
+            continue
+
         seeds = study.runs.of(arm)
         accuracies, diverged = [], 0
         for run in seeds:

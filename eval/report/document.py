@@ -1,19 +1,24 @@
-"""A document of sections, tables and figures, written as one HTML file without requests, and as Markdown.
+"""A page as data, written as one HTML file without requests or scripts, and as Markdown in the same order.
 
-It knows how a document looks and nothing of what it says; the sections are eval/report/page.py's.
+It knows how a page looks and nothing of what it says; the content is eval/report/page.py's.
 """
 
 import base64
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import csv
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from eval.report.drawing import inline
+from eval.report.marks import SIGNS
 from seal.record import atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
+WIDTH = 110  # columns of text and of padded tables in Markdown, for a terminal
 
 
 @dataclass(frozen=True)
@@ -22,43 +27,153 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
-    classes: Mapping[str, str] = field(default_factory=dict)  # CSS class of every cell with that text
 
 
 @dataclass(frozen=True)
 class Figure:
-    name: str  # of the file beside the Markdown
+    name: str  # of its files beside the Markdown, and of its ids in the page
     caption: str
     svg: str
     alt: str
+    points: str  # what is drawn, as CSV
 
     @property
-    def data(self) -> str:
-        """As an address that holds the picture: several inline pictures of matplotlib would share their ids."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+    def inline(self) -> str:
+        return inline(self.svg, self.name)
+
+    @property
+    def points_address(self) -> str:
+        """The CSV within the page."""
+        return "data:text/csv;base64," + base64.b64encode(self.points.encode()).decode()
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A claim's verdict and what it rests on."""
+
+    anchor: str
+    claim: str
+    says: str
+    verdict: str
+    difference: str  # with its interval; empty where nothing was measured
+    seeds: str
+    detectable: str
+    small: str  # place, reason, stages and hash
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    measured: Sequence[VerdictRow]
+    others: Sequence[VerdictRow]
+    note: str
 
 
 @dataclass(frozen=True)
 class Section:
+    """A fold of the page: a title, text, tables and figures."""
+
     title: str
-    text: Sequence[str] = ()  # paragraphs
-    parts: Sequence[Table | Figure] = ()
+    anchor: str
+    text: Sequence[str] = ()
+    parts: Sequence[Table | Figure | Verdicts] = ()
+    verdict: str = ""  # that leads, where it is of verdicts
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """A primary claim's verdict in a sentence or two; `anchor` is where the claim stands."""
+
+    verdict: str
+    anchor: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """How a record judges a group of claims."""
+
+    anchor: str
+    verdict: str  # that leads
+    count: int
+    others: str
+
+    def __str__(self) -> str:
+        leads = f"{SIGNS[self.verdict]} {self.count} {self.verdict}"
+        return f"{leads}, {self.others}" if self.others else leads
+
+
+@dataclass(frozen=True)
+class Matrix:
+    tiers: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[MatrixCell]]]
 
     @property
-    def anchor(self) -> str:
-        return "-".join(re.findall(r"[^\W_]+", self.title.lower()))
+    def columns(self) -> list[str]:
+        return ["claims", *self.tiers]
+
+    @property
+    def text_rows(self) -> list[list[str]]:
+        return [[title, *map(str, cells)] for title, cells in self.rows]
 
 
-def write_document(folder: Path, name: str, title: str, lead: Sequence[str], sections: Sequence[Section]) -> Path:
-    """Write folder/<name>.html, the same as <name>.md, and the Markdown's figures in folder/figures/."""
+@dataclass(frozen=True)
+class Chapter:
+    title: str
+    anchor: str
+    text: Sequence[str]
+    sections: Sequence[Section]
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    lead: Sequence[str]
+    told: Sequence[Told]
+    figures: Sequence[Figure]
+    others: Sequence[Section]  # sentences and figure of the other records
+    matrix: Matrix
+    chapters: Sequence[Chapter]
+
+
+def write_page(folder: Path, page: Page) -> Path:
+    """Write report.html; report.md with its figures and their points in figures/; and findings.md, the sentences and
+    the matrix alone. Gives the HTML file's path."""
     templates = _templates()
-    for kind in ("html", "md"):
-        text = templates.get_template(f"report.{kind}").render(title=title, lead=lead, sections=sections)
-        _write(folder / f"{name}.{kind}", text.rstrip() + "\n")
+    for name in ("report.html", "report.md", "findings.md"):
+        text = templates.get_template(name).render(page=page)
+        _write(folder / name, text.rstrip() + "\n")
 
-    for figure in _figures(sections):
+    for figure in figures_of(page):
         _write(folder / f"figures/{figure.name}.svg", figure.svg)
-    return folder / f"{name}.html"
+        _write(folder / f"figures/{figure.name}.csv", figure.points)
+    return folder / "report.html"
+
+
+def write_sections(path: Path, title: str, lead: Sequence[str], sections: Sequence[Section]) -> None:
+    """A page of sections alone, as HTML."""
+    _write(path, _templates().get_template("plain.html").render(title=title, lead=lead, sections=sections))
+
+
+def figures_of(page: Page) -> Iterator[Figure]:
+    yield from page.figures
+    sections = [*page.others]
+    for chapter in page.chapters:
+        sections += chapter.sections
+
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Figure):
+                yield part
+
+
+def as_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -72,6 +187,26 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return f"|{'|'.join(padded)}|"
 
 
+def padded(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a terminal: columns stand below one another, unless that is too wide for one."""
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    if sum(widths) + 3 * len(widths) + 1 > WIDTH:
+        return markdown(escaped[0], escaped[1:])
+
+    lines = []
+    for row in escaped:
+        cells = map(str.ljust, row, widths)
+        lines.append(f"| {' | '.join(cells)} |")
+    ruler = "-|-".join("-" * width for width in widths)
+    return "\n".join([lines[0], f"|-{ruler}-|", *lines[1:]])
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """A paragraph in lines of a terminal's width; lines after the first are indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def _templates() -> Environment:
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -80,16 +215,10 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.tests["table"] = lambda part: isinstance(part, Table)
-    templates.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    for kind in (Table, Figure, Verdicts):
+        templates.tests[kind.__name__.lower()] = lambda part, kind=kind: isinstance(part, kind)
+    templates.filters |= {"sign": SIGNS.__getitem__, "padded": padded, "wrapped": wrapped}
     return templates
-
-
-def _figures(sections: Sequence[Section]) -> Iterator[Figure]:
-    for section in sections:
-        for part in section.parts:
-            if isinstance(part, Figure):
-                yield part
 
 
 def _write(path: Path, text: str) -> None:

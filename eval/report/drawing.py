@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from io import StringIO
 from itertools import cycle, product
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def finish(axes: Axes, ylabel: str) -> None:
     plain(axes, "y")
 
 
-def plain(axes: Axes, grid: str) -> None:
+def plain(axes: Axes, grid: Literal["x", "y"]) -> None:
     axes.grid(axis=grid, color=GRID, linewidth=0.6, alpha=0.5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -1,40 +1,23 @@
-"""The report's section on evidence: the stages and files that each verdict rests on, by their hashes."""
+"""What a verdict rests on: the stages that wrote its files, in a shell's braces, and one hash over all of them."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eval.report.document import Section, Table
-from eval.report.verdicts import VERDICT_CLASSES, Claim
-
 STAGE = re.compile(r"(?P<kind>\w+)@((?P<arm>\w+)-)?(?P<seed>\d+)(-(?P<target>\w+))?")
 SHOWN = 16  # hexadecimal digits of a hash
 
-Files = Mapping[str, Any]  # of claims.json
+Files = Mapping[str, Any]  # of claims.json, which has every file's own hash
 
 
-def evidence(claims: Mapping[str, Any]) -> Section:
-    """The stages and hashes that each verdict rests on, and every file with its own."""
-    files = claims["files"]
-    rests = []
-    for claim in claims["claims"]:
-        if claim["files"]:
-            rests.append(_rests_on(claim, files))
-    columns = ["claim", "verdict", "stages", "sha256"]
-    note = "A verdict's hash is over the names and hashes of its files. claims.json has all of them in full."
-    by_claim = Table("What each verdict rests on", columns, rests, note, classes=VERDICT_CLASSES)
-
-    rows = [[name, file["stage"], file["sha256"][:SHOWN]] for name, file in files.items()]
-    return Section("Evidence", parts=[by_claim, Table("Files", ["file", "stage", "sha256"], rows)])
-
-
-def _rests_on(claim: Claim, files: Files) -> list[str]:
+def rests_on(claim: Mapping[str, Any], files: Files) -> str:
+    """Of a claim of claims.json; the hash is over names and hashes of its files."""
     stages, digest = [], hashlib.sha256()
     for name in sorted(claim["files"]):
         stages.append(files[name]["stage"])
         digest.update(f"{name}:{files[name]['sha256']}\n".encode())
-    return [claim["id"], claim["verdict"], shortened(stages), digest.hexdigest()[:SHOWN]]
+    return f"{shortened(stages)}, sha256 {digest.hexdigest()[:SHOWN]}"
 
 
 def shortened(stages: Iterable[str]) -> str:

@@ -44,8 +44,8 @@ def probe_accuracy_by_generation(
 
     for arm, axes in by_arm.items():
         for mark, (generation, seeds) in zip(cycle("osD^vP"), sorted(curves[arm].items()), strict=False):
-            look = {"color": INK, "alpha": strengths[generation], "marker": mark, "markersize": 4}
-            axes.plot(_of_columns(_mean, seeds), label=f"G = {generation}", **look)
+            curve, strength = _of_columns(_mean, seeds), strengths[generation]
+            axes.plot(curve, color=INK, alpha=strength, marker=mark, markersize=4, label=f"G = {generation}")
 
         _name_blocks(axes, blocks)
         finish(axes, "kNN probe, accuracy")

@@ -19,7 +19,7 @@ def overview(runs: Runs, arms: Sequence[str]) -> Table:
             texts = [_text(runs.of(arm), evaluation, measure, cell) for arm in arms]
             if {*texts} != {NOTHING}:
                 rows.append([words, *texts])
-    return Table("One number of each evaluation of the last generation", ["", *map(label, arms)], rows)
+    return Table("One number of each evaluation of the last generation", ["number", *map(label, arms)], rows)
 
 
 def _shown_measures() -> Iterator[tuple[str, Measure]]:

@@ -1,157 +1,118 @@
-"""The report's page: which sections it has, in which order, and what each is made of."""
+"""The report's page: what stands on it, and in which order. A reader has a minute, then ten, then more."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from importlib.metadata import version
-from itertools import chain
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from eval.claims.paper import paper_number
-from eval.report import captions, figures
-from eval.report.accuracy import best_and_last, table_2
-from eval.report.choices import choices
-from eval.report.curves import ByGeneration, probe_blocks, probe_curves
-from eval.report.document import Figure, Section, Table, write_document
-from eval.report.evidence import evidence
+from eval.report.accuracy import accuracy_figure
+from eval.report.choices import open_choices
+from eval.report.document import Chapter, Figure, Page, Section, Table, write_page
+from eval.report.findings import told
+from eval.report.groups import groups
+from eval.report.judged import Judged
+from eval.report.matrix import matrix
 from eval.report.overview import overview
-from eval.report.provenance import compute, provenance
+from eval.report.paper_against_itself import contradictions
+from eval.report.provenance import provenance
 from eval.report.relearning import relearning
-from eval.report.settings import Study
-from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
-from eval.report.verdicts import verdicts
-from seal.runs import Runs
+from eval.report.renewal import renewal_figure
+from eval.report.unrun import unrun
+from seal.record import Tier
 
-ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
-LIBRARIES = ("torch", "torchvision", "faiss-gpu", "hessian-eigenthings", "mlflow", "dvc", "numpy", "scikit-learn")
-PHASES = "ascent phases shaded, a line where a generation begins"
+TITLE = "SEAL, reproduced: which claims hold"
+TIERS = get_args(Tier)  # the last one given leads
 
 
-def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings: Path) -> Path:
-    """Write the report of a study's runs and of their verdicts to `folder`. Gives the HTML file's path."""
-    runs, arms = study.runs, study.main_arms
-    sections = [
-        verdicts(claims),
-        in_distribution(runs, arms),
-        evaluations(runs, arms),
-        transfer(runs, arms),
-        depth(runs, arms),
-        hessian(runs, arms),
-        relearning(study),
-        training(runs, arms),
-        choices(study, ABLATIONS),
-        provenance(runs),
-        evidence(claims),
-        compute(timings),
-        versions(),
-    ]
-
-    there = [*filter(None, sections)]
-    return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead(study), there)
+def write_report(folder: Path, records: Sequence[Judged]) -> Path:
+    """Write the report of records of different tiers to `folder`. Gives the HTML file's path."""
+    ordered = sorted(records, key=lambda judged: TIERS.index(judged.tier))
+    return write_page(folder, page_of(ordered))
 
 
-def lead(study: Study) -> list[str]:
+def page_of(records: Sequence[Judged]) -> Page:
+    leads = records[-1]
+    return Page(
+        title=TITLE,
+        lead=lead(leads),
+        told=told(leads),
+        figures=key_figures(leads),
+        others=[*map(in_short, records[-2::-1])],
+        matrix=matrix(records),
+        chapters=[
+            Chapter("By group of claims", "groups", [], groups(records)),
+            Chapter("Forget-and-relearn at one budget", "relearning", [], others_compared(records)),
+            Chapter("What was not run", "not-run", [], [not_run(records)]),
+            Chapter("Behind it", "behind", [], [*map(behind, records), about_the_paper(leads)]),
+        ],
+    )
+
+
+def lead(judged: Judged) -> list[str]:
     """What the reader has to know before the first number."""
+    study = judged.study
     seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
     network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
-    paragraphs = [
-        "A reproduction of “Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR "
-        f"2023), tier {study.params.tier}: {study.params.source}, {network}, {generations} generations of {epochs} "
-        f"epochs, {seeds}.",
-        "Numbers in brackets are the paper's, from Tiny-ImageNet with ResNet-50. ± is the deviation over seeds unless "
-        "a table says otherwise.",
-    ]
-
-    if study.params.tier == "smoke":
-        paragraphs.append("Smoke is too small to say anything about the paper: it shows that everything works.")
-    return paragraphs
-
-
-def in_distribution(runs: Runs, arms: Sequence[str]) -> Section:
-    tables = [table_2(runs, arms, partial(paper_number, "table_2"))]
-    ablations = [arm for arm in ABLATIONS if arm in runs.arms]
-    if len(ablations) > 1:
-        table_7 = table_2(runs, ablations, partial(paper_number, "table_7"))
-        caption = "Table 7: what happens in the forgetting phase; accuracy, %"
-        tables.append(Table(caption, table_7.columns, table_7.rows))
-    return Section("In-distribution accuracy", parts=[*tables, best_and_last(runs)])
-
-
-def evaluations(runs: Runs, arms: Sequence[str]) -> Section:
-    return _of_tables("Evaluations", [overview(runs, arms)])
-
-
-def transfer(runs: Runs, arms: Sequence[str]) -> Section:
-    tables = []
-    if runs.targets("transfer"):
-        tables.append(table_1(runs, arms, partial(paper_number, "table_1")))
-    if few_shot_targets(runs):
-        tables.append(tables_4_and_5(runs, arms, partial(paper_number, "few_shot")))
-    return _of_tables("Transfer and few-shot", tables)
-
-
-def depth(runs: Runs, arms: Sequence[str]) -> Section:
-    blocks = probe_blocks(runs)
-    curves = probe_curves(runs, arms, blocks)
-    if not curves:
-        return Section("Prediction depth", text=["Not run."])
-
-    pictures = [figure_2(blocks, curves)]
-    generations = sorted({*chain(*curves.values())})
-    if len(generations) > 1:
-        pictures.append(figure_3(blocks, curves, generations))
-    return Section("Prediction depth", parts=[*pictures, depth_table(runs, arms)])
-
-
-def figure_2(blocks: Sequence[str], curves: Mapping[str, ByGeneration]) -> Figure:
-    last = {arm: by_generation[max(by_generation)] for arm, by_generation in curves.items()}
-    caption = (
-        "Figure 2: accuracy of five nearest training images' vote on the test images, by each block's output, at "
-        f"the end of training.{captions.probe_accuracy(blocks, last)}"
+    text = (
+        "“Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR 2023), at the tier "
+        f"{judged.tier}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, {seeds}. "
+        "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise."
     )
-    svg = figures.probe_accuracy(blocks, last)
-    return Figure("figure-2", caption, svg, "kNN probe accuracy by block, a line for each arm")
+    smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
+    return [text, smoke] if judged.tier == "smoke" else [text]
 
 
-def figure_3(blocks: Sequence[str], curves: Mapping[str, ByGeneration], generations: Sequence[int]) -> Figure:
-    changes = captions.probe_accuracy_by_generation(blocks, curves)
-    caption = f"Figure 3: the same by generation; later generations are darker.{changes}"
-    svg = figures.probe_accuracy_by_generation(blocks, curves, generations)
-    return Figure("figure-3", caption, svg, "kNN probe accuracy by block and generation, a panel an arm")
+def key_figures(judged: Judged) -> list[Figure]:
+    caption = "Test accuracy at each generation's end: lines are means, dots are seeds."
+    name = f"{judged.tier}-accuracy"
+    accuracy = accuracy_figure(name, judged.study.runs, judged.study.main_arms, "table_2", caption)
+    return [accuracy, *renewal_figure(judged)]
 
 
-def hessian(runs: Runs, arms: Sequence[str]) -> Section:
-    return _of_tables("Hessian", [table_6(runs, arms, partial(paper_number, "table_6"))])
+def in_short(judged: Judged) -> Section:
+    """The primary sentences and the key figure of a record that does not lead."""
+    sentences = [f"{primary.subject}: {primary.verdict}. {primary.text}" for primary in told(judged)]
+    text = [*lead(judged), *sentences]
+    return Section(f"The same at {judged.tier}", judged.anchor("in-short"), text=text, parts=key_figures(judged))
 
 
-def training(runs: Runs, arms: Sequence[str]) -> Section:
-    """The curves of each arm's first seed; the captions' numbers are of all seeds."""
-    first, histories = {}, {}
-    for arm in arms:
-        histories[arm] = [run.history for run in runs.of(arm)]
-        first[arm] = histories[arm][0]
-    seed = next(iter(runs)).seed
-
-    caption = f"Training accuracy, running, of seed {seed}; {PHASES}.{captions.training(histories)}"
-    svg = figures.training_curves(first, "train_accuracy", "training accuracy")
-    parts = [Figure("training", caption, svg, "training accuracy by epoch")]
-
-    if any(row["val_accuracy"] is not None for row in chain(*first.values())):
-        caption = f"Validation accuracy of seed {seed}; {PHASES}.{captions.validation(histories)}"
-        svg = figures.training_curves(first, "val_accuracy", "validation accuracy")
-        parts.append(Figure("validation", caption, svg, "validation by epoch"))
-    return Section("Training", parts=parts)
+def others_compared(records: Sequence[Judged]) -> list[Section]:
+    """The other methods, without a verdict; what to run where no record has them."""
+    sections = [section for judged in records if (section := relearning(judged))]
+    if sections:
+        return sections
+    text = ["Not run in these records: the arms ke_wels to sagd of params/paper.yaml, in mini's sensitivity_arms."]
+    return [Section("The other methods, without a verdict", "relearning-none", text=text, open=True)]
 
 
-def versions() -> Section:
-    rows = [*zip(LIBRARIES, map(version, LIBRARIES), strict=True)]
-    return Section("Versions", parts=[Table("Libraries", ["", "version"], rows)])
+def not_run(records: Sequence[Judged]) -> Section:
+    return Section("What, why, and what it would cost", "not-run-table", parts=[unrun(records)], open=True)
 
 
-def _of_tables(title: str, tables: Sequence[Table]) -> Section:
-    """Tables with rows, or the words that there is nothing."""
-    parts = [*filter(attrgetter("rows"), tables)]
-    return Section(title, parts=parts, text=[] if parts else ["Not run."])
+def behind(judged: Judged) -> Section:
+    """What a record's verdicts go by, and what it was made of."""
+    parts = [
+        conditions(judged.document),
+        overview(judged.study.runs, judged.study.main_arms),
+        open_choices(judged.study),
+        provenance(judged.study.runs),
+    ]
+    title = f"Conditions, evaluations, open choices and images, {judged.tier}"
+    return Section(title, judged.anchor("behind"), parts=[part for part in parts if part.rows])
+
+
+def conditions(document: Mapping[str, Any]) -> Table:
+    rows = [[name, condition["says"]] for name, condition in document["conditions"].items()]
+    return Table("Conditions, without which a claim is not comparable", ["condition", "what has to hold"], rows)
+
+
+def about_the_paper(judged: Judged) -> Section:
+    """What holds whatever is run: the paper's numbers against its text, and what cannot be tested."""
+    untestable = [*map(itemgetter("says", "place", "why"), judged.document["untestable"])]
+    parts = [
+        contradictions(judged.claims),
+        Table("Claims that cannot be tested", ["claim", "place", "why"], untestable),
+    ]
+    return Section("The paper against itself, and what cannot be tested", "about-the-paper", parts=parts)

@@ -1,18 +1,14 @@
-"""The report's sections on where its numbers come from: the images, and the machine's time."""
+"""Where a report's numbers come from: the images that the networks were trained on."""
 
-import csv
-from pathlib import Path
-
-from eval.report.document import Section, Table
+from eval.report.document import Table
 from seal.runs import RunFolder, Runs
 
 
-def provenance(runs: Runs) -> Section:
+def provenance(runs: Runs) -> Table:
     """A row for each pack that a network was trained on."""
     rows = {run.summary["data"]: _pack(run) for run in runs}
     columns = ["pack", "archives", "licence", "sha256"]
-    table = Table("Images that the networks were trained on", columns, [*rows.values()])
-    return Section("Data", parts=[table])
+    return Table("Images that the networks were trained on", columns, [*rows.values()])
 
 
 def _pack(run: RunFolder) -> list[str]:
@@ -23,23 +19,3 @@ def _pack(run: RunFolder) -> list[str]:
 
     licence = str(origin.get("licence", "not recorded"))
     return [run.summary["data"], ", ".join(archives), licence, run.summary["data_sha256"][:16]]
-
-
-def compute(timings: Path) -> Section:
-    """The last row of each stage's timings; none of it is part of the record."""
-    rows = [*map(_stage, sorted(timings.glob("*.csv")))]
-    if not rows:
-        return Section("Compute", text=["Not recorded."])
-
-    columns = ["stage", "seconds", "rate", "peak MB", "backend", "machine"]
-    return Section("Compute", parts=[Table("Time and memory of each stage", columns, rows)])
-
-
-def _stage(path: Path) -> list[str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        last = list(csv.DictReader(file))[-1]
-
-    seconds = f"{float(last['seconds']):.0f}"
-    rate = f"{float(last['rate']):,.0f} {last['unit']}/s" if last["rate"] else ""
-    machine = f"{last['cpu']}, {last['threads']} threads"
-    return [last["stage"], seconds, rate, last["peak_mb"], last["backend"], machine]

@@ -6,56 +6,66 @@ An arm is shown here whose record says how far a generation moved it, and the ti
 import math
 import statistics
 from collections.abc import Sequence
+from operator import itemgetter
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-from eval.report import figures
-from eval.report.accuracy import end_of_training, table_2
+from eval.report.accuracy import accuracy_figure, end_of_training, table_2
 from eval.report.cells import NOTHING, mean_and_spread
 from eval.report.document import Figure, Section, Table
 from eval.report.drawing import label
+from eval.report.judged import Judged
 from eval.report.overview import overview
-from eval.report.settings import Study
 from seal.runs import RunFolder, Runs
 
 # What the outcome of a run's end says of its method: words, key, scale and digits.
 MEASURED = (
     ("live weights, %", "live_share", 100, 1),
     ("steps that climb, %", "climbing_share", 100, 1),
-    ("distance from the last generation's end, early side", "moved_early", 1, 2),
-    ("distance from the last generation's end, late side", "moved_late", 1, 2),
+    ("distance, early side", "moved_early", 1, 2),
+    ("distance, late side", "moved_late", 1, 2),
 )
 
 
-def relearning(study: Study) -> Section | None:
+def relearning(judged: Judged) -> Section | None:
     """None where no such method has been run."""
+    study = judged.study
     runs, others = study.runs, [arm for arm in study.runs.arms if arm not in study.main_arms]
     arms = [arm for arm in others if any("moved_late" in (run.summary["final"] or {}) for run in runs.of(arm))]
     if not arms:
         return None
 
     shown = [*study.main_arms, *arms]
-    text = [
-        "Each arm trains for as many epochs, from the same generation 1 where its method leaves that alone. These are "
-        "comparisons of this project: no claim of the paper rests on them.",
-    ]
-    return Section("Forget and relearn at one budget", text=text, parts=[table(runs, shown), figure(runs, shown)])
+    text = ["Without a verdict: these are comparisons of this project, and no claim of the paper rests on them."]
+    title, anchor = f"Forget-and-relearn at one budget, {judged.tier}", judged.anchor("relearning")
+    parts: list[Table | Figure] = [table(runs, shown), evaluated(runs, shown), figure(judged.tier, runs, shown)]
+    return Section(title, anchor, text=text, parts=parts)
 
 
 def table(runs: Runs, arms: Sequence[str]) -> Table:
-    """Accuracy by generation, what the evaluations found, and what the method did to the network; an arm a column."""
-    accuracy = table_2(runs, arms, lambda arm, generation: None).rows
-    rows: list[Sequence[str]] = [[f"test accuracy, {generation}, %", *cells] for generation, *cells in accuracy]
-    rows.append(["at the end, 95% interval over seeds", *(interval(runs.of(arm)) for arm in arms)])
-    rows += overview(runs, arms).rows
+    """Accuracy by generation, its interval, and what the method did to the network; an arm a row."""
+    accuracy = table_2(runs, arms, lambda arm, generation: None)
+    kept = [measured for measured in MEASURED if {*_column(runs, arms, *measured[1:])} != {NOTHING}]
+    columns = [_column(runs, arms, *measured[1:]) for measured in kept]
 
-    for words, key, scale, digits in MEASURED:
-        cells = [_measured(runs.of(arm), key, scale, digits) for arm in arms]
-        if {*cells} != {NOTHING}:
-            rows.append([words, *cells])
+    rows = []
+    for arm, cells, *measured in zip(arms, accuracy.rows, *columns, strict=True):
+        rows.append([*cells, interval(runs.of(arm)), *measured])
 
-    note = "Of the last generation where no other is named. Without masks all weights live; distances are L2."
-    return Table("Forget and relearn at one budget", ["", *map(label, arms)], rows, note)
+    names = [*accuracy.columns, "95% interval of the last", *map(itemgetter(0), kept)]
+    note = (
+        "Test accuracy, %; each arm trains for as many epochs, from the same generation 1 where its method leaves that "
+        "alone. Without masks all weights live; distances are L2, from the last generation's end."
+    )
+    return Table("Forget and relearn at one budget", names, rows, note)
+
+
+def evaluated(runs: Runs, arms: Sequence[str]) -> Table:
+    """What the evaluations say of the same arms, an arm a row."""
+    by_number = overview(runs, arms)
+    rows = [*zip(*by_number.rows, strict=True)][1:]
+    columns = ["method", *(row[0] for row in by_number.rows)]
+    return Table(by_number.caption, columns, [[label(arm), *cells] for arm, cells in zip(arms, rows, strict=True)])
 
 
 def interval(runs: Sequence[RunFolder]) -> str:
@@ -71,21 +81,16 @@ def interval(runs: Sequence[RunFolder]) -> str:
     return f"{mean - half:.2f} to {mean + half:.2f}"
 
 
-def figure(runs: Runs, arms: Sequence[str]) -> Figure:
-    curves: dict[str, dict[int, float]] = {}
-    for arm in arms:
-        by_generation: dict[int, list[float]] = {}
-        for run in runs.of(arm):
-            for outcome in run.summary["outcomes"]:
-                by_generation.setdefault(outcome["generation"], []).append(outcome["test_accuracy"])
-        curves[arm] = {generation: statistics.mean(seeds) for generation, seeds in sorted(by_generation.items())}
-
+def figure(tier: str, runs: Runs, arms: Sequence[str]) -> Figure:
     alone = [label(arm) for arm in arms if len(runs.of(arm)) == 1]
-    caption = "Test accuracy at each generation's end, mean over seeds."
+    caption = "Test accuracy at each generation's end: lines are means, dots are seeds."
     if alone:
         caption += f" One seed: {', '.join(alone)}."
-    svg = figures.accuracy_by_generation(curves)
-    return Figure("relearning", caption, svg, "test accuracy by generation, a line for each method")
+    return accuracy_figure(f"{tier}-relearning", runs, arms, "", caption)
+
+
+def _column(runs: Runs, arms: Sequence[str], key: str, scale: float, digits: int) -> list[str]:
+    return [_measured(runs.of(arm), key, scale, digits) for arm in arms]
 
 
 def _measured(runs: Sequence[RunFolder], key: str, scale: float, digits: int) -> str:

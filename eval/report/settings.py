@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.config import BASE_ARM, Params, load_params
+from seal.errors import UserError
 from seal.record import RESULTS
 from seal.runs import Runs, are_folders
 from seal.tiers import tier_params
@@ -47,6 +48,18 @@ def own_study() -> Study:
     """Of results/ the runs of the active parameters."""
     params = load_params()
     return Study(params, Runs.read([RESULTS], params.run_names()), params.model_dump(mode="json"))
+
+
+def by_tier(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Folders of runs by the tier of these. Raises UserError where one has no run, or runs of several tiers."""
+    are_folders(folders)
+    tiers: dict[str, list[Path]] = {}
+    for folder in folders:
+        runs = Runs.read([folder])
+        if not len(runs):
+            raise UserError(f"{folder}: found no run's folder with a summary.json, expected some, as in expected/mini")
+        tiers.setdefault(str(runs.the_same("tier")), []).append(folder)
+    return tiers
 
 
 def recorded_study(folders: Sequence[Path]) -> Study:

@@ -29,10 +29,9 @@ def study_tables(folder: Path) -> dict[str, str]:
 
 
 def accuracy_table(runs: Runs, arms: Sequence[str]) -> str:
-    """Test accuracy at the end of each generation, an arm a column."""
+    """Test accuracy at the end of each generation, a method a row."""
     table = table_2(runs, arms, lambda arm, generation: None)
-    rows = [[generation.removeprefix("Gen="), *cells] for generation, *cells in table.rows]
-    return markdown(["generation", *table.columns[1:]], rows)
+    return markdown(table.columns, table.rows)
 
 
 def verdicts_table(claims: Sequence[Mapping[str, Any]]) -> str:

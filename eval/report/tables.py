@@ -18,6 +18,9 @@ from seal.runs import RunFolder, Runs
 
 RULES = {"transfer": "highest test accuracy", "transfer_validation": "rate by validation"}
 FEW_SHOT = {"fewshot": "Linear", "fewshot_affines": "Linear+Affines"}
+FEW_SHOT_NOTE = (
+    "Mean over episodes and seeds; ± is 1.96 standard errors over the episodes of the first seed, as in the paper."
+)
 SOLVERS = {"lanczos": "", "power": "_power"}  # and what their measures' names end in
 HESSIAN = EVALUATIONS["hessian"].measures
 DEPTH = EVALUATIONS["prediction_depth"].measures
@@ -35,27 +38,26 @@ def table_1(runs: Runs, arms: Sequence[str], paper: Callable[[str, str], float |
                 cells.append(beside(over_seeds(numbers), paper(arm, target) if rule == "transfer" else None))
             rows.append([label(arm), words, *cells])
 
-    return Table("Table 1: linear probes, accuracy, %", ["", "rule", *targets], rows)
+    return Table("Table 1: linear probes, accuracy, %", ["method", "rule", *targets], rows)
 
 
-def tables_4_and_5(runs: Runs, arms: Sequence[str], paper: Callable[[str, str, str, int], float | None]) -> Table:
-    """Few-shot accuracy; the interval is over episodes, for one seed, as the paper writes it."""
-    targets, shots = few_shot_targets(runs), _shots(runs)
-    rows = []
-    for shot in shots:
+def tables_4_and_5(runs: Runs, arms: Sequence[str], paper: Callable[[str, str, str, int], float | None]) -> list[Table]:
+    """Few-shot accuracy, a table for each target, shots as columns."""
+    shots, tables = _shots(runs), []
+    for target in few_shot_targets(runs):
+        rows = []
         for evaluation, words in FEW_SHOT.items():
             for arm in arms:
                 cells = []
-                for target in targets:
+                for shot in shots:
                     published = paper(evaluation, arm, target, shot)
                     cells.append(_few_shot_cell(runs.of(arm), evaluation, Cell(target, shot), published))
                 if {*cells} != {NOTHING}:
-                    rows.append([f"{shot}-shot", words, label(arm), *cells])
+                    rows.append([label(arm), words, *cells])
 
-    note = (
-        "Mean over episodes and seeds; ± is 1.96 standard errors over the episodes of the first seed, as in the paper."
-    )
-    return Table("Tables 4 and 5: five-way few-shot, accuracy, %", ["", "updated", "", *targets], rows, note)
+        columns = ["method", "updated", *map("{}-shot".format, shots)]
+        tables.append(Table(f"Tables 4 and 5, {target}: five-way few-shot, accuracy, %", columns, rows, FEW_SHOT_NOTE))
+    return tables
 
 
 def few_shot_targets(runs: Runs) -> list[str]:
@@ -101,7 +103,7 @@ def table_6(runs: Runs, arms: Sequence[str], paper: Callable[[str, str], float |
             share = beside(share, paper(arm, "negative_percent"))
             rows.append([label(arm), solver, eigenvalue, share, f"{batches.values[0]:.0f}"])
 
-    columns = ["", "solver", "largest eigenvalue", "negative, %", "batches"]
+    columns = ["method", "solver", "largest eigenvalue", "negative, %", "batches"]
     return Table("Table 6: the Hessian's five largest eigenvalues of each batch", columns, rows)
 
 
@@ -122,4 +124,4 @@ def depth_table(runs: Runs, arms: Sequence[str]) -> Table:
 
     columns = [f"{words.removeprefix('the ')}, %" for words in places]
     caption = "Prediction depth, in blocks, and the probes' accuracy"
-    return Table(caption, ["", "generation", "mean depth", *columns], rows)
+    return Table(caption, ["method", "generation", "mean depth", *columns], rows)

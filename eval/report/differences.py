@@ -1,0 +1,26 @@
+"""A group's differences in one figure, each with its interval and the sign of its verdict."""
+
+from eval.report import outcomes
+from eval.report.document import Figure, as_csv
+from eval.report.judged import Judged
+from eval.report.outcomes import Difference
+from eval.report.verdicts import interval_of, smallest
+
+
+def differences_figure(judged: Judged, area: str) -> list[Figure]:
+    """Of the group's claims that the record bears on; none where there is none."""
+    claims = []
+    for claim in judged.claims_of(area):
+        worst = smallest(claim)
+        if worst:
+            claims.append(Difference(claim["id"], claim["verdict"], claim["unit"], worst["mean"], interval_of(worst)))
+    if not claims:
+        return []
+
+    name = f"{judged.tier}-{area}-differences"
+    positive = sum(claim.mean > 0 for claim in claims)
+    alt = f"Differences of {len(claims)} claims with their intervals; {positive} have the claimed sign."
+    caption = f"Each claim's smallest difference and its interval; {positive} of {len(claims)} have the claimed sign."
+    rows = [[claim.name, claim.verdict, claim.unit, claim.mean, *(claim.interval or ("", ""))] for claim in claims]
+    points = as_csv(["claim", "verdict", "unit", "difference", "low", "high"], rows)
+    return [Figure(name, caption, outcomes.differences(claims, name), alt, points)]

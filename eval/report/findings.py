@@ -1,0 +1,99 @@
+"""The primary claims told in words: what was measured, on how many seeds, and what the verdict means; all from
+claims.json."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from eval.report.document import Told
+from eval.report.drawing import label
+from eval.report.judged import Claim, Judged
+from eval.report.verdicts import interval_words, smallest
+
+# What it says of a claim that one of its conditions fails.
+FAILING_MEANS = {
+    "R1": "a network that has not learnt its training images whole is not what the paper compares",
+    "R2": "the paper's ascent forgets everything, and this one did not, so that it is another method's result",
+    "R3": "a later generation did not relearn what the first one knew, as all of the paper's do",
+    "R4": "at this scale longer training does not overfit, as it does in the paper",
+}
+SIDES = {True: "above", False: "below"}
+
+
+def told(judged: Judged) -> list[Told]:
+    """A sentence or two for each primary claim, in their own order."""
+    primary = [claim for claim in judged.claims if claim["primary"]]
+    return [tell(judged, claim) for claim in primary]
+
+
+def tell(judged: Judged, claim: Claim) -> Told:
+    worst = smallest(claim)
+    shown = worst or claim["comparisons"][0]
+    subject = f"{side(shown['term'])} against {side(shown['other'])}"
+
+    sentences = [difference(claim, worst)] if worst else []
+    sentences += meaning(claim, worst)
+    if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
+        sentences.append(f"By the conditions as they were first stated: {claim['verdict_as_first_stated']}.")
+    return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
+
+
+def side(term: str) -> str:
+    """Of `seal` or `seal@3` the words for it."""
+    arm, _, generation = term.partition("@")
+    return f"{label(arm)} after generation {generation}" if generation else label(arm)
+
+
+def difference(claim: Claim, worst: Mapping[str, Any]) -> str:
+    """What was measured on the comparison that is least as claimed, and what the paper has there."""
+    first, second = worst["means"]
+    unit = " %" if claim["unit"] == "points" else ""
+    seeds = f"{len(worst['seeds'])} seed{'s' if len(worst['seeds']) > 1 else ''}"
+    paper = ", ".join(map(_beside, chain.from_iterable(claim["paper"]["differences"])))
+
+    lies = f"{side(worst['term'])} ends {abs(first - second):.2f} {claim['unit']} {SIDES[first > second]}"
+    numbers = f"{first:.2f}{unit} against {second:.2f}{unit}".replace(" %", "%")
+    evidence = "; ".join(filter(None, (interval_words(worst), seeds, paper)))
+    return f"{lies}, {numbers} ({evidence})."
+
+
+def _beside(paper_difference: float) -> str:
+    return f"in the paper {abs(paper_difference):.2f} {SIDES[paper_difference > 0]}"
+
+
+def meaning(claim: Claim, worst: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the verdict says of the claim."""
+    would_tell = ""
+    if worst and worst["detectable"]:
+        would_tell = f"; so many seeds would tell {worst['detectable']:.1f} {claim['unit']} in 80% of studies"
+
+    match claim["verdict"]:
+        case "SUPPORTED":
+            yield "The whole interval is on the claimed side: it holds here."
+        case "REFUTED":
+            yield "The whole interval is on the other side: it does not hold here."
+        case "WEAK":
+            yield f"The sign is as claimed, but this may be noise{would_tell}."
+        case "INCONCLUSIVE":
+            yield f"This is neither for the claim nor firmly against it{would_tell}."
+        case "NOT-COMPARABLE":
+            yield from why_not_comparable(claim)
+        case _:
+            yield f"Nothing is known: {claim['reason']}."
+
+
+def why_not_comparable(claim: Claim) -> Iterator[str]:
+    """Which conditions fail, and what that means; or what else stands in the way."""
+    condition = claim["reason"].partition(": ")[0]
+    failed = [check for check in claim["conditions"] if not check["passed"]]
+    if condition not in FAILING_MEANS:
+        yield f"No verdict on the paper: {claim['reason']}."
+        return
+
+    for check in failed:
+        yield f"{check['name']} fails ({_failures(check['failures'])}): {FAILING_MEANS[check['name']]}."
+
+
+def _failures(failures: Sequence[str]) -> str:
+    more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+    return failures[0] + more

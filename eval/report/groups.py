@@ -1,0 +1,174 @@
+"""The claims by groups, a fold for each and each record: what is seen, the paper's table with ours, a figure, and then
+every verdict."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+
+from eval.claims.paper import paper_number
+from eval.report import captions, figures
+from eval.report.accuracy import accuracy_figure, best_and_last, table_2
+from eval.report.choices import sensitivity
+from eval.report.curves import ByGeneration, probe_blocks, probe_curves
+from eval.report.differences import differences_figure
+from eval.report.document import Figure, Section, Table, as_csv
+from eval.report.judged import Claim, Judged, areas
+from eval.report.marks import counted, leading
+from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
+from eval.report.verdicts import verdicts
+from seal.record import Row
+
+ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
+PHASES = "ascent phases shaded, a line where a generation begins"
+NAMED = 3  # claims that a sentence names
+Parts = list[Table | Figure]
+
+
+def groups(records: Sequence[Judged]) -> list[Section]:
+    """By group, and within it by record."""
+    return [group(judged, area, title) for area, title in areas().items() for judged in records]
+
+
+def group(judged: Judged, area: str, title: str) -> Section:
+    claims = judged.claims_of(area)
+    shown = [part for part in EVIDENCE.get(area, nothing)(judged) if isinstance(part, Figure) or part.rows]
+    return Section(
+        f"{area} {title}, {judged.tier}",
+        judged.anchor(area),
+        text=[seen(claims)],
+        parts=[*shown, verdicts(judged, area)],
+        verdict=leading([claim["verdict"] for claim in claims]),
+    )
+
+
+def seen(claims: Sequence[Claim]) -> str:
+    """One sentence: how many claims have which verdict, and which ones are decided."""
+    sentence = f"Of {len(claims)} claims: {counted(claim['verdict'] for claim in claims)}"
+    for verdict, words in {"SUPPORTED": "what holds", "REFUTED": "what does not"}.items():
+        says = [claim["says"].rstrip(".") for claim in claims if claim["verdict"] == verdict]
+        if says:
+            more = f", and {len(says) - NAMED} more" if len(says) > NAMED else ""
+            sentence += f"; {words} here: {', '.join(f'“{text}”' for text in says[:NAMED])}{more}"
+    return f"{sentence}."
+
+
+def the_method(judged: Judged) -> Parts:
+    curves = curves_of_training(judged, "train_accuracy", "Training accuracy, running,", captions.training)
+    return [sensitivity(judged.study, ABLATIONS), *curves]
+
+
+def in_distribution(judged: Judged) -> Parts:
+    runs, arms = judged.study.runs, judged.study.main_arms
+    tables: Parts = [table_2(runs, arms, partial(paper_number, "table_2")), best_and_last(runs)]
+    return [*tables, *curves_of_training(judged, "val_accuracy", "Validation accuracy", captions.validation)]
+
+
+def transfer(judged: Judged) -> Parts:
+    table = table_1(judged.study.runs, judged.study.main_arms, partial(paper_number, "table_1"))
+    return [table, *differences_figure(judged, "C3")] if judged.study.runs.targets("transfer") else []
+
+
+def few_shot(judged: Judged) -> Parts:
+    runs = judged.study.runs
+    if not few_shot_targets(runs):
+        return []
+    tables = tables_4_and_5(runs, judged.study.main_arms, partial(paper_number, "few_shot"))
+    return [*tables, *differences_figure(judged, "C4")]
+
+
+def depth(judged: Judged) -> Parts:
+    runs, arms = judged.study.runs, judged.study.main_arms
+    blocks = probe_blocks(runs)
+    curves = probe_curves(runs, arms, blocks)
+    if not curves:
+        return []
+
+    pictures = [figure_2(judged.tier, blocks, curves)]
+    generations = sorted({*chain(*curves.values())})
+    if len(generations) > 1:
+        pictures.append(figure_3(judged.tier, blocks, curves, generations))
+    return [depth_table(runs, arms), *pictures]
+
+
+def figure_2(tier: str, blocks: Sequence[str], curves: Mapping[str, ByGeneration]) -> Figure:
+    last = {arm: by_generation[max(by_generation)] for arm, by_generation in curves.items()}
+    told = captions.probe_accuracy(blocks, last)
+    caption = (
+        "Figure 2: accuracy of five nearest training images' vote on the test images, by each block's output, at "
+        f"the end of training.{told}"
+    )
+    name = f"{tier}-figure-2"
+    svg = figures.probe_accuracy(blocks, last, name)
+    at_the_end = {arm: {max(curves[arm]): seeds} for arm, seeds in last.items()}
+    alt = f"kNN probe accuracy by block, a line a method.{told}"
+    return Figure(name, caption, svg, alt, _probes(blocks, at_the_end))
+
+
+def figure_3(
+    tier: str, blocks: Sequence[str], curves: Mapping[str, ByGeneration], generations: Sequence[int]
+) -> Figure:
+    told = captions.probe_accuracy_by_generation(blocks, curves)
+    name = f"{tier}-figure-3"
+    svg = figures.probe_accuracy_by_generation(blocks, curves, generations, name)
+    caption = f"Figure 3: the same by generation; later generations are stronger.{told}"
+    alt = f"kNN probe accuracy by block and generation, a panel a method.{told}"
+    return Figure(name, caption, svg, alt, _probes(blocks, curves))
+
+
+def _probes(blocks: Sequence[str], curves: Mapping[str, ByGeneration]) -> str:
+    rows = []
+    for arm, by_generation in curves.items():
+        for generation, seeds in by_generation.items():
+            for place, curve in enumerate(seeds):
+                rows += [[arm, generation, place, *point] for point in zip(blocks, curve, strict=True)]
+    return as_csv(["arm", "generation", "curve", "block", "accuracy"], rows)
+
+
+def hessian(judged: Judged) -> Parts:
+    table = table_6(judged.study.runs, judged.study.main_arms, partial(paper_number, "table_6"))
+    return [table, *differences_figure(judged, "C6")]
+
+
+def late_layers(judged: Judged) -> Parts:
+    runs = judged.study.runs
+    arms = [arm for arm in ABLATIONS if arm in runs.arms]
+    if len(arms) < 2:
+        return []
+
+    table = table_2(runs, arms, partial(paper_number, "table_7"))
+    caption = "Test accuracy at each generation's end: lines are means, dots are seeds."
+    figure = accuracy_figure(f"{judged.tier}-table-7", runs, arms, "table_7", caption)
+    title = "Table 7: what late layers do in the forgetting phase; accuracy, %"
+    return [Table(title, table.columns, table.rows, table.note), figure]
+
+
+def curves_of_training(
+    judged: Judged, column: str, words: str, caption: Callable[[captions.Histories], str]
+) -> list[Figure]:
+    """Each arm's first seed; the caption's numbers are of all seeds. None where the column was not measured."""
+    runs = judged.study.runs
+    histories: dict[str, list[list[Row]]] = {}
+    for arm in judged.study.main_arms:
+        histories[arm] = [run.history for run in runs.of(arm)]
+    first = {arm: seeds[0] for arm, seeds in histories.items()}
+    rows = []
+    for arm, history in first.items():
+        rows += [[arm, row["global_epoch"] + 1, row["phase"], row[column]] for row in history]
+    if all(value is None for *_, value in rows):
+        return []
+
+    name, told = f"{judged.tier}-{column.replace('_', '-')}", caption(histories)
+    svg = figures.training_curves(first, column, column.replace("_", " "), name)
+    seed = next(iter(runs)).seed
+    points = as_csv(["arm", "epoch", "phase", column], rows)
+    return [Figure(name, f"{words} of seed {seed}; {PHASES}.{told}", svg, f"{words} by epoch.{told}", points)]
+
+
+def nothing(judged: Judged) -> Parts:
+    return []
+
+
+EVIDENCE: dict[str, Callable[[Judged], Parts]] = {
+    "C1": the_method, "C2": in_distribution, "C3": transfer, "C4": few_shot, "C5": depth, "C6": hessian,
+    "C7": late_layers,
+}  # fmt: skip

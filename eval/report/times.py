@@ -1,0 +1,65 @@
+"""The page of times, by `python -m eval.report.times`: what each stage took, on which machine. `make repro` and `seal
+report` write it after the report, beside which it stands or, of one's own runs, in timings/: no stage's output holds a
+time, and no verdict rests on one.
+"""
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eval.report.document import Section, Table, write_sections
+from seal.errors import UserError, one_line_errors
+from seal.record import TIMINGS
+
+PAGE = "times.html"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m eval.report.times")
+    parser.add_argument("--record", type=Path, nargs="+", metavar="DIR", help="folders of runs, with their timings/")
+    parser.add_argument("--out", type=Path, default=TIMINGS, metavar="DIR")
+    chosen = parser.parse_args(arguments)
+
+    folders = [folder / TIMINGS.name for folder in chosen.record] if chosen.record else [TIMINGS]
+    with one_line_errors():
+        print(f"times: {write_times(chosen.out, folders)}")
+
+
+def write_times(out: Path, folders: Sequence[Path]) -> Path:
+    """A fold for each folder of timings. Raises UserError where there is none at all."""
+    sections = [_section(folder) for folder in folders if any(folder.glob("*.csv"))]
+    if not sections:
+        places = ", ".join(map(str, folders))
+        raise UserError(f"{places}: found no timings, expected a <stage>.csv a stage, as stages write them")
+
+    lead = ["The last time that each stage was run. Of what DVC restored from its cache there is none."]
+    write_sections(out / PAGE, "SEAL, reproduced: times", lead, sections)
+    return out / PAGE
+
+
+def _section(folder: Path) -> Section:
+    last = [*map(_last_row, sorted(folder.glob("*.csv")))]
+    hours = sum(float(row["seconds"]) for row in last) / 3600
+    versions = ", ".join(sorted({row["versions"] for row in last}))
+    text = [f"{len(last)} stages, {hours:.2f} h one after the other; {versions}."]
+
+    columns = ["stage", "seconds", "rate", "peak MB", "backend", "machine"]
+    table = Table("Time and memory of each stage", columns, [*map(_cells, last)])
+    return Section(folder.as_posix(), "-".join(folder.parts), text=text, parts=[table], open=True)
+
+
+def _last_row(path: Path) -> Mapping[str, str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        *_, last = csv.DictReader(file)
+    return last
+
+
+def _cells(row: Mapping[str, str]) -> list[str]:
+    rate = f"{float(row['rate']):,.0f} {row['unit']}/s" if row["rate"] else ""
+    machine = f"{row['cpu']}, {row['threads']} threads"
+    return [row["stage"], f"{float(row['seconds']):.0f}", rate, row["peak_mb"], row["backend"], machine]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What was not run, why, and what it would cost: by timings that are committed in expected/, and for the paper's scale
+by counts on GPUs. No clock of this machine has a say."""
+
+import csv
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eval.report.document import Table
+from eval.report.drawing import label
+from eval.report.judged import Claim, Judged
+from seal.config import BASE_ARM, Params
+from seal.evaluations import EVALUATIONS
+from seal.planning.costs import work
+from seal.planning.gpu import GPUS
+from seal.planning.gpu_bills import Prices
+from seal.planning.network import network_of_tier
+from seal.planning.stages import TRAINING, parts
+from seal.record import EXPECTED
+from seal.tiers import tier_params
+
+PAPER = "paper"
+NOT_RUN = ("NOT-RUN", "SKIPPED-DATA")
+
+
+@dataclass
+class Lack:
+    """Claims that lack the same thing, and the stages that would make it."""
+
+    claims: int = 0
+    stages: set[str] = field(default_factory=set)
+
+
+def unrun(records: Sequence[Judged]) -> Table:
+    rows = []
+    for judged in records:
+        for (what, why), lack in lacks(judged).items():
+            rows.append([judged.tier, what, why, str(lack.claims), price(judged.tier, lack.stages)])
+
+    if PAPER not in [judged.tier for judged in records]:
+        rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
+    columns = ["record", "what", "why not", "claims", "what it would cost"]
+    note = (
+        "Hours are the mean of stages of that kind in the committed timings of the same tier, on the processor that "
+        "these name, times their number; another dataset's size is not accounted for. Those of GPUs are counted."
+    )
+    return Table("What was not run", columns, rows, note)
+
+
+def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
+    """What is lacking and why -> the claims that lack it."""
+    found: dict[tuple[str, str], Lack] = {}
+    for claim in judged.claims:
+        if claim["verdict"] in NOT_RUN:
+            lack = found.setdefault(reason(judged, claim), Lack())
+            lack.claims += 1
+            lack.stages |= set(stages_of(judged, claim))
+    return found
+
+
+def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
+    """What a claim lacks, in words, and why it was not run."""
+    if claim["verdict"] == "SKIPPED-DATA":
+        return ", ".join(claim["needs"]), claim["reason"]
+
+    params, runs = judged.study.params, judged.study.runs
+    absent = sorted(arm for arm in arms_of(claim) if not runs.of(arm))
+    if absent:
+        asked = {*params.main_arms, *params.extra_arms, *params.sensitivity_arms}
+        why = "asked for, and not reached yet" if {*absent} <= asked else "no arm of this tier's parameters"
+        return f"trainings of {', '.join(map(label, absent))}", why
+    if claim["needs"] == ["train"]:
+        return "later generations", f"the tier ends after generation {params.generations.num_generations}"
+    return ", ".join(claim["needs"]), "targets or shots that this tier's parameters leave out"
+
+
+def arms_of(claim: Claim) -> set[str]:
+    sides = set()
+    for comparison in claim["comparisons"]:
+        sides |= {comparison["term"].partition("@")[0], (comparison["other"] or comparison["term"]).partition("@")[0]}
+    return sides
+
+
+def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
+    """The stages that the claim still needs, for every seed of the study."""
+    for arm in arms_of(claim):
+        for seed in judged.study.seeds:
+            run = f"{arm}-{seed}"
+            if judged.study.runs.get(arm, seed) is None or claim["needs"] == ["train"]:
+                yield f"train@{run}"
+            for evaluation in {*claim["needs"]} - {"train"}:
+                yield from (f"{evaluation}@{run}{target}" for target in _targets(claim, evaluation))
+
+
+def _targets(claim: Claim, evaluation: str) -> list[str]:
+    if not EVALUATIONS[evaluation].targeted:
+        return [""]
+    target = claim["where"]["target"]
+    return [f"-{name}" for name in (claim["where"]["paper_targets"] if target == "all" else target)]
+
+
+def price(tier: str, stages: set[str]) -> str:
+    """By the committed timings of the tier's stages of the same kinds."""
+    counts = Counter(parts(stage).name for stage in stages)
+    seconds = 0.0
+    for name, count in counts.items():
+        known = committed_seconds(EXPECTED / tier / "timings", name)
+        if not known:
+            return f"{len(stages)} stages; no committed rate"
+        seconds += count * statistics.fmean(known)
+    return f"{len(stages)} stages, about {seconds / 3600:.1f} h"
+
+
+def committed_seconds(timings: Path, name: str) -> list[float]:
+    """Of each stage of that kind, as last timed."""
+    seconds = []
+    for path in sorted(timings.glob(f"{name}*@*.csv")):
+        if parts(path.stem).name == name:
+            with path.open(encoding="utf-8", newline="") as file:
+                *_, last = csv.DictReader(file)
+            seconds.append(float(last["seconds"]))
+    return seconds
+
+
+def paper_price() -> str:
+    """Hours of one GPU for every stage of the paper tier, counted from operations."""
+    params = tier_params(PAPER)
+    network = network_of_tier(params)
+    stages = [*stages_of_params(params)]
+    bill = Prices({stage: work(stage, params, network.size) for stage in stages}, params, network).bill(PAPER, stages)
+    hours = " or ".join(f"{hours:.0f} h of one {gpu.name}" for gpu, hours in zip(GPUS, bill.hours, strict=True))
+    return f"{len(stages)} stages, {hours}, counted and not measured"
+
+
+def stages_of_params(params: Params) -> Iterator[str]:
+    """Trainings and evaluations that a tier's parameters ask for."""
+    for run in params.run_names():
+        arm, _, seed = run.rpartition("-")
+        yield f"base@{seed}" if arm == BASE_ARM else f"{TRAINING[1]}@{run}"
+
+    evaluated = {
+        "seeds": params.evaluated_arms,
+        "extra_seeds": params.evaluated_extra_arms,
+        "sensitivity_seeds": params.evaluated_sensitivity_arms,
+    }
+    for seeds, arms in evaluated.items():
+        for name, evaluation in EVALUATIONS.items():
+            targets = [f"-{target}" for target in getattr(params, name).targets] if evaluation.targeted else [""]
+            for arm in arms:
+                yield from (f"{name}@{arm}-{seed}{target}" for seed in getattr(params, seeds) for target in targets)

@@ -64,16 +64,6 @@ def training(histories: Histories) -> str:
     return f"{ascent} Training ends at {extremes(ends)}.{brackets(ends)}"
 
 
-def validation(histories: Histories) -> str:
-    """Under the validation curves: accuracy when training ends."""
-    ends = _ends(histories, "val_accuracy")
-    if not ends:
-        return ""
-
-    accuracies = [f"{label(arm)} {spread(ends[arm])}" for arm in highest_first(ends)]
-    return f" At its end, from the highest: {', '.join(accuracies)}.{brackets(ends)}"
-
-
 def spread(fractions: Sequence[float], unit: str = "%", sign: str = "") -> str:
     """Their mean in percent or points, and the lowest and highest seed where there are several."""
     values = [100 * fraction for fraction in fractions]

@@ -7,18 +7,18 @@ import base64
 import csv
 import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from eval.report.drawing import inline
-from eval.report.marks import SIGNS
+from eval.report.marks import MEANINGS, SIGNS
 from seal.record import atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
-WIDTH = 110  # columns of text and of padded tables in Markdown, for a terminal
+WIDTH = 118  # columns of text and of padded tables in Markdown, for a terminal
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,23 @@ class MatrixCell:
     anchor: str
     verdict: str  # that leads
     count: int
-    others: str
+    others: Mapping[str, int]
 
     def __str__(self) -> str:
-        leads = f"{SIGNS[self.verdict]} {self.count} {self.verdict}"
-        return f"{leads}, {self.others}" if self.others else leads
+        others = [f"{SIGNS[verdict]} {count}" for verdict, count in self.others.items()]
+        return " ".join([f"{SIGNS[self.verdict]} {self.count} {self.verdict}", *others])
 
 
 @dataclass(frozen=True)
 class Matrix:
     tiers: Sequence[str]
     rows: Sequence[tuple[str, Sequence[MatrixCell]]]
+
+    @property
+    def legend(self) -> str:
+        """Signs, and what the verdicts mean."""
+        marks = [f"{SIGNS[verdict]} {verdict}{meaning and f': {meaning}'}" for verdict, meaning in MEANINGS.items()]
+        return f"{'; '.join(marks)}. The first of these that is there leads."
 
     @property
     def columns(self) -> list[str]:
@@ -122,8 +128,9 @@ class Matrix:
 class Chapter:
     title: str
     anchor: str
-    text: Sequence[str]
-    sections: Sequence[Section]
+    text: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ class Page:
     told: Sequence[Told]
     figures: Sequence[Figure]
     others: Sequence[Section]  # sentences and figure of the other records
-    matrix: Matrix
+    matrix: Matrix  # of all records
     chapters: Sequence[Chapter]
 
 

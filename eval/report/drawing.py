@@ -43,12 +43,32 @@ def styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
     return chosen
 
 
+def framed(
+    inches: tuple[float, float],
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    left: float = 0.7,
+    bottom: float = 0.6,
+    space: float = 0.12,
+    **grid: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes, row by row, within margins in inches: matplotlib's own layouts draw everything twice."""
+    width, height = inches
+    figure = Figure(figsize=inches)
+    axes = figure.subplots(rows, columns, squeeze=False, **grid).ravel().tolist()
+    figure.subplots_adjust(
+        left=left / width, right=1 - 0.15 / width, bottom=bottom / height, top=1 - 0.35 / height,
+        wspace=space, hspace=0.6 * rows / height,
+    )  # fmt: skip
+    return figure, axes
+
+
 def panels(arms: Iterable[str], height: float) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a titled panel for each arm, two beside each other on common axes."""
     names = list(arms)
     rows = -(-len(names) // 2)
-    figure = Figure(figsize=(8, height * rows), layout="constrained")
-    places = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+    figure, places = framed((8, height * rows), rows, 2, sharex=True, sharey=True)
     for unused in places[len(names) :]:
         unused.set_visible(False)
 
@@ -86,5 +106,6 @@ def inline(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}.', svg)
     svg = re.sub(r'href="#|url\(#', lambda start: f"{start[0]}{name}.", svg)
 
+    svg = svg.replace("#0072b2", "var(--blue)")  # too dark on a dark ground
     ground = re.compile(r'(<g id="[^"]*patch_\d+">\s*<path [^>]*style="fill: )#ffffff')
     return ground.sub(r"\1none", svg).replace(INK, "currentColor")

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from eval.report.drawing import GRID, INK, finish, label, panels, styles, svg_of
+from eval.report.drawing import GRID, INK, finish, framed, label, panels, styles, svg_of
 from seal.record import Row
 
 Curve = Sequence[float]
@@ -17,8 +16,7 @@ Curve = Sequence[float]
 
 def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]], salt: str) -> str:
     """Figure 2: accuracy of the kNN probe at each block; arm -> one curve for each seed. The line is their mean."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = framed((8, 4), bottom=0.9)
     positions, style = range(len(blocks)), styles(curves)
 
     for arm, seeds in curves.items():
@@ -53,16 +51,16 @@ def probe_accuracy_by_generation(
     return svg_of(figure, salt)
 
 
-def training_curves(runs: Mapping[str, Sequence[Row]], column: str, ylabel: str, salt: str) -> str:
+def training_curves(runs: Mapping[str, Sequence[Row]], salt: str) -> str:
     """A panel for each arm; arm -> rows of history.csv of one seed. Ascent phases are shaded."""
     figure, by_arm = panels(runs, 2.2)
     for arm, axes in by_arm.items():
         _mark_phases(axes, runs[arm])
 
-        points = [(row["global_epoch"] + 1, row[column]) for row in runs[arm] if row[column] is not None]
+        points = [(row["global_epoch"] + 1, row["train_accuracy"]) for row in runs[arm]]
         axes.plot(*zip(*points, strict=True), color=styles([arm])[arm]["color"], linewidth=1.4)
         axes.set_xlabel("epoch")
-        finish(axes, ylabel)
+        finish(axes, "training accuracy")
     return svg_of(figure, salt)
 
 

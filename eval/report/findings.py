@@ -12,10 +12,10 @@ from eval.report.verdicts import interval_words, smallest
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
-    "R1": "a network that has not learnt its training images whole is not what the paper compares",
-    "R2": "the paper's ascent forgets everything, and this one did not, so that it is another method's result",
-    "R3": "a later generation did not relearn what the first one knew, as all of the paper's do",
-    "R4": "at this scale longer training does not overfit, as it does in the paper",
+    "R1": "networks that have not learnt their training images whole are not what the paper compares",
+    "R2": "this ascent did not forget as the paper's does, so the difference is not that of the paper's SEAL",
+    "R3": "a later generation did not relearn what the first one knew, so it is not the paper's training",
+    "R4": "at this scale longer training does not overfit, which the paper's claim starts from",
 }
 SIDES = {True: "above", False: "below"}
 

@@ -16,7 +16,6 @@ from eval.report.judged import Claim, Judged, areas
 from eval.report.marks import counted, leading
 from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
 from eval.report.verdicts import verdicts
-from seal.record import Row
 
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
 PHASES = "ascent phases shaded, a line where a generation begins"
@@ -53,14 +52,12 @@ def seen(claims: Sequence[Claim]) -> str:
 
 
 def the_method(judged: Judged) -> Parts:
-    curves = curves_of_training(judged, "train_accuracy", "Training accuracy, running,", captions.training)
-    return [sensitivity(judged.study, ABLATIONS), *curves]
+    return [sensitivity(judged.study, ABLATIONS), curves_of_training(judged)]
 
 
 def in_distribution(judged: Judged) -> Parts:
     runs, arms = judged.study.runs, judged.study.main_arms
-    tables: Parts = [table_2(runs, arms, partial(paper_number, "table_2")), best_and_last(runs)]
-    return [*tables, *curves_of_training(judged, "val_accuracy", "Validation accuracy", captions.validation)]
+    return [table_2(runs, arms, partial(paper_number, "table_2")), best_and_last(runs)]  # its figure leads the page
 
 
 def transfer(judged: Judged) -> Parts:
@@ -142,26 +139,20 @@ def late_layers(judged: Judged) -> Parts:
     return [Table(title, table.columns, table.rows, table.note), figure]
 
 
-def curves_of_training(
-    judged: Judged, column: str, words: str, caption: Callable[[captions.Histories], str]
-) -> list[Figure]:
-    """Each arm's first seed; the caption's numbers are of all seeds. None where the column was not measured."""
+def curves_of_training(judged: Judged) -> Figure:
+    """Each arm's first seed; the caption's numbers are of all seeds."""
     runs = judged.study.runs
-    histories: dict[str, list[list[Row]]] = {}
-    for arm in judged.study.main_arms:
-        histories[arm] = [run.history for run in runs.of(arm)]
+    histories = {arm: [run.history for run in runs.of(arm)] for arm in judged.study.main_arms}
     first = {arm: seeds[0] for arm, seeds in histories.items()}
     rows = []
     for arm, history in first.items():
-        rows += [[arm, row["global_epoch"] + 1, row["phase"], row[column]] for row in history]
-    if all(value is None for *_, value in rows):
-        return []
+        rows += [[arm, row["global_epoch"] + 1, row["phase"], row["train_accuracy"]] for row in history]
 
-    name, told = f"{judged.tier}-{column.replace('_', '-')}", caption(histories)
-    svg = figures.training_curves(first, column, column.replace("_", " "), name)
-    seed = next(iter(runs)).seed
-    points = as_csv(["arm", "epoch", "phase", column], rows)
-    return [Figure(name, f"{words} of seed {seed}; {PHASES}.{told}", svg, f"{words} by epoch.{told}", points)]
+    name, told, seed = f"{judged.tier}-training", captions.training(histories), next(iter(runs)).seed
+    svg = figures.training_curves(first, name)
+    caption = f"Training accuracy, running, of seed {seed}; {PHASES}.{told}"
+    points = as_csv(["arm", "epoch", "phase", "train_accuracy"], rows)
+    return Figure(name, caption, svg, f"Training accuracy by epoch, a panel a method.{told}", points)
 
 
 def nothing(judged: Judged) -> Parts:

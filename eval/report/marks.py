@@ -9,6 +9,11 @@ SIGNS = {
     "REFUTED": "✗", "NOT-COMPARABLE": "≠", "INCONCLUSIVE": "?", "WEAK": "~", "SUPPORTED": "✓", "NOT-RUN": "○",
     "SKIPPED-DATA": "∅",
 }  # fmt: skip
+MEANINGS = {
+    "REFUTED": "the interval lies wholly on the other side", "NOT-COMPARABLE": "a condition fails, as named",
+    "INCONCLUSIVE": "the sign is not as claimed, and may be noise", "WEAK": "the sign is as claimed, and may be noise",
+    "SUPPORTED": "the interval lies wholly on the claimed side", "NOT-RUN": "", "SKIPPED-DATA": "",
+}  # fmt: skip
 COLOURS = {
     "REFUTED": "#D55E00", "NOT-COMPARABLE": "#7f868c", "INCONCLUSIVE": "#B8860B", "WEAK": "#56B4E9",
     "SUPPORTED": "#009E73", "NOT-RUN": "#7f868c", "SKIPPED-DATA": "#7f868c",

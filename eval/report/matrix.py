@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from eval.report.document import Matrix, MatrixCell
 from eval.report.judged import Judged, areas
-from eval.report.marks import counted, leading
+from eval.report.marks import SIGNS, leading
 
 
 def matrix(records: Sequence[Judged]) -> Matrix:
@@ -19,4 +19,5 @@ def cell(judged: Judged, area: str) -> MatrixCell:
     verdicts = Counter(claim["verdict"] for claim in judged.claims_of(area))
     leads = leading(verdicts)
     count = verdicts.pop(leads)
-    return MatrixCell(judged.anchor(area), leads, count, counted(verdicts.elements()))
+    others = {verdict: verdicts[verdict] for verdict in SIGNS if verdicts[verdict]}
+    return MatrixCell(judged.anchor(area), leads, count, others)

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from eval.report.drawing import INK, finish, label, plain, styles, svg_of
+from eval.report.drawing import INK, finish, framed, label, plain, styles, svg_of
 from eval.report.marks import COLOURS, SIGNS
 
 BySeed = Mapping[str, Mapping[int, Sequence[float]]]  # arm -> generation -> a fraction a seed
@@ -41,8 +40,7 @@ class Renewed:
 
 def accuracy_by_generation(ours: BySeed, paper: Published, salt: str) -> str:
     """A line for each arm and a dot for each seed; beside it, fainter, the paper's own numbers where it has any."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes, beside = figure.subplots(1, 2, width_ratios=(3, 2 if paper else 0.01))
+    figure, (axes, beside) = framed((9, 3.5), 1, 2, bottom=0.85, space=0.16, width_ratios=(3, 2 if paper else 0.01))
     style = styles(ours)
 
     for place, (arm, by_generation) in enumerate(ours.items()):
@@ -53,7 +51,8 @@ def accuracy_by_generation(ours: BySeed, paper: Published, salt: str) -> str:
             axes.plot([position] * len(seeds), seeds, ".", color=style[arm]["color"], markersize=5, alpha=0.55)
 
     _name_generations(axes, ours, "here")
-    figure.legend(loc="outside lower center", ncols=min(6, len(ours)), frameon=False, fontsize=9)
+    axes.set_ylabel("test accuracy")
+    figure.legend(loc="lower center", ncols=min(6, len(ours)), frameon=False, fontsize=9)
     beside.set_visible(bool(paper))
     for arm, numbers in paper.items():
         beside.plot([*numbers], [*numbers.values()], **styles([arm])[arm], alpha=0.45)
@@ -69,7 +68,7 @@ def _name_generations(axes: Axes, curves: BySeed | Published, title: str) -> Non
     axes.set_xticks(sorted(generations))
     axes.set_xlabel("generation")
     axes.set_title(title, loc="left", fontsize=10)
-    finish(axes, "test accuracy")
+    finish(axes, "")
 
 
 def differences(claims: Sequence[Difference], salt: str) -> str:
@@ -79,8 +78,8 @@ def differences(claims: Sequence[Difference], salt: str) -> str:
         by_unit.setdefault(claim.unit, []).append(claim)
 
     heights = [len(rows) + 2 for rows in by_unit.values()]
-    figure = Figure(figsize=(8, 0.22 * sum(heights)), layout="constrained")
-    places = figure.subplots(len(by_unit), 1, squeeze=False, height_ratios=heights).ravel()
+    inches = (8, 0.22 * sum(heights) + 1)
+    figure, places = framed(inches, len(by_unit), left=3.2, height_ratios=heights)
     for axes, (unit, rows) in zip(places, by_unit.items(), strict=True):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, claim in enumerate(rows):
@@ -98,8 +97,8 @@ def differences(claims: Sequence[Difference], salt: str) -> str:
 
 def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str:
     """What SEAL has over each other arm, by how often weight decay renews the weights in a generation."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    axes, style = figure.subplots(), styles(outcomes)
+    figure, (axes,) = framed((8, 3.4))
+    style = styles(outcomes)
     axes.axhline(0, color=INK, linewidth=0.8)
 
     for arm, points in outcomes.items():

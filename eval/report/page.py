@@ -40,10 +40,10 @@ def page_of(records: Sequence[Judged]) -> Page:
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
         chapters=[
-            Chapter("By group of claims", "groups", [], groups(records)),
-            Chapter("Forget-and-relearn at one budget", "relearning", [], others_compared(records)),
-            Chapter("What was not run", "not-run", [], [not_run(records)]),
-            Chapter("Behind it", "behind", [], [*map(behind, records), about_the_paper(leads)]),
+            Chapter("Claims, group by group", "groups", sections=groups(records)),
+            others_compared(records),
+            Chapter("What was not run", "not-run", table=unrun(records)),
+            Chapter("Behind it", "behind", sections=[*map(behind, records), about_the_paper(leads)]),
         ],
     )
 
@@ -78,17 +78,13 @@ def in_short(judged: Judged) -> Section:
     return Section(f"The same at {judged.tier}", judged.anchor("in-short"), text=text, parts=key_figures(judged))
 
 
-def others_compared(records: Sequence[Judged]) -> list[Section]:
+def others_compared(records: Sequence[Judged]) -> Chapter:
     """The other methods, without a verdict; what to run where no record has them."""
     sections = [section for judged in records if (section := relearning(judged))]
-    if sections:
-        return sections
-    text = ["Not run in these records: the arms ke_wels to sagd of params/paper.yaml, in mini's sensitivity_arms."]
-    return [Section("The other methods, without a verdict", "relearning-none", text=text, open=True)]
-
-
-def not_run(records: Sequence[Judged]) -> Section:
-    return Section("What, why, and what it would cost", "not-run-table", parts=[unrun(records)], open=True)
+    text = "Comparisons of this project, without a verdict: no claim of the paper rests on them."
+    if not sections:
+        text += " None of these records has them: they are the arms from ke_wels on in params/paper.yaml."
+    return Chapter("Forget-and-relearn at one budget", "relearning", [text], sections)
 
 
 def behind(judged: Judged) -> Section:

@@ -36,10 +36,9 @@ def relearning(judged: Judged) -> Section | None:
         return None
 
     shown = [*study.main_arms, *arms]
-    text = ["Without a verdict: these are comparisons of this project, and no claim of the paper rests on them."]
     title, anchor = f"Forget-and-relearn at one budget, {judged.tier}", judged.anchor("relearning")
     parts: list[Table | Figure] = [table(runs, shown), evaluated(runs, shown), figure(judged.tier, runs, shown)]
-    return Section(title, anchor, text=text, parts=parts)
+    return Section(title, anchor, parts=parts)
 
 
 def table(runs: Runs, arms: Sequence[str]) -> Table:

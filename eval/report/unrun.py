@@ -17,6 +17,7 @@ from seal.planning.costs import work
 from seal.planning.gpu import GPUS
 from seal.planning.gpu_bills import Prices
 from seal.planning.network import network_of_tier
+from seal.planning.show import duration
 from seal.planning.stages import TRAINING, parts
 from seal.record import EXPECTED
 from seal.tiers import tier_params
@@ -31,56 +32,79 @@ class Lack:
 
     claims: int = 0
     stages: set[str] = field(default_factory=set)
+    longer: float = 1.0  # than the tier's trainings
 
 
 def unrun(records: Sequence[Judged]) -> Table:
     rows = []
     for judged in records:
         for (what, why), lack in lacks(judged).items():
-            rows.append([judged.tier, what, why, str(lack.claims), price(judged.tier, lack.stages)])
+            rows.append([judged.tier, named(what, lack), why, str(lack.claims), price(judged.tier, lack)])
 
     if PAPER not in [judged.tier for judged in records]:
         rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
-        "Hours are the mean of stages of that kind in the committed timings of the same tier, on the processor that "
-        "these name, times their number; another dataset's size is not accounted for. Those of GPUs are counted."
+        "Hours: the mean of the same tier's stages of that kind in its committed timings, times their number; that "
+        "datasets differ in size is not accounted for. GPUs' hours are counted from operations, not measured."
     )
-    return Table("What was not run", columns, rows, note)
+    return Table("What was not run, why, and what it would cost", columns, rows, note)
 
 
 def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
     """What is lacking and why -> the claims that lack it."""
-    found: dict[tuple[str, str], Lack] = {}
+    by_reason: dict[tuple[str, str], Lack] = {}
     for claim in judged.claims:
         if claim["verdict"] in NOT_RUN:
-            lack = found.setdefault(reason(judged, claim), Lack())
+            lack = by_reason.setdefault(reason(judged, claim), Lack())
             lack.claims += 1
             lack.stages |= set(stages_of(judged, claim))
-    return found
+            if claim["needs"] == ["train"]:
+                lack.longer = longer(judged, claim)
+    return by_reason
 
 
 def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
     """What a claim lacks, in words, and why it was not run."""
+    evaluations = ", ".join(claim["needs"])
     if claim["verdict"] == "SKIPPED-DATA":
-        return ", ".join(claim["needs"]), claim["reason"]
+        return evaluations, claim["reason"]
 
     params, runs = judged.study.params, judged.study.runs
     absent = sorted(arm for arm in arms_of(claim) if not runs.of(arm))
     if absent:
         asked = {*params.main_arms, *params.extra_arms, *params.sensitivity_arms}
-        why = "asked for, and not reached yet" if {*absent} <= asked else "no arm of this tier's parameters"
+        why = "asked for, not reached yet" if {*absent} <= asked else "no arm of this tier"
         return f"trainings of {', '.join(map(label, absent))}", why
     if claim["needs"] == ["train"]:
         return "later generations", f"the tier ends after generation {params.generations.num_generations}"
-    return ", ".join(claim["needs"]), "targets or shots that this tier's parameters leave out"
+    return evaluations, "the tier leaves these targets, or some of their shots, out"
+
+
+def named(what: str, lack: Lack) -> str:
+    """With the targets that its stages are for."""
+    targets = dict.fromkeys(parts(stage).dataset for stage in sorted(lack.stages))
+    names = ", ".join(filter(None, targets))
+    return f"{what}: {names}" if names else what
+
+
+def longer(judged: Judged, claim: Claim) -> float:
+    """How many times as long as the tier's trainings those would take that reach the claim's last generation."""
+    trained = judged.study.params.generations.num_generations
+    asked = [int(term.partition("@")[2] or trained) for term in terms_of(claim)]
+    return max([trained, *asked]) / trained
 
 
 def arms_of(claim: Claim) -> set[str]:
-    sides = set()
+    return {term.partition("@")[0] for term in terms_of(claim)}
+
+
+def terms_of(claim: Claim) -> set[str]:
+    """As in `seal@3`, of every comparison."""
+    terms = set()
     for comparison in claim["comparisons"]:
-        sides |= {comparison["term"].partition("@")[0], (comparison["other"] or comparison["term"]).partition("@")[0]}
-    return sides
+        terms |= {comparison["term"], comparison["other"] or comparison["term"]}
+    return terms
 
 
 def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
@@ -101,16 +125,16 @@ def _targets(claim: Claim, evaluation: str) -> list[str]:
     return [f"-{name}" for name in (claim["where"]["paper_targets"] if target == "all" else target)]
 
 
-def price(tier: str, stages: set[str]) -> str:
+def price(tier: str, lack: Lack) -> str:
     """By the committed timings of the tier's stages of the same kinds."""
-    counts = Counter(parts(stage).name for stage in stages)
+    counts = Counter(parts(stage).name for stage in lack.stages)
     seconds = 0.0
     for name, count in counts.items():
         known = committed_seconds(EXPECTED / tier / "timings", name)
         if not known:
-            return f"{len(stages)} stages; no committed rate"
+            return f"{len(lack.stages)} stages; no committed rate"
         seconds += count * statistics.fmean(known)
-    return f"{len(stages)} stages, about {seconds / 3600:.1f} h"
+    return f"{len(lack.stages)} stages, about {duration(lack.longer * seconds)}"
 
 
 def committed_seconds(timings: Path, name: str) -> list[float]:

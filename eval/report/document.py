@@ -49,7 +49,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A claim's verdict and what it rests on."""
+    """A claim's verdict, and the numbers that it goes by."""
 
     anchor: str
     claim: str
@@ -58,7 +58,7 @@ class VerdictRow:
     difference: str  # with its interval; empty where nothing was measured
     seeds: str
     detectable: str
-    small: str  # place, reason, stages and hash
+    small: str  # place and reason
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Section:
     anchor: str
     text: Sequence[str] = ()
     parts: Sequence[Table | Figure | Verdicts] = ()
-    verdict: str = ""  # that leads, where it is of verdicts
+    chips: Sequence[tuple[str, str]] = ()  # a record's name, if there are several, and the verdict that leads
+    sections: Sequence["Section"] = ()  # folds within
     open: bool = False
 
 
@@ -169,7 +170,9 @@ def figures_of(page: Page) -> Iterator[Figure]:
     for chapter in page.chapters:
         sections += chapter.sections
 
-    for section in sections:
+    while sections:
+        section = sections.pop(0)
+        sections += section.sections
         for part in section.parts:
             if isinstance(part, Figure):
                 yield part

@@ -18,13 +18,15 @@ from matplotlib.ticker import PercentFormatter
 STYLES = {
     "normal": ("#000000", "-", "o"), "normal_long": ("#E69F00", "--", "s"), "normal_long_cosine": ("#56B4E9", ":", "D"),
     "llf": ("#D55E00", "-.", "^"), "seal": ("#0072B2", "-", "v"), "seal_s0": ("#009E73", "--", "P"),
+    "seal_freeze": ("#CC79A7", "--", "x"), "seal_reinit": ("#009E73", ":", "D"), "seal_reverse": ("#D55E00", "-.", "s"),
 }  # fmt: skip
-OTHERS = "#CC79A7"
+OTHERS = ("#CC79A7", "#8A6BBF", "#7F868C")
 LABELS = {
     "normal": "Normal", "normal_long": "Normal (long)", "normal_long_cosine": "Normal (long), one cosine",
     "llf": "LLF", "seal": "SEAL", "seal_s0": "SEAL, S = 0", "seal_freeze": "freeze", "seal_reinit": "reinit",
     "seal_reverse": "reverse",
 }  # fmt: skip
+TOP, GAP = 0.35, 0.6  # inches, above the first row of axes and between rows
 INK, GRID = "#000000", "#b0b5ba"
 
 
@@ -35,10 +37,13 @@ def label(arm: str) -> str:
 
 def styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Each arm's colour, dash and mark; arms without a colour of their own differ in the others."""
-    others = cycle(product(("-", "--", ":"), "x+*12348"))
+    others = zip(cycle(OTHERS), cycle(product(("-", "--", ":"), "x+*12348")))
     chosen = {}
     for arm in arms:
-        colour, dash, mark = STYLES.get(arm) or (OTHERS, *next(others))
+        if arm in STYLES:
+            colour, dash, mark = STYLES[arm]
+        else:
+            colour, (dash, mark) = next(others)
         chosen[arm] = {"color": colour, "linestyle": dash, "marker": mark, "markersize": 4, "linewidth": 1.6}
     return chosen
 
@@ -57,18 +62,19 @@ def framed(
     width, height = inches
     figure = Figure(figsize=inches)
     axes = figure.subplots(rows, columns, squeeze=False, **grid).ravel().tolist()
+    axes_height = (height - bottom - TOP - (rows - 1) * GAP) / rows
     figure.subplots_adjust(
-        left=left / width, right=1 - 0.15 / width, bottom=bottom / height, top=1 - 0.35 / height,
-        wspace=space, hspace=0.6 * rows / height,
+        left=left / width, right=1 - 0.15 / width, bottom=bottom / height, top=1 - TOP / height,
+        wspace=space, hspace=GAP / axes_height,
     )  # fmt: skip
     return figure, axes
 
 
-def panels(arms: Iterable[str], height: float) -> tuple[Figure, dict[str, Axes]]:
+def panels(arms: Iterable[str], height: float, bottom: float = 0.6) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a titled panel for each arm, two beside each other on common axes."""
     names = list(arms)
     rows = -(-len(names) // 2)
-    figure, places = framed((8, height * rows), rows, 2, sharex=True, sharey=True)
+    figure, places = framed((8, height * rows), rows, 2, bottom=bottom, sharex=True, sharey=True)
     for unused in places[len(names) :]:
         unused.set_visible(False)
 
@@ -80,7 +86,7 @@ def panels(arms: Iterable[str], height: float) -> tuple[Figure, dict[str, Axes]]
 
 def finish(axes: Axes, ylabel: str) -> None:
     """Axes of fractions, shown as percent."""
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set_ylabel(ylabel)
     plain(axes, "y")
 

@@ -1,9 +1,11 @@
-"""What a verdict rests on: the stages that wrote its files, in a shell's braces, and one hash over all of them."""
+"""What each verdict rests on: the stages that wrote its files, in a shell's braces, and one hash over all of them."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from eval.report.document import Table
 
 STAGE = re.compile(r"(?P<kind>\w+)@((?P<arm>\w+)-)?(?P<seed>\d+)(-(?P<target>\w+))?")
 SHOWN = 16  # hexadecimal digits of a hash
@@ -11,13 +13,22 @@ SHOWN = 16  # hexadecimal digits of a hash
 Files = Mapping[str, Any]  # of claims.json, which has every file's own hash
 
 
-def rests_on(claim: Mapping[str, Any], files: Files) -> str:
-    """Of a claim of claims.json; the hash is over names and hashes of its files."""
+def evidence(document: Mapping[str, Any]) -> Table:
+    rows = []
+    for claim in document["claims"]:
+        if claim["files"]:
+            rows.append([claim["id"], *rests_on(claim, document["files"])])
+    note = "A hash is over names and hashes of the claim's files, which claims.json has in full."
+    return Table("What each verdict rests on", ["claim", "stages", "sha256"], rows, note)
+
+
+def rests_on(claim: Mapping[str, Any], files: Files) -> tuple[str, str]:
+    """The stages of a claim's files, and their hash."""
     stages, digest = [], hashlib.sha256()
     for name in sorted(claim["files"]):
         stages.append(files[name]["stage"])
         digest.update(f"{name}:{files[name]['sha256']}\n".encode())
-    return f"{shortened(stages)}, sha256 {digest.hexdigest()[:SHOWN]}"
+    return shortened(stages), digest.hexdigest()[:SHOWN]
 
 
 def shortened(stages: Iterable[str]) -> str:

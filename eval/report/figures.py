@@ -35,7 +35,7 @@ def probe_accuracy_by_generation(
     blocks: Sequence[str], curves: Mapping[str, Mapping[int, Sequence[Curve]]], order: Sequence[int], salt: str
 ) -> str:
     """Figure 3: the same by generation, a panel for each arm; arm -> generation -> one curve for each seed."""
-    figure, by_arm = panels(curves, 2.9)
+    figure, by_arm = panels(curves, 2.9, bottom=0.9)
     strengths = {}
     for place, generation in enumerate(order):
         strengths[generation] = 0.3 + 0.7 * place / max(1, len(order) - 1)  # later is stronger
@@ -48,6 +48,7 @@ def probe_accuracy_by_generation(
         _name_blocks(axes, blocks)
         finish(axes, "kNN probe, accuracy")
         axes.legend(frameon=False, fontsize=8)
+        axes.label_outer()
     return svg_of(figure, salt)
 
 
@@ -61,6 +62,7 @@ def training_curves(runs: Mapping[str, Sequence[Row]], salt: str) -> str:
         axes.plot(*zip(*points, strict=True), color=styles([arm])[arm]["color"], linewidth=1.4)
         axes.set_xlabel("epoch")
         finish(axes, "training accuracy")
+        axes.label_outer()
     return svg_of(figure, salt)
 
 

@@ -2,6 +2,7 @@
 every verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -15,7 +16,8 @@ from eval.report.document import Figure, Section, Table, as_csv
 from eval.report.judged import Claim, Judged, areas
 from eval.report.marks import counted, leading
 from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
-from eval.report.verdicts import verdicts
+from eval.report.verdicts import smallest, verdicts
+from seal.record import ROUNDING
 
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
 PHASES = "ascent phases shaded, a line where a generation begins"
@@ -24,25 +26,38 @@ Parts = list[Table | Figure]
 
 
 def groups(records: Sequence[Judged]) -> list[Section]:
-    """By group, and within it by record."""
-    return [group(judged, area, title) for area, title in areas().items() for judged in records]
+    """A fold for each group; of several records one for each within it."""
+    sections = []
+    for area, title in areas().items():
+        folds = [group(judged, area) for judged in records]
+        if len(folds) == 1:
+            sections.append(replace(folds[0], title=f"{area} {title}"))
+        else:
+            chips = [*chain.from_iterable(fold.chips for fold in folds)]
+            sections.append(Section(f"{area} {title}", area, chips=chips, sections=folds))
+    return sections
 
 
-def group(judged: Judged, area: str, title: str) -> Section:
+def group(judged: Judged, area: str) -> Section:
     claims = judged.claims_of(area)
     shown = [part for part in EVIDENCE.get(area, nothing)(judged) if isinstance(part, Figure) or part.rows]
     return Section(
-        f"{area} {title}, {judged.tier}",
+        judged.tier,
         judged.anchor(area),
         text=[seen(claims)],
         parts=[*shown, verdicts(judged, area)],
-        verdict=leading([claim["verdict"] for claim in claims]),
+        chips=[(judged.tier, leading([claim["verdict"] for claim in claims]))],
     )
 
 
 def seen(claims: Sequence[Claim]) -> str:
-    """One sentence: how many claims have which verdict, and which ones are decided."""
+    """One sentence: how many claims have which verdict, how many differences the claimed sign, and what is decided."""
+    known = [*filter(None, map(smallest, claims))]
+    positive = sum(worst["mean"] > ROUNDING for worst in known)
     sentence = f"Of {len(claims)} claims: {counted(claim['verdict'] for claim in claims)}"
+    if known:
+        sentence += f"; {positive} of {len(known)} measured differences have the claimed sign"
+
     for verdict, words in {"SUPPORTED": "what holds", "REFUTED": "what does not"}.items():
         says = [claim["says"].rstrip(".") for claim in claims if claim["verdict"] == verdict]
         if says:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from eval.report.accuracy import accuracy_figure
 from eval.report.choices import open_choices
 from eval.report.document import Chapter, Figure, Page, Section, Table, write_page
+from eval.report.evidence import evidence
 from eval.report.findings import told
 from eval.report.groups import groups
 from eval.report.judged import Judged
@@ -40,10 +41,10 @@ def page_of(records: Sequence[Judged]) -> Page:
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
         chapters=[
-            Chapter("Claims, group by group", "groups", sections=groups(records)),
+            Chapter("Claims, group by group", "groups", sections=groups(records[::-1])),
             others_compared(records),
-            Chapter("What was not run", "not-run", table=unrun(records)),
-            Chapter("Behind it", "behind", sections=[*map(behind, records), about_the_paper(leads)]),
+            Chapter("What was not run", "not-run", table=unrun(records[::-1])),
+            Chapter("Behind it", "behind", sections=[*map(behind, records[::-1]), about_the_paper(leads)]),
         ],
     )
 
@@ -80,7 +81,7 @@ def in_short(judged: Judged) -> Section:
 
 def others_compared(records: Sequence[Judged]) -> Chapter:
     """The other methods, without a verdict; what to run where no record has them."""
-    sections = [section for judged in records if (section := relearning(judged))]
+    sections = [section for judged in records[::-1] if (section := relearning(judged))]
     text = "Comparisons of this project, without a verdict: no claim of the paper rests on them."
     if not sections:
         text += " None of these records has them: they are the arms from ke_wels on in params/paper.yaml."
@@ -94,8 +95,9 @@ def behind(judged: Judged) -> Section:
         overview(judged.study.runs, judged.study.main_arms),
         open_choices(judged.study),
         provenance(judged.study.runs),
+        evidence(judged.document),
     ]
-    title = f"Conditions, evaluations, open choices and images, {judged.tier}"
+    title = f"Conditions, evaluations, open choices, images and evidence, {judged.tier}"
     return Section(title, judged.anchor("behind"), parts=[part for part in parts if part.rows])
 
 

@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any
 
 from eval.report.document import VerdictRow, Verdicts
-from eval.report.evidence import rests_on
 from eval.report.judged import Claim, Judged
 from seal.evaluations import EVALUATIONS
 
@@ -33,10 +32,9 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
     numbers = smallest_difference(claim)
     as_first_stated = claim.get("verdict_as_first_stated", claim["verdict"])
     other = f"{as_first_stated} by the conditions as first stated" if as_first_stated != claim["verdict"] else ""
-    rests = f"rests on {rests_on(claim, judged.document['files'])}" if claim["files"] else ""
 
     says = claim["says"] + cells(claim) + (" *" if claim["primary"] else "")
-    small = "; ".join(filter(None, (claim["place"], claim["reason"], other, rests)))
+    small = "; ".join(filter(None, (claim["place"], claim["reason"], other)))
     difference, seeds, detectable = numbers or ("", "", "")
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small

@@ -92,14 +92,16 @@ def _chosen(record: list[Path] | None) -> list[str]:
 @app.command()
 def claims(
     record: Folders = None,
+    show: Annotated[str | None, typer.Option(metavar="ID", help="this claim alone, with what it rests on")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="fail where a claim is REFUTED")] = False,
     out: Annotated[Path | None, typer.Option(help="a file for the verdicts as JSON")] = None,
 ) -> None:
-    """Judge every claim of the paper on the record: a verdict each, with its evidence."""
+    """Judge every claim of the paper on the record: a verdict each, with its evidence; or show one of them in full."""
     from eval.claims import __main__ as stage
 
     written = ["--out", str(out)] if out else []
-    stage.main([*_chosen(record), *(["--strict"] if strict else []), *written])
+    one = ["--show", show] if show else []
+    stage.main([*_chosen(record), *one, *(["--strict"] if strict else []), *written])
 
 
 @app.command()

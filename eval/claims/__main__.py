@@ -1,7 +1,7 @@
 """A verdict for every claim of the paper, from the record alone: the stage `python -m eval.claims`.
 
 With --record it reads committed folders of the layout of results/, without weights, instead of results/ itself.
-Without --out it only shows them: the pipeline's claims/claims.json is the stage's alone.
+Without --out it only shows them, or with --show one in full: the pipeline's claims/claims.json is the stage's alone.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from rich.console import Console
 from eval.claims.claim_list import load_claims
 from eval.claims.output import as_json, print_table
 from eval.claims.rule import Verdict
+from eval.claims.show import shown
 from eval.claims.verdicts import evaluate_claims
 from seal.config import Params, load_params
 from seal.errors import UserError, one_line_errors
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.claims")
     parser.add_argument("--record", type=Path, nargs="+", metavar="DIR", help="folders of runs, instead of results/")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdicts as JSON")
+    parser.add_argument("--show", metavar="ID", help="this claim alone, with all that its verdict rests on")
     parser.add_argument("--strict", action="store_true", help="fail where a claim is REFUTED")
     chosen = parser.parse_args(arguments)
 
@@ -35,8 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs, stages = recorded_runs(chosen.record) if chosen.record else own_runs(load_params())
         claims = load_claims()
         verdicts = evaluate_claims(runs, claims)
+        document = as_json(runs, claims, verdicts, stages) if chosen.out or chosen.show else {}
         if chosen.out:
-            write_json(chosen.out, as_json(runs, claims, verdicts, stages))
+            write_json(chosen.out, document)
+        if chosen.show:
+            print(shown(document, chosen.show))
+            return
 
         if not chosen.out:
             console = Console(highlight=False)

@@ -65,7 +65,6 @@ class VerdictRow:
 class Verdicts:
     measured: Sequence[VerdictRow]
     others: Sequence[VerdictRow]
-    note: str
 
 
 @dataclass(frozen=True)

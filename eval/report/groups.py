@@ -112,7 +112,7 @@ def figure_2(tier: str, blocks: Sequence[str], curves: Mapping[str, ByGeneration
     name = f"{tier}-figure-2"
     svg = figures.probe_accuracy(blocks, last, name)
     at_the_end = {arm: {max(curves[arm]): seeds} for arm, seeds in last.items()}
-    alt = f"kNN probe accuracy by block, a line a method.{told}"
+    alt = "kNN probe accuracy by block, a line a method; the caption says who leads where."
     return Figure(name, caption, svg, alt, _probes(blocks, at_the_end))
 
 
@@ -123,7 +123,7 @@ def figure_3(
     name = f"{tier}-figure-3"
     svg = figures.probe_accuracy_by_generation(blocks, curves, generations, name)
     caption = f"Figure 3: the same by generation; later generations are stronger.{told}"
-    alt = f"kNN probe accuracy by block and generation, a panel a method.{told}"
+    alt = "kNN probe accuracy by block and generation, a panel a method; the caption has the changes."
     return Figure(name, caption, svg, alt, _probes(blocks, curves))
 
 
@@ -166,8 +166,8 @@ def curves_of_training(judged: Judged) -> Figure:
     name, told, seed = f"{judged.tier}-training", captions.training(histories), next(iter(runs)).seed
     svg = figures.training_curves(first, name)
     caption = f"Training accuracy, running, of seed {seed}; {PHASES}.{told}"
-    points = as_csv(["arm", "epoch", "phase", "train_accuracy"], rows)
-    return Figure(name, caption, svg, f"Training accuracy by epoch, a panel a method.{told}", points)
+    alt = "Training accuracy by epoch, a panel a method; the caption says where ascents and training end."
+    return Figure(name, caption, svg, alt, as_csv(["arm", "epoch", "phase", "train_accuracy"], rows))
 
 
 def nothing(judged: Judged) -> Parts:

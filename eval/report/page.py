@@ -19,6 +19,7 @@ from eval.report.provenance import provenance
 from eval.report.relearning import relearning
 from eval.report.renewal import renewal_figure
 from eval.report.unrun import unrun
+from eval.report.verdicts import NOTE
 from seal.record import Tier
 
 TITLE = "SEAL, reproduced: which claims hold"
@@ -41,7 +42,7 @@ def page_of(records: Sequence[Judged]) -> Page:
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
         chapters=[
-            Chapter("Claims, group by group", "groups", sections=groups(records[::-1])),
+            Chapter("Claims, group by group", "groups", [NOTE], sections=groups(records[::-1])),
             others_compared(records),
             Chapter("What was not run", "not-run", table=unrun(records[::-1])),
             Chapter("Behind it", "behind", sections=[*map(behind, records[::-1]), about_the_paper(leads)]),

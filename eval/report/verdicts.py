@@ -25,7 +25,7 @@ def verdicts(judged: Judged, area: str) -> Verdicts:
     for claim in judged.claims_of(area):
         place = known if measured(claim) else others
         place.append(row(judged, claim))
-    return Verdicts(known, others, NOTE)
+    return Verdicts(known, others)
 
 
 def row(judged: Judged, claim: Claim) -> VerdictRow:

@@ -1,0 +1,69 @@
+"""One claim in full, for a terminal: `seal claims --show ID`. What it says, what was compared, which conditions hold,
+what its verdict rests on, and where the report has it."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from eval.claims.anchor import anchor
+from seal.errors import UserError
+
+PAGE = "report.html"
+
+
+def shown(document: Mapping[str, Any], identity: str) -> str:
+    """Of a claims.json. Raises UserError for an identity that it does not have, and names those that are like it."""
+    claims = {claim["id"]: claim for claim in document["claims"]}
+    if identity not in claims:
+        like = difflib.get_close_matches(identity, claims, n=3, cutoff=0.5)
+        known = ", ".join(like) or "an id that `seal claims` lists"
+        raise UserError(f"found no claim {identity}, expected {known}")
+    return "\n".join(_lines(document, claims[identity]))
+
+
+def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{claim['id']}: {claim['verdict']} at {document['tier']}{' (primary)' if claim['primary'] else ''}"
+    yield f"  {claim['says']}"
+    yield f"  the paper: {claim['place']}{_in_paper(claim['paper'])}"
+    if claim["reason"]:
+        yield f"  reason: {claim['reason']}"
+    for comparison in claim["comparisons"]:
+        yield f"  {_compared(comparison, claim['unit'])}"
+
+    for condition in claim["conditions"]:
+        failures = "; ".join(condition["failures"])
+        says = document["conditions"][condition["name"]]["says"]
+        yield f"  {condition['name']} {'holds' if condition['passed'] else f'fails ({failures})'}: {says}"
+
+    if claim["files"]:
+        yield f"  rests on {len(claim['files'])} files by {_stages(document, claim['files'])}"
+    yield f"  in the report: {PAGE}#{anchor(document['tier'], claim['id'])}"
+
+
+def _in_paper(paper: Mapping[str, Any]) -> str:
+    """Whether its own numbers are as claimed, where it has some."""
+    words = {
+        None: "gives no number",
+        True: "its own numbers are as claimed",
+        False: "its own numbers are not as claimed",
+    }
+    return f"; {words[paper['agrees']]}"
+
+
+def _compared(comparison: Mapping[str, Any], unit: str) -> str:
+    sides = f"{comparison['term']} against {comparison['other'] or 'the bound'}"
+    if "mean" not in comparison:
+        return f"{sides}: {comparison['verdict']}, {comparison['reason']}"
+
+    first, second = comparison["means"]
+    interval = comparison["interval"] or comparison["item_interval"]
+    span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+    seeds = ", ".join(map(str, comparison["seeds"]))
+    difference = f"{comparison['mean']:+.2f}{span} {unit}".rstrip()
+    numbers = f"{first:.2f} and {second:.2f}, difference {difference}, positive as claimed"
+    return f"{sides}: {numbers}; seeds {seeds}: {comparison['verdict']}"
+
+
+def _stages(document: Mapping[str, Any], files: Sequence[str]) -> str:
+    stages = sorted({document["files"][name]["stage"] for name in files})
+    return ", ".join(stages)

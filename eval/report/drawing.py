@@ -12,7 +12,6 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 # Okabe and Ito's palette (2008), and a dash and a mark of its own for each arm, for print in black and white.
 STYLES = {
@@ -86,7 +85,7 @@ def panels(arms: Iterable[str], height: float, bottom: float = 0.6) -> tuple[Fig
 
 def finish(axes: Axes, ylabel: str) -> None:
     """Axes of fractions, shown as percent."""
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(lambda fraction, _: f"{100 * fraction:.3g}%")
     axes.set_ylabel(ylabel)
     plain(axes, "y")
 

@@ -4,7 +4,8 @@ eval/report/groups.py gives them curves of fractions and rows of history.csv.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, groupby
+from operator import itemgetter
 
 from matplotlib.axes import Axes
 
@@ -67,9 +68,12 @@ def training_curves(runs: Mapping[str, Sequence[Row]], salt: str) -> str:
 
 
 def _mark_phases(axes: Axes, rows: Sequence[Row]) -> None:
+    for (phase, _), members in groupby(rows, key=itemgetter("phase", "generation")):
+        epochs = [row["global_epoch"] for row in members]
+        if phase == "ascent":
+            axes.axvspan(epochs[0], epochs[-1] + 1, color="#f0e442", alpha=0.4, linewidth=0)
+
     for row in rows:
-        if row["phase"] == "ascent":
-            axes.axvspan(row["global_epoch"], row["global_epoch"] + 1, color="#f0e442", alpha=0.5, linewidth=0)
         if row["epoch"] == 0 and row["generation"] > 1:
             axes.axvline(row["global_epoch"], color=GRID, linewidth=0.8)
 

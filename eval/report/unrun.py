@@ -20,6 +20,7 @@ from seal.planning.network import network_of_tier
 from seal.planning.show import duration
 from seal.planning.stages import TRAINING, parts
 from seal.record import EXPECTED
+from seal.runs import RunFolder
 from seal.tiers import tier_params
 
 PAPER = "paper"
@@ -31,6 +32,7 @@ class Lack:
     """Claims that lack the same thing, and the stages that would make it."""
 
     claims: int = 0
+    arms: set[str] = field(default_factory=set)  # that no run is of
     stages: set[str] = field(default_factory=set)
     longer: float = 1.0  # than the tier's trainings
 
@@ -46,7 +48,7 @@ def unrun(records: Sequence[Judged]) -> Table:
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
         "Hours: the mean of the same tier's stages of that kind in its committed timings, times their number; that "
-        "datasets differ in size is not accounted for. GPUs' hours are counted from operations, not measured."
+        "datasets differ in size is not accounted for, and rows may share stages. GPUs' hours are counted from operations, not measured."
     )
     return Table("What was not run, why, and what it would cost", columns, rows, note)
 
@@ -58,6 +60,7 @@ def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
         if claim["verdict"] in NOT_RUN:
             lack = by_reason.setdefault(reason(judged, claim), Lack())
             lack.claims += 1
+            lack.arms |= {arm for arm in arms_of(claim) if not judged.study.runs.of(arm)}
             lack.stages |= set(stages_of(judged, claim))
             if claim["needs"] == ["train"]:
                 lack.longer = longer(judged, claim)
@@ -71,21 +74,20 @@ def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
         return evaluations, claim["reason"]
 
     params, runs = judged.study.params, judged.study.runs
-    absent = sorted(arm for arm in arms_of(claim) if not runs.of(arm))
+    absent = {arm for arm in arms_of(claim) if not runs.of(arm)}
     if absent:
         asked = {*params.main_arms, *params.extra_arms, *params.sensitivity_arms}
-        why = "asked for, not reached yet" if {*absent} <= asked else "no arm of this tier"
-        return f"trainings of {', '.join(map(label, absent))}", why
+        return "trainings", "asked for, not reached yet" if absent <= asked else "no arms of this tier"
     if claim["needs"] == ["train"]:
         return "later generations", f"the tier ends after generation {params.generations.num_generations}"
     return evaluations, "the tier leaves these targets, or some of their shots, out"
 
 
 def named(what: str, lack: Lack) -> str:
-    """With the targets that its stages are for."""
+    """With the arms that it is of, or else the targets that its stages are for."""
     targets = dict.fromkeys(parts(stage).dataset for stage in sorted(lack.stages))
-    names = ", ".join(filter(None, targets))
-    return f"{what}: {names}" if names else what
+    names = [*map(label, sorted(lack.arms))] or [*filter(None, targets)]
+    return f"{what}: {', '.join(names)}" if names else what
 
 
 def longer(judged: Judged, claim: Claim) -> float:
@@ -112,10 +114,19 @@ def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
     for arm in arms_of(claim):
         for seed in judged.study.seeds:
             run = f"{arm}-{seed}"
-            if judged.study.runs.get(arm, seed) is None or claim["needs"] == ["train"]:
+            known = judged.study.runs.get(arm, seed)
+            if known is None or claim["needs"] == ["train"]:
                 yield f"train@{run}"
             for evaluation in {*claim["needs"]} - {"train"}:
-                yield from (f"{evaluation}@{run}{target}" for target in _targets(claim, evaluation))
+                for target in _targets(claim, evaluation):
+                    if known is None or _lacks(known, claim, f"{evaluation}{target}"):
+                        yield f"{evaluation}@{run}{target}"
+
+
+def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
+    """Whether the run has no such evaluation, or the claim asked for more of it than there is."""
+    reasons = [comparison["reason"] for comparison in claim["comparisons"]]
+    return not run.evaluation_folders(evaluation) or any(f"{evaluation}:" in reason for reason in reasons)
 
 
 def _targets(claim: Claim, evaluation: str) -> list[str]:

@@ -1,14 +1,18 @@
-"""Every run's history in one file with a column `run`, which `dvc plots show` draws: `python -m seal.curves`."""
+"""What `dvc plots show` draws, of every run in one file: histories, and accuracy by generation, the report's key figure.
+
+The stage `python -m seal.curves`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from seal.config import load_params
 from seal.errors import UserError
-from seal.record import HISTORY_COLUMNS, RESULTS, Row, read_history, write_csv
+from seal.record import HISTORY_COLUMNS, RESULTS, Row, read_history, read_json, write_csv
 from seal.stage import stage
 
-CURVES = Path("curves/history.csv")
+CURVES, ACCURACY = Path("curves/history.csv"), Path("curves/accuracy.csv")
+ACCURACY_COLUMNS = ("arm", "seed", "generation", "test_accuracy")
 
 
 def gather(run_names: Sequence[str]) -> list[Row]:
@@ -22,10 +26,21 @@ def gather(run_names: Sequence[str]) -> list[Row]:
     return rows
 
 
+def ends(run_names: Sequence[str]) -> list[Row]:
+    """A row for each generation of these runs: test accuracy at its end."""
+    rows = []
+    for run in run_names:
+        summary = read_json(RESULTS / run / "summary.json")
+        for outcome in summary["outcomes"]:
+            rows.append({"arm": summary["arm"], "seed": summary["seed"]} | outcome)
+    return [{column: row[column] for column in ACCURACY_COLUMNS} for row in rows]
+
+
 def main() -> None:
     with stage("curves"):
-        rows = gather(load_params().run_names())  # a list that comes from params.yaml, never from the folder
-        write_csv(CURVES, ("run", *HISTORY_COLUMNS), rows)
+        names = load_params().run_names()  # a list that comes from params.yaml, never from the folder
+        write_csv(CURVES, ("run", *HISTORY_COLUMNS), gather(names))
+        write_csv(ACCURACY, ACCURACY_COLUMNS, ends(names))
 
 
 if __name__ == "__main__":

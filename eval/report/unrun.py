@@ -48,7 +48,8 @@ def unrun(records: Sequence[Judged]) -> Table:
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
         "Hours: the mean of the same tier's stages of that kind in its committed timings, times their number; that "
-        "datasets differ in size is not accounted for, and rows may share stages. GPUs' hours are counted from operations, not measured."
+        "datasets differ in size is not accounted for, and rows may share stages. GPUs' hours are counted from "
+        "operations, not measured."
     )
     return Table("What was not run, why, and what it would cost", columns, rows, note)
 

@@ -21,7 +21,8 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
         write_json(folder / "eval/transfer-digits/gen-02.json", {"values": {"accuracy": accuracy, run.name: 1.0}})
     write_json(Path("claims/claims.json"), {"claims": []})
     Path("report/figures").mkdir(parents=True, exist_ok=True)
-    Path("report/figures/figure-2.svg").write_text("<svg/>")
+    Path("report/figures/smoke-accuracy.svg").write_text("<svg/>")
+    Path("report/findings.md").write_text("- **SEAL against LLF**")
     names = [run.name for run in runs]
 
     def status(of: list[str]) -> list[tuple[str, str]]:
@@ -38,7 +39,9 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     assert not [name for name in metrics if "seal-2" in name], "what one seed alone has is no mean"
     kept = project / "mlartifacts/seal" / entry.info.run_id / "artifacts"
     assert (kept / "claims/claims.json").is_file()
-    assert (kept / "report/figures/figure-2.svg").read_text() == "<svg/>"
+    assert (kept / "report/figures/smoke-accuracy.svg").read_text() == "<svg/>"
+
+    assert view.client.get_experiment(view.experiment_id).tags["mlflow.note.content"] == "- **SEAL against LLF**"
 
     assert status(names) == [("seal", "unchanged")]
     write_json(Path("claims/claims.json"), {"claims": [1]})

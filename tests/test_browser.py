@@ -48,7 +48,7 @@ def project(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory)
         for run in runs:
             write_record(RESULTS, run)
         Path("report/figures").mkdir(parents=True)
-        Path("report/figures/figure-2.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        Path("report/figures/smoke-accuracy.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         sync(names, RESULTS, TIMINGS)
         sync_aggregates(names)
 
@@ -127,7 +127,8 @@ def test_a_browser_finds_the_runs_by_name_and_compares_two(served: Served, tmp_p
 
         page.goto(f"{served.table.partition('#')[0]}#{str(over_seeds).rpartition('#')[2]}/artifacts")
         page.get_by_text("report", exact=True).click(timeout=60_000)
-        expect(page.get_by_text("figures", exact=True)).to_be_visible()
+        page.get_by_text("figures", exact=True).click()
+        expect(page.get_by_text("smoke-accuracy.svg", exact=True)).to_be_visible()
 
     assert [error for error in errors if not KNOWN_ERRORS.search(error)] == []
     assert {host for host in hosts if host} == {"localhost"}

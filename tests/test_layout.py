@@ -88,7 +88,9 @@ ARROWS = {
     },
     "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
-    "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims"},
+    "eval.report": {
+        "seal.evidence", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims",
+    },
 }  # fmt: skip
 # What `pip install` without extras gives: these, and all that they import as they are imported, know no other package.
 CORE = ("seal", "seal.forgetting", "seal.optim", "seal.methods", "seal.loop", "seal.training_data", "eval")

@@ -1,4 +1,6 @@
-"""A run for each arm in the MLflow view: its seeds' means and deviations, the verdicts and the report's figures."""
+"""A run for each arm in the MLflow view: its seeds' means and deviations, the verdicts and the report's figures, the key
+figure among them. The experiment's description is what the report found.
+"""
 
 import hashlib
 import statistics
@@ -13,6 +15,7 @@ from seal.tracking.mlflow_view import View, run_key
 from seal.tracking.sync import SyncOutcome, Written
 
 CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
+FINDINGS = REPORT / "findings.md"  # the primary claims in words, and the matrix
 
 
 def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[SyncOutcome]:
@@ -22,6 +25,9 @@ def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[S
         return []
 
     view, texts = View(Path.cwd()), shown_files()
+    if FINDINGS.is_file():
+        view.describe(FINDINGS.read_text(encoding="utf-8"))
+
     outcomes = []
     for arm in runs.arms:
         seeds = list(map(FinishedRun.of, runs.of(arm)))

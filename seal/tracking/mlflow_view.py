@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 KEY, DIGEST = "seal.run_key", "seal.digest"
+DESCRIPTION = "mlflow.note.content"
 SECTIONS = ("model", "training", "generations", "options")  # of the facts, shown as parameters
 LARGEST_BATCH = 1000  # metrics that MLflow takes in one call
 
@@ -54,6 +55,12 @@ class View:
         for run in runs:
             self.client.delete_run(run.info.run_id)
             shutil.rmtree(artifacts_of(self.root, run.info.run_id), ignore_errors=True)
+
+    def describe(self, text: str) -> None:
+        """The experiment's description, in Markdown, at the head of its page."""
+        experiment = self.client.get_experiment(self.experiment_id)
+        if experiment.tags.get(DESCRIPTION) != text:
+            self.client.set_experiment_tag(self.experiment_id, DESCRIPTION, text)
 
     def begin(self, facts: Facts, stage: str | None, start: int) -> str:
         """A new run in place of every earlier one with its key; `start` in ms. Returns MLflow's identifier."""

@@ -1,0 +1,142 @@
+"""The sentences, the matrix and the folds of a report: made of the verdicts, and each verdict in its place once."""
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.claims.show import shown
+from eval.report.__main__ import report
+from eval.report.findings import FAILING_MEANS, told
+from eval.report.judged import Judged, areas
+from eval.report.marks import SIGNS, leading
+from eval.report.page import page_of
+from eval.report.settings import recorded_study
+from seal.errors import UserError
+from seal.record import read_json
+from tests.claims_json import absent, claim, comparison, document
+
+ROOT = Path(__file__).parents[1]
+RECORDS = {tier: ROOT / f"expected/{tier}" for tier in ("smoke", "mini")}
+VERDICTS = {tier: read_json(folder / "claims.json") for tier, folder in RECORDS.items()}
+ROW = re.compile(
+    r'<tr id="([^"]+)"><td><span class="verdict [a-z-]+"><span aria-hidden="true">.</span> +([A-Z-]+)</span>'
+)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of both committed records."""
+    out = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        studies = [recorded_study([folder]) for folder in RECORDS.values()]
+        report(studies, [folder / "claims.json" for folder in RECORDS.values()], out)
+    return out
+
+
+def test_each_verdict_of_each_record_stands_in_the_page_exactly_once(written: Path) -> None:
+    rows = ROW.findall((written / "report.html").read_text(encoding="utf-8"))
+    expected = []
+    for tier, judged in VERDICTS.items():
+        expected += [(f"{tier}-{entry['id']}", entry["verdict"]) for entry in judged["claims"]]
+    assert sorted(map(tuple, rows)) == sorted(expected)
+    assert len(expected) == 2 * 219
+
+    lines = (written / "report.md").read_text(encoding="utf-8").splitlines()
+    marked = re.compile(rf"- [{''.join(SIGNS.values())}] ([A-Z-]+) `(.+?)`:")
+    found = [match.groups() for line in lines if (match := marked.match(line))]
+    assert sorted(found) == sorted((verdict, anchor.partition("-")[2]) for anchor, verdict in expected)
+
+
+def test_the_first_screen_in_a_terminal_has_at_most_forty_lines(written: Path) -> None:
+    lines = (written / "findings.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
+    assert sum("SEAL against" in line for line in lines) == 3
+    assert [line[2:4] for line in lines if line.startswith("| C")] == [*areas()]
+
+
+def test_the_leading_records_sentences_come_first_and_the_others_are_folded(written: Path) -> None:
+    page = (written / "report.html").read_text(encoding="utf-8")
+    places = ["at the tier mini", "mini-accuracy.", "The same at smoke", 'id="matrix"', 'id="C1"', 'id="relearning"']
+    places += ['id="not-run"', 'id="behind"']
+    assert sorted(places, key=page.index) == places, "in this order down the page"
+    assert "script" not in re.sub(r"<a download[^>]*>", "", page)
+
+
+@pytest.mark.parametrize(("verdict", "words"), [
+    ("SUPPORTED", "it holds here"), ("REFUTED", "it does not hold here"), ("WEAK", "this may be noise; so many seeds"),
+])  # fmt: skip
+def test_sentence_matrix_and_group_follow_a_verdict_that_is_turned(verdict: str, words: str) -> None:
+    study = recorded_study([RECORDS["mini"]])
+    before = VERDICTS["mini"]
+    claims = []
+    for entry in before["claims"]:
+        changed = {"verdict": verdict, "reason": ""} if entry["id"] == "seal_over_llf" else {}
+        claims.append(entry | changed)
+
+    page = page_of([Judged(study, before | {"claims": claims})])
+    (sentence,) = (primary for primary in page.told if primary.subject == "SEAL against LLF")
+    assert (sentence.verdict, words in sentence.text) == (verdict, True)
+
+    in_area = [entry["verdict"] for entry in claims if entry["area"] == "C2"]
+    (cell,) = next(cells for title, cells in page.matrix.rows if title.startswith("C2"))
+    assert (cell.verdict, cell.count) == (leading(in_area), in_area.count(leading(in_area)))
+    counts = {cell.verdict: cell.count} | dict(cell.others)
+    assert counts[verdict] == in_area.count(verdict)
+
+    group = next(section for section in page.chapters[0].sections if section.anchor == "mini-C2")
+    assert f"{in_area.count(verdict)} {verdict}" in group.text[0]
+    assert group.chips == [("mini", leading(in_area))]
+
+
+def tell(*claims: dict[str, Any]) -> list[str]:
+    return [primary.text for primary in told(Judged(recorded_study([RECORDS["smoke"]]), document(claims)))]
+
+
+def test_a_sentence_has_difference_interval_seeds_and_the_papers_number() -> None:
+    evidence = comparison(mean=-2.5, means=[55.0, 57.5], interval=[-4.0, -1.0], seeds=[0, 1, 2], level=0.05 / 3)
+    paper = {"differences": [[2.3]], "agrees": True}
+    assert tell(claim("seal_over_llf", "REFUTED", evidence, primary=True, paper=paper)) == [
+        "SEAL ends 2.50 points below, 55.00% against 57.50% (98.3% interval -4.00 to -1.00; 3 seeds; in the paper 2.30 "
+        "above). The whole interval is on the other side: it does not hold here."
+    ]
+
+
+def test_every_condition_has_words_for_what_its_failing_means_and_each_that_fails_is_told() -> None:
+    assert {*FAILING_MEANS} == {*VERDICTS["mini"]["conditions"]}
+    checks = [
+        {"name": "R1", "passed": False, "failures": ["llf-0: 90.00% in generation 1"]},
+        {"name": "R2", "passed": True, "failures": []},
+        {"name": "R3", "passed": False, "failures": ["llf-0: 2 points", "llf-1: 3 points"]},
+    ]
+    reason = "R1: llf-0: 90.00% in generation 1, and 2 more"
+    (text,) = tell(claim("c", "NOT-COMPARABLE", comparison(), primary=True, reason=reason, conditions=checks))
+    assert f"R1 fails (llf-0: 90.00% in generation 1): {FAILING_MEANS['R1']}." in text
+    assert f"R3 fails (llf-0: 2 points, and 1 more): {FAILING_MEANS['R3']}." in text
+    assert "R2" not in text
+
+
+def test_a_claim_that_was_not_run_and_one_judged_otherwise_as_first_stated_say_so() -> None:
+    missing = claim("a", "NOT-RUN", absent("seal", "seal_s0", "no run"), primary=True, reason="no run of seal_s0")
+    restated = claim("b", "WEAK", comparison(), primary=True, verdict_as_first_stated="NOT-COMPARABLE")
+    first, second = tell(missing, restated)
+    assert first == "Nothing is known: no run of seal_s0."
+    assert second.endswith("By the conditions as they were first stated: NOT-COMPARABLE.")
+
+
+@pytest.mark.parametrize("tier", RECORDS)
+def test_the_anchor_that_a_claim_is_shown_with_is_in_the_page(written: Path, tier: str) -> None:
+    page = unescape((written / "report.html").read_text(encoding="utf-8"))
+    for entry in VERDICTS[tier]["claims"]:
+        text = shown(VERDICTS[tier], entry["id"])
+        assert text.startswith(f"{entry['id']}: {entry['verdict']} at {tier}")
+        assert f'id="{text.rpartition("#")[2]}"' in page
+
+
+def test_a_claim_that_there_is_not_is_named_with_those_like_it() -> None:
+    with pytest.raises(UserError, match="found no claim seal_over_lf, expected seal_over_llf"):
+        shown(VERDICTS["mini"], "seal_over_lf")

@@ -10,9 +10,10 @@ import pytest
 from eval.claims.show import shown
 from eval.report.__main__ import report
 from eval.report.findings import FAILING_MEANS, told
+from eval.report.groups import group
 from eval.report.judged import Judged, areas
 from eval.report.marks import SIGNS, leading
-from eval.report.page import page_of
+from eval.report.matrix import matrix
 from eval.report.settings import recorded_study
 from seal.errors import UserError
 from seal.record import read_json
@@ -78,19 +79,20 @@ def test_sentence_matrix_and_group_follow_a_verdict_that_is_turned(verdict: str,
         changed = {"verdict": verdict, "reason": ""} if entry["id"] == "seal_over_llf" else {}
         claims.append(entry | changed)
 
-    page = page_of([Judged(study, before | {"claims": claims})])
-    (sentence,) = (primary for primary in page.told if primary.subject == "SEAL against LLF")
+    judged = Judged(study, before | {"claims": claims})
+    (sentence,) = (primary for primary in told(judged) if primary.subject == "SEAL against LLF")
     assert (sentence.verdict, words in sentence.text) == (verdict, True)
 
     in_area = [entry["verdict"] for entry in claims if entry["area"] == "C2"]
-    (cell,) = next(cells for title, cells in page.matrix.rows if title.startswith("C2"))
+    (cell,) = next(cells for title, cells in matrix([judged]).rows if title.startswith("C2"))
     assert (cell.verdict, cell.count) == (leading(in_area), in_area.count(leading(in_area)))
     counts = {cell.verdict: cell.count} | dict(cell.others)
     assert counts[verdict] == in_area.count(verdict)
 
-    group = next(section for section in page.chapters[0].sections if section.anchor == "mini-C2")
-    assert f"{in_area.count(verdict)} {verdict}" in group.text[0]
-    assert group.chips == [("mini", leading(in_area))]
+    fold = group(judged, "C2")
+    assert fold.anchor == cell.anchor == "mini-C2"
+    assert f"{in_area.count(verdict)} {verdict}" in fold.text[0]
+    assert fold.chips == [("mini", leading(in_area))]
 
 
 def tell(*claims: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The page in a browser: what its first screen holds, that it fits a telephone and paper, and what axe-core says of it."""
+"""The page in a browser: its first screen, on a telephone, on paper, and what axe-core says of it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -149,7 +149,7 @@ def test_a_method_with_a_number_of_its_own_is_two_files_and_is_seen_by_all(copy:
 
     report = (copy / "report/report.md").read_text()
     ends = [read_json(copy / f"results/fade-{seed}/summary.json")["final"]["test_accuracy"] for seed in (0, 1)]
-    (last_and_best,) = rows_of(report, "fade")
+    _, last_and_best = rows_of(report, "fade")  # after its row of Table 2
     assert last_and_best[0] == f"{50 * sum(ends):.2f} ± {100 * statistics.stdev(ends):.2f}"
     assert ["fade = 0.3"] in [row[:1] for row in rows_of(report, "fade_more")], "in the table of changed parameters"
 

@@ -42,8 +42,3 @@ def test_training_says_where_the_ascents_end(phases: str, highest: str) -> None:
     ends = "Training ends at 70.0% (SEAL) to 95.0% (Normal). One seed."
     assert text == f" The highest accuracy at an ascent's end is {highest} (SEAL). {ends}"
     assert captions.training({"normal": [history([0.95], "d")]}) == " Training ends at 95.0% (Normal). One seed."
-
-
-def test_validation_is_in_order() -> None:
-    text = captions.validation({"normal": [history([0.2], "d")], "llf": [history([0.4], "d"), history([0.8], "d")]})
-    assert text.startswith(" At its end, from the highest: LLF 30.0% [20.0, 40.0], Normal 10.0%. Brackets: lowest and")

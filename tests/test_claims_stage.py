@@ -89,12 +89,14 @@ def test_the_stage_writes_verdicts_with_the_files_they_rest_on(
     assert document["files"]["normal-0/summary.json"]["stage"] == "base@0"
     assert len(document["files"]["seal-0/summary.json"]["sha256"]) == 64
     assert str(project) not in text
+    assert capsys.readouterr().out == "claims/claims.json: 219 verdicts, and 10 claims that cannot be tested\n"
+    main(STAGE)
+    assert (project / "claims/claims.json").read_text() == text
+    capsys.readouterr()
+    main([])
     shown = capsys.readouterr().out
     assert all(len(line) <= 150 for line in shown.splitlines())
     assert "seal_over_llf" in shown
-    main(STAGE)
-    assert (project / "claims/claims.json").read_text() == text
-    main([])
     assert (project / "claims/claims.json").read_text() == text, "a look leaves it alone"
 
 
@@ -122,11 +124,16 @@ def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) ->
     shown = CliRunner().invoke(app, ["report", "--record", "expected", "--out", "shown"])
     assert (shown.exit_code, "report: shown/report.html" in shown.output) == (0, True), shown.output
     text = Path("shown/report.md").read_text(encoding="utf-8")
-    assert "tier mini" in text
-    assert ", seeds 0, 1, 2." in text, "every run that is there"
-    assert "| training.learning_rate | 0.01 | 0.1 | 0.0625 |" in text, "as the runs were made, not as a file says"
-    judged = verdicts_in(Path("shown/claims.json"))
+    words = " ".join(text.split())
+    assert "tier mini" in words
+    assert ", seeds 0, 1, 2." in words, "every run that is there"
+    assert "| training.learning_rate | 0.01 | 0.1 | 0.0625 |" in words, "as the runs were made, not as a file says"
+    judged = verdicts_in(Path("shown/mini/claims.json"))
     assert judged["seal_over_llf"] == "SUPPORTED"
+    assert "- **SEAL against LLF**: ✓ SUPPORTED." in shown.output, "the first screen, in the terminal too"
+
+    shown = CliRunner().invoke(app, ["claims", "--record", "expected", "--show", "seal_over_llf"])
+    assert "in the report: report.html#mini-seal_over_llf" in shown.output
 
 
 def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:

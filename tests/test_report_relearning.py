@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from invented_records import invented_run, write_record
 
+from eval.report.judged import Judged
 from eval.report.relearning import interval, relearning
 from eval.report.settings import Study
 from seal.record import read_json, write_json
@@ -14,7 +15,7 @@ from seal.runs import Runs
 from tests.strategies import params_with
 
 
-def study(results: Path, *runs: tuple[str, int], **final: Any) -> Study:
+def study(results: Path, *runs: tuple[str, int], **final: Any) -> Judged:
     """Of invented records; `final` is what imp's say beside."""
     for arm, seed in runs:
         folder = write_record(results, invented_run(arm, seed))
@@ -23,7 +24,8 @@ def study(results: Path, *runs: tuple[str, int], **final: Any) -> Study:
             summary["final"] |= final
             summary["outcomes"][-1] |= final
             write_json(folder / "summary.json", summary)
-    return Study(params_with(sensitivity_arms=["imp"], sensitivity_seeds=[0]), Runs.read([results]), {})
+    study = Study(params_with(sensitivity_arms=["imp"], sensitivity_seeds=[0]), Runs.read([results]), {})
+    return Judged(study, {})
 
 
 MAIN = [("normal", 0), ("normal_long", 0), ("llf", 0), ("seal", 0)]
@@ -37,25 +39,24 @@ def test_without_such_a_method_there_is_no_such_section(tmp_path: Path) -> None:
 def test_an_arm_that_says_how_far_it_moved_is_shown_beside_the_main_ones(tmp_path: Path) -> None:
     section = relearning(study(tmp_path, *MAIN, ("imp", 0), **MEASURED))
     assert section is not None
-    table, figure = section.parts
-    assert {*table.columns} == {"", "LLF", "Normal", "Normal (long)", "SEAL", "imp"}
-    place = list(table.columns).index("imp")
-    cells = {row[0]: row[place] for row in table.rows}
+    table, figure = section.parts  # no evaluation was run
+    assert {row[0] for row in table.rows} == {"LLF", "Normal", "Normal (long)", "SEAL", "imp"}
+    cells_of = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    cells = cells_of["imp"]
     summary = read_json(tmp_path / "imp-0/summary.json")
     for outcome in summary["outcomes"]:
-        assert cells[f"test accuracy, Gen={outcome['generation']}, %"] == f"{100 * outcome['test_accuracy']:.2f}"
-    assert cells["at the end, 95% interval over seeds"] == "one seed"
+        assert cells[f"generation {outcome['generation']}"] == f"{100 * outcome['test_accuracy']:.2f}"
+    assert cells["95% interval of the last"] == "one seed"
     assert cells["live weights, %"] == "51.2"
-    assert cells["distance from the last generation's end, late side"] == "4.50"
+    assert cells["distance, late side"] == "4.50"
     assert "steps that climb, %" not in cells, "none of these tosses a coin"
-    others = next(row for row in table.rows if row[0] == "live weights, %")
-    assert {*others} == {"live weights, %", "–", "51.2"}
+    assert {row["live weights, %"] for row in cells_of.values()} == {"–", "51.2"}
     assert "One seed: " in figure.caption
     assert ">imp<" in figure.svg
 
 
 def test_the_interval_is_students(tmp_path: Path) -> None:
-    runs = study(tmp_path, *((("imp", seed)) for seed in range(3)), **MEASURED).runs
+    runs = study(tmp_path, *((("imp", seed)) for seed in range(3)), **MEASURED).study.runs
     ends = [100 * run.summary["final"]["test_accuracy"] for run in runs]
     half = 4.302652729911275 * statistics.stdev(ends) / 3**0.5  # t of two degrees of freedom at 97.5%, by a table
     low, high = map(float, interval(runs.of("imp")).split(" to "))

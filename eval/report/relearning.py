@@ -37,8 +37,8 @@ def relearning(judged: Judged) -> Section | None:
 
     shown = [*study.main_arms, *arms]
     title, anchor = f"Forget-and-relearn at one budget, {judged.tier}", judged.anchor("relearning")
-    parts: list[Table | Figure] = [table(runs, shown), evaluated(runs, shown), figure(judged.tier, runs, shown)]
-    return Section(title, anchor, parts=parts)
+    tables = [part for part in (table(runs, shown), evaluated(runs, shown)) if part.rows]
+    return Section(title, anchor, parts=[*tables, figure(judged.tier, runs, shown)])
 
 
 def table(runs: Runs, arms: Sequence[str]) -> Table:
@@ -62,9 +62,9 @@ def table(runs: Runs, arms: Sequence[str]) -> Table:
 def evaluated(runs: Runs, arms: Sequence[str]) -> Table:
     """What the evaluations say of the same arms, an arm a row."""
     by_number = overview(runs, arms)
-    rows = [*zip(*by_number.rows, strict=True)][1:]
-    columns = ["method", *(row[0] for row in by_number.rows)]
-    return Table(by_number.caption, columns, [[label(arm), *cells] for arm, cells in zip(arms, rows, strict=True)])
+    names, *by_arm = zip(by_number.columns, *by_number.rows, strict=True)
+    rows = [[*cells] for cells in by_arm if by_number.rows]
+    return Table(by_number.caption, ["method", *names[1:]], rows)
 
 
 def interval(runs: Sequence[RunFolder]) -> str:

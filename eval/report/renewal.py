@@ -24,9 +24,11 @@ OTHERS = ("llf", "normal_long")
 
 def renewal_figure(judged: Judged) -> list[Figure]:
     """None where no other decay has been run."""
+    arms = {run.arm for run in judged.study.runs} - {BASE_ARM}
+    if not any("weight_decay" in judged.study.params.changes(arm) for arm in arms):
+        return []
     differences = {arm: against(judged.study, arm) for arm in OTHERS}
-    renewals = {point.renewal for points in differences.values() for point in points}
-    if len(renewals) < 2 or not all(differences.values()):
+    if not all(differences.values()):
         return []
 
     name, rows, means = f"{judged.tier}-renewal", [], []

@@ -112,11 +112,12 @@ def terms_of(claim: Claim) -> set[str]:
 
 def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
     """The stages that the claim still needs, for every seed of the study."""
+    runs = judged.study.runs
+    ends_early = claim["needs"] == ["train"] and all(map(runs.of, arms_of(claim)))
     for arm in arms_of(claim):
         for seed in judged.study.seeds:
-            run = f"{arm}-{seed}"
-            known = judged.study.runs.get(arm, seed)
-            if known is None or claim["needs"] == ["train"]:
+            run, known = f"{arm}-{seed}", runs.get(arm, seed)
+            if known is None or ends_early:
                 yield f"train@{run}"
             for evaluation in {*claim["needs"]} - {"train"}:
                 for target in _targets(claim, evaluation):

@@ -107,7 +107,8 @@ def svg_of(figure: Figure, salt: str) -> str:
 def inline(svg: str, name: str) -> str:
     """The same for a page that holds several: ids begin with the figure's name, and black is the page's ink."""
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
     svg = re.sub(r'\bid="', f'id="{name}.', svg)
     svg = re.sub(r'href="#|url\(#', lambda start: f"{start[0]}{name}.", svg)
 

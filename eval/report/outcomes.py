@@ -112,7 +112,10 @@ def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str
         seeds = [(point.renewal, point.difference) for point in points]
         axes.plot(*zip(*seeds, strict=True), ".", color=style[arm]["color"], markersize=6, alpha=0.55)
 
+    renewals = sorted({point.renewal for points in outcomes.values() for point in points})
     axes.set_xscale("log")
+    axes.set_xticks(renewals, [f"{renewal:g}" for renewal in renewals])
+    axes.minorticks_off()
     axes.set_xlabel("D: sum of rate times decay over a generation's steps")
     axes.set_ylabel("points of test accuracy")
     axes.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""What `dvc plots show` draws, of every run in one file: histories, and accuracy by generation, the report's key figure.
+"""What `dvc plots show` draws, of every run in one file: histories, and accuracy by generation, as the report does.
 
 The stage `python -m seal.curves`.
 """

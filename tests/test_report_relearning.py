@@ -8,9 +8,9 @@ import pytest
 from invented_records import invented_run, write_record
 
 from eval.report.judged import Judged
-from eval.report.relearning import interval, relearning
+from eval.report.relearning import STEPS, interval, relearning
 from eval.report.settings import Study
-from seal.record import read_json, write_json
+from seal.record import read_json, write_csv, write_json
 from seal.runs import Runs
 from tests.strategies import params_with
 
@@ -53,6 +53,17 @@ def test_an_arm_that_says_how_far_it_moved_is_shown_beside_the_main_ones(tmp_pat
     assert {row["live weights, %"] for row in cells_of.values()} == {"–", "51.2"}
     assert "One seed: " in figure.caption
     assert ">imp<" in figure.svg
+
+
+def test_what_a_step_takes_stands_there_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(STEPS, ["arm", "step_beside_normal"], [{"arm": "imp", "step_beside_normal": "1.048"}])
+    section = relearning(study(tmp_path, *MAIN, ("imp", 0), **MEASURED))
+    assert section is not None
+    table = section.parts[0]
+    assert {row[0]: row[-1] for row in table.rows} == {
+        "Normal": "–", "Normal (long)": "–", "LLF": "–", "SEAL": "–", "imp": "1.05",
+    }  # fmt: skip
 
 
 def test_the_interval_is_students(tmp_path: Path) -> None:

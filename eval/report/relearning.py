@@ -3,10 +3,12 @@
 An arm is shown here whose record says how far a generation moved it, and the tier's main arms beside such.
 """
 
+import csv
 import math
 import statistics
 from collections.abc import Sequence
 from operator import itemgetter
+from pathlib import Path
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
@@ -18,6 +20,7 @@ from eval.report.judged import Judged
 from eval.report.overview import overview
 from seal.runs import RunFolder, Runs
 
+STEPS = Path("benchmarks/methods.csv")  # of benchmarks/methods.py
 # What the outcome of a run's end says of its method: words, key, scale and digits.
 MEASURED = (
     ("live weights, %", "live_share", 100, 1),
@@ -52,11 +55,24 @@ def table(runs: Runs, arms: Sequence[str]) -> Table:
         rows.append([*cells, interval(runs.of(arm)), *measured])
 
     names = [*accuracy.columns, "95% interval of the last", *map(itemgetter(0), kept)]
+    prices = step_prices()
+    if prices:
+        names.append("a step beside normal's")
+        rows = [[*cells, prices.get(arm, NOTHING)] for arm, cells in zip(arms, rows, strict=True)]
+
     note = (
         "Test accuracy, %; each arm trains for as many epochs, from the same generation 1 where its method leaves that "
         "alone. Without masks all weights live; distances are L2, from the last generation's end."
     )
     return Table("Forget and relearn at one budget", names, rows, note)
+
+
+def step_prices() -> dict[str, str]:
+    """Arm -> what a step takes in units of normal training's, as committed; nothing where it was not measured."""
+    if not STEPS.exists():
+        return {}
+    with STEPS.open(encoding="utf-8", newline="") as file:
+        return {row["arm"]: f"{float(row['step_beside_normal']):.2f}" for row in csv.DictReader(file)}
 
 
 def evaluated(runs: Runs, arms: Sequence[str]) -> Table:

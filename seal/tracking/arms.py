@@ -1,5 +1,6 @@
-"""A run for each arm in the MLflow view: its seeds' means and deviations, the verdicts and the report's figures, the key
-figure among them. The experiment's description is what the report found.
+"""A run for each arm in the MLflow view: its seeds' means and deviations, the verdicts and the report's figures.
+
+The key figure is among them. The experiment's description is what the report found.
 """
 
 import hashlib

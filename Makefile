@@ -20,8 +20,7 @@ help:  ## List the targets
 repro: $(READY)  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
 	$(BIN)/dvc repro
 	@$(BIN)/python -m seal.study.machine
-	@$(BIN)/python -m eval.report.times
-	@cat report/findings.md
+	@$(BIN)/python -m eval.report.ending
 
 # A process for each core, up to four, with one thread each: processes of two threads slow one another tenfold.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup

@@ -114,7 +114,7 @@ def report(
     """Write the report, as one HTML file and as Markdown; of other folders with their verdicts, tier by tier."""
     from eval.claims import __main__ as judging
     from eval.report import __main__ as reporting
-    from eval.report import times
+    from eval.report import ending
     from eval.report.settings import by_tier
 
     folder, verdicts = out or Path("report-record" if record else "report"), []
@@ -128,8 +128,7 @@ def report(
         verdicts = ["claims/claims.json"]
         judging.main(["--out", *verdicts])
     reporting.main([*_chosen(record), "--claims", *verdicts, "--out", str(folder)])
-    times.main([*_chosen(record), "--out", str(folder) if record else "timings"])
-    typer.echo((folder / "findings.md").read_text(encoding="utf-8"))
+    ending.main([*_chosen(record), "--report", str(folder)])
 
 
 @app.command()

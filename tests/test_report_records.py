@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.report.__main__ import main
+from eval.report.ending import main as end
 from eval.report.judged import Judged
 from eval.report.renewal import against, renewal_figure
 from eval.report.settings import Study, by_tier, recorded_study
-from eval.report.times import main as write_times
 from eval.report.unrun import committed_seconds, lacks, price, unrun
 from seal.cli import app
 from seal.errors import UserError
@@ -84,10 +84,19 @@ def test_a_report_is_the_same_bytes_twice_and_holds_no_time(project: Path) -> No
     assert not [name for name, content in once.items() if b"12345" in content]
 
 
-def test_times_may_be_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_times([])
-    assert capsys.readouterr().out == "times: none are recorded\n"
-    assert not Path("timings/times.html").exists()
+def test_the_end_is_the_first_screen_and_times_may_be_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"report/findings\.md: not found; `dvc repro report` writes it"):
+        end([])
+    Path("report").mkdir()
+    Path("report/findings.md").write_text("- **SEAL against LLF**\n")
+    end([])
+    said = "- **SEAL against LLF**\n\nall of it: report/report.html; times: none are recorded\n"
+    assert capsys.readouterr().out == said
+
+    append_timing("train@seal-0", 100.0)
+    end([])
+    assert capsys.readouterr().out.endswith("; times: timings/times.html\n")
+    assert "train@seal-0" in Path("timings/times.html").read_text()
 
 
 @pytest.fixture

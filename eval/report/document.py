@@ -13,8 +13,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from eval.report.drawing import inline
 from eval.report.marks import MEANINGS, SIGNS
+from eval.report.svg import inline
 from seal.record import atomic
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -1,6 +1,6 @@
 """How the report's figures look: an arm's name and style, axes, and the SVG text of a figure, equal for equal data.
 
-A file's figure has a white ground, so that it can be read anywhere. Within a page it takes the page's ink.
+A file's figure has a white ground, so that it can be read anywhere.
 """
 
 import re
@@ -26,7 +26,7 @@ LABELS = {
     "seal_reverse": "reverse",
 }  # fmt: skip
 TOP, GAP = 0.35, 0.6  # inches, above the first row of axes and between rows
-INK, GRID = "#000000", "#b0b5ba"
+GRID = "#b0b5ba"
 
 
 def label(arm: str) -> str:
@@ -102,16 +102,3 @@ def svg_of(figure: Figure, salt: str) -> str:
     with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text.getvalue())
-
-
-def inline(svg: str, name: str) -> str:
-    """The same for a page that holds several: ids begin with the figure's name, and black is the page's ink."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
-    svg = re.sub(r'\bid="', f'id="{name}.', svg)
-    svg = re.sub(r'href="#|url\(#', lambda start: f"{start[0]}{name}.", svg)
-
-    svg = svg.replace("#0072b2", "var(--blue)")  # too dark on a dark ground
-    ground = re.compile(r'(<g id="[^"]*patch_\d+">\s*<path [^>]*style="fill: )#ffffff')
-    return ground.sub(r"\1none", svg).replace(INK, "currentColor")

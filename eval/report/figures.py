@@ -9,7 +9,8 @@ from operator import itemgetter
 
 from matplotlib.axes import Axes
 
-from eval.report.drawing import GRID, INK, finish, framed, label, panels, styles, svg_of
+from eval.report.drawing import GRID, finish, framed, label, panels, styles, svg_of
+from eval.report.svg import INK
 from seal.record import Row
 
 Curve = Sequence[float]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from eval.report.drawing import INK, finish, framed, label, plain, styles, svg_of
+from eval.report.drawing import finish, framed, label, plain, styles, svg_of
 from eval.report.marks import COLOURS, SIGNS
+from eval.report.svg import INK
 
 BySeed = Mapping[str, Mapping[int, Sequence[float]]]  # arm -> generation -> a fraction a seed
 Published = Mapping[str, Mapping[int, float]]  # arm -> generation -> a fraction

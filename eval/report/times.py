@@ -1,27 +1,15 @@
-"""The page of times, by `python -m eval.report.times`: what each stage took, on which machine. `make repro` and `seal
-report` write it after the report, beside which it stands or, of one's own runs, in timings/: no stage's output holds a
-time, and no verdict rests on one.
+"""The page of times: what each stage took, on which machine.
+
+No stage's output holds a time, and no verdict rests on one: eval/report/ending.py writes the page after the report.
 """
 
-import argparse
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval.report.document import Section, Table, write_sections
-from seal.record import TIMINGS
 
 PAGE = "times.html"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m eval.report.times")
-    parser.add_argument("--record", type=Path, nargs="+", metavar="DIR", help="folders of runs, with their timings/")
-    parser.add_argument("--out", type=Path, default=TIMINGS, metavar="DIR")
-    chosen = parser.parse_args(arguments)
-
-    folders = [folder / TIMINGS.name for folder in chosen.record] if chosen.record else [TIMINGS]
-    print(f"times: {write_times(chosen.out, folders) or 'none are recorded'}")
 
 
 def write_times(out: Path, folders: Sequence[Path]) -> Path | None:
@@ -56,7 +44,3 @@ def _cells(row: Mapping[str, str]) -> list[str]:
     rate = f"{float(row['rate']):,.0f} {row['unit']}/s" if row["rate"] else ""
     machine = f"{row['cpu']}, {row['threads']} threads"
     return [row["stage"], f"{float(row['seconds']):.0f}", rate, row["peak_mb"], row["backend"], machine]
-
-
-if __name__ == "__main__":
-    main()

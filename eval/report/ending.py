@@ -1,4 +1,4 @@
-"""What `make repro` and `seal report` end with, `python -m eval.report.ending`: the report's first screen in the terminal.
+"""What `make repro` and `seal report` end with, `python -m eval.report.ending`: the first screen, in the terminal.
 
 It writes the page of times too: beside a report of other folders, in timings/ of one's own runs.
 """

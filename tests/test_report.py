@@ -15,10 +15,11 @@ from eval.claims.__main__ import main as judge
 from eval.report.__main__ import main
 from eval.report.accuracy import table_2
 from eval.report.cells import below_limit, limit_of_all
-from eval.report.document import Section, Table, padded, write_sections
+from eval.report.document import Section, Table
 from eval.report.evidence import rests_on, shortened
 from eval.report.numbers import SeedNumbers
 from eval.report.verdicts import cells
+from eval.report.writing import padded, write_sections
 from seal.evaluations import EVALUATIONS
 from seal.measure import Measure
 from seal.readings import Reading

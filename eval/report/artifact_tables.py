@@ -11,8 +11,8 @@ from pathlib import Path
 
 from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims, load_claims
-from eval.report.document import markdown
 from eval.report.study_tables import study_tables
+from eval.report.writing import markdown
 from seal.record import ROUNDING, atomic
 
 ARTIFACT = Path("artifact.md")

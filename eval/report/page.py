@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from eval.report.accuracy import accuracy_figure
 from eval.report.choices import open_choices
-from eval.report.document import Chapter, Figure, Page, Section, Table, write_page
+from eval.report.document import Chapter, Figure, Page, Section, Table
 from eval.report.evidence import evidence
 from eval.report.findings import told
 from eval.report.groups import groups
@@ -20,6 +20,7 @@ from eval.report.relearning import relearning
 from eval.report.renewal import renewal_figure
 from eval.report.unrun import unrun
 from eval.report.verdicts import NOTE
+from eval.report.writing import write_page
 from seal.record import Tier
 
 TITLE = "SEAL, reproduced: which claims hold"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.report.accuracy import table_2
-from eval.report.document import markdown
 from eval.report.overview import overview
 from eval.report.settings import recorded_study
 from eval.report.verdicts import smallest_difference
+from eval.report.writing import markdown
 from seal.record import read_json
 from seal.runs import Runs
 

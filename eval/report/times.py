@@ -7,7 +7,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eval.report.document import Section, Table, write_sections
+from eval.report.document import Section, Table
+from eval.report.writing import write_sections
 
 PAGE = "times.html"
 

@@ -33,7 +33,10 @@ def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
 
 
 def trained_generations(runs: Runs, arms: Sequence[str]) -> list[int]:
-    return sorted({generation for arm in arms for generation in ends_by_generation(runs.of(arm))})
+    generations: set[int] = set()
+    for arm in arms:
+        generations.update(ends_by_generation(runs.of(arm)))
+    return sorted(generations)
 
 
 def ends_by_generation(runs: Sequence[RunFolder]) -> dict[int, list[float]]:

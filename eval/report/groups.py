@@ -157,11 +157,12 @@ def late_layers(judged: Judged) -> Parts:
 def curves_of_training(judged: Judged) -> Figure:
     """Each arm's first seed; the caption's numbers are of all seeds."""
     runs = judged.study.runs
-    histories = {arm: [run.history for run in runs.of(arm)] for arm in judged.study.main_arms}
-    first = {arm: seeds[0] for arm, seeds in histories.items()}
-    rows = []
-    for arm, history in first.items():
-        rows += [[arm, row["global_epoch"] + 1, row["phase"], row["train_accuracy"]] for row in history]
+    first, histories, rows = {}, {}, []
+    for arm in judged.study.main_arms:
+        histories[arm] = [run.history for run in runs.of(arm)]
+        first[arm] = histories[arm][0]
+        for row in first[arm]:
+            rows.append([arm, row["global_epoch"] + 1, row["phase"], row["train_accuracy"]])
 
     name, told, seed = f"{judged.tier}-training", captions.training(histories), next(iter(runs)).seed
     svg = figures.training_curves(first, name)

@@ -7,6 +7,7 @@ An outcome has a dot for each seed; lines are means.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from matplotlib.axes import Axes
 
@@ -113,7 +114,7 @@ def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str
         seeds = [(point.renewal, point.difference) for point in points]
         axes.plot(*zip(*seeds, strict=True), ".", color=style[arm]["color"], markersize=6, alpha=0.55)
 
-    renewals = sorted({point.renewal for points in outcomes.values() for point in points})
+    renewals = sorted({point.renewal for point in chain(*outcomes.values())})
     axes.set_xscale("log")
     axes.set_xticks(renewals, [f"{renewal:g}" for renewal in renewals])
     axes.minorticks_off()

@@ -35,6 +35,13 @@ def write_report(folder: Path, records: Sequence[Judged]) -> Path:
 
 def page_of(records: Sequence[Judged]) -> Page:
     leads = records[-1]
+    chapters = [
+        Chapter("Claims, group by group", "groups", [NOTE], sections=groups(records[::-1])),
+        others_compared(records),
+        Chapter("What was not run", "not-run", table=unrun(records[::-1])),
+        Chapter("Behind it", "behind", sections=[*map(behind, records[::-1]), about_the_paper(leads)]),
+    ]
+
     return Page(
         title=TITLE,
         lead=lead(leads),
@@ -42,12 +49,7 @@ def page_of(records: Sequence[Judged]) -> Page:
         figures=key_figures(leads),
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
-        chapters=[
-            Chapter("Claims, group by group", "groups", [NOTE], sections=groups(records[::-1])),
-            others_compared(records),
-            Chapter("What was not run", "not-run", table=unrun(records[::-1])),
-            Chapter("Behind it", "behind", sections=[*map(behind, records[::-1]), about_the_paper(leads)]),
-        ],
+        chapters=chapters,
     )
 
 

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from eval.report.document import Table
@@ -40,8 +41,8 @@ class Lack:
 def unrun(records: Sequence[Judged]) -> Table:
     rows = []
     for judged in records:
-        for (what, why), lack in lacks(judged).items():
-            rows.append([judged.tier, named(what, lack), why, str(lack.claims), price(judged.tier, lack)])
+        for (kind, why), lack in lacks(judged).items():
+            rows.append([judged.tier, named(kind, lack), why, str(lack.claims), price(judged.tier, lack)])
 
     if PAPER not in [judged.tier for judged in records]:
         rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
@@ -84,11 +85,11 @@ def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
     return evaluations, "the tier leaves these targets, or some of their shots, out"
 
 
-def named(what: str, lack: Lack) -> str:
+def named(kind: str, lack: Lack) -> str:
     """With the arms that it is of, or else the targets that its stages are for."""
     targets = dict.fromkeys(parts(stage).dataset for stage in sorted(lack.stages))
     names = [*map(label, sorted(lack.arms))] or [*filter(None, targets)]
-    return f"{what}: {', '.join(names)}" if names else what
+    return f"{kind}: {', '.join(names)}" if names else kind
 
 
 def longer(judged: Judged, claim: Claim) -> float:
@@ -185,5 +186,5 @@ def stages_of_params(params: Params) -> Iterator[str]:
     for seeds, arms in evaluated.items():
         for name, evaluation in EVALUATIONS.items():
             targets = [f"-{target}" for target in getattr(params, name).targets] if evaluation.targeted else [""]
-            for arm in arms:
-                yield from (f"{name}@{arm}-{seed}{target}" for seed in getattr(params, seeds) for target in targets)
+            for arm, seed, target in product(arms, getattr(params, seeds), targets):
+                yield f"{name}@{arm}-{seed}{target}"

@@ -1,4 +1,4 @@
-"""The tables of artifact.md that are made from the list of claims and from the mini study's record.
+"""The tables of artifact.md that are made from the list of claims, and from the mini study's record and its report.
 
 `make tables` writes them. Each stands between two comments that name it; a test says when one is stale.
 """
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from eval.claims.claim import Claim
 from eval.claims.claim_list import Claims, load_claims
-from eval.report.study_tables import study_tables
+from eval.report.accuracy import table_2
+from eval.report.settings import recorded_study
 from eval.report.writing import markdown
 from seal.record import ROUNDING, atomic
 
@@ -42,8 +43,8 @@ def filled(text: str, claims: Claims) -> str:
         "conditions": conditions_table(claims),
         "untestable": untestable_table(claims),
     }
-    for name, table in study_tables(STUDY).items():
-        tables[f"mini {name}"] = table
+    tables["mini accuracy"] = accuracy_table(STUDY)
+    tables["mini findings"] = (STUDY / "report/findings.md").read_text(encoding="utf-8").rstrip()
 
     for name, table in tables.items():
         text = _put(text, name, table)
@@ -124,6 +125,13 @@ def tested(claim: Claim) -> str:
     if claim.tolerance:
         words += f" {claim.tolerance:g}" if claim.test == "margin" else f", tolerance {abs(claim.tolerance):g}"
     return words + (f"; {', '.join(claim.conditions)}" if claim.conditions else "")
+
+
+def accuracy_table(folder: Path) -> str:
+    """Test accuracy at the end of each generation, of the main arms of a study, a method a row."""
+    study = recorded_study([folder])
+    table = table_2(study.runs, study.main_arms, lambda arm, generation: None)
+    return markdown(table.columns, table.rows)
 
 
 def tolerances_table(claims: Claims) -> str:

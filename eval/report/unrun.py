@@ -1,5 +1,8 @@
-"""What was not run, why, and what it would cost: by timings that are committed in expected/, and for the paper's scale
-by counts on GPUs. No clock of this machine has a say."""
+"""What was not run, why, and what it would cost.
+
+By timings that are committed in expected/, and for the paper's scale by counts on GPUs: no clock of this machine has a
+say.
+"""
 
 import csv
 import statistics
@@ -26,6 +29,7 @@ from seal.tiers import PARAMS
 
 PAPER = "paper"
 NOT_RUN = ("NOT-RUN", "SKIPPED-DATA")
+NOT_YET = "asked for, not reached yet"
 
 
 @dataclass
@@ -79,10 +83,21 @@ def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
     absent = {arm for arm in arms_of(claim) if not runs.of(arm)}
     if absent:
         asked = {*params.main_arms, *params.extra_arms, *params.sensitivity_arms}
-        return "trainings", "asked for, not reached yet" if absent <= asked else "no arms of this tier"
+        return "trainings", NOT_YET if absent <= asked else "no arms of this tier"
     if claim["needs"] == ["train"]:
         return "later generations", f"the tier ends after generation {params.generations.num_generations}"
-    return evaluations, "the tier leaves these targets, or some of their shots, out"
+    left_out = "the tier leaves these targets, or some of their shots, out"
+    return evaluations, NOT_YET if _is_asked_for(params, claim) else left_out
+
+
+def _is_asked_for(params: Params, claim: Claim) -> bool:
+    """Whether the tier's parameters have the claim's targets and shots in each evaluation that it needs."""
+    for evaluation in claim["needs"]:
+        section, where = getattr(params, evaluation), claim["where"]
+        for key, wanted in (("targets", where["target"]), ("shots", where["shot"])):
+            if wanted not in (None, "all") and not {*wanted} <= {*getattr(section, key)}:
+                return False
+    return True
 
 
 def named(kind: str, lack: Lack) -> str:
@@ -121,7 +136,7 @@ def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
             if known is None or ends_early:
                 yield f"train@{run}"
             for evaluation in {*claim["needs"]} - {"train"}:
-                for target in _targets(claim, evaluation):
+                for target in _targets(judged.study.params, claim, evaluation):
                     if known is None or _lacks(known, claim, f"{evaluation}{target}"):
                         yield f"{evaluation}@{run}{target}"
 
@@ -132,11 +147,11 @@ def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
     return not run.evaluation_folders(evaluation) or any(f"{evaluation}:" in reason for reason in reasons)
 
 
-def _targets(claim: Claim, evaluation: str) -> list[str]:
+def _targets(params: Params, claim: Claim, evaluation: str) -> list[str]:
     if not EVALUATIONS[evaluation].targeted:
         return [""]
     target = claim["where"]["target"]
-    return [f"-{name}" for name in (claim["where"]["paper_targets"] if target == "all" else target)]
+    return [f"-{name}" for name in (getattr(params, evaluation).targets if target == "all" else target)]
 
 
 def price(tier: str, lack: Lack) -> str:

@@ -89,8 +89,8 @@ class MatrixCell:
     others: Mapping[str, int]
 
     def __str__(self) -> str:
-        others = [f"{SIGNS[verdict]} {count}" for verdict, count in self.others.items()]
-        return " ".join([f"{SIGNS[self.verdict]} {self.count} {self.verdict}", *others])
+        counts = {self.verdict: self.count, **self.others}
+        return " ".join(f"{SIGNS[verdict]}{count}" for verdict, count in counts.items())
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class Matrix:
 
     @property
     def text_rows(self) -> list[list[str]]:
-        return [[title, *map(str, cells)] for title, cells in self.rows]
+        """In few columns of a terminal: signs alone, and of a title what stands before the place in the paper."""
+        return [[title.partition(",")[0], *map(str, cells)] for title, cells in self.rows]
 
 
 @dataclass(frozen=True)

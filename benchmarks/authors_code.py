@@ -7,18 +7,12 @@ Both networks first: logits and gradients. Then both trainers on random images, 
 which theirs takes as an argument: after each epoch the largest difference of any weight or statistic, relative to the
 largest of its tensor. Two controls, in which ours does what theirs does not, say what the figure would be if the two
 were not the same method. Last the rates of both in float32, with each one's own ResNet-18.
-
-Their files run as they are. What they ask of a machine is answered here: a GPU (`.cuda()` gives the CPU's tensor),
-wandb (off), Tiny-ImageNet (our batches), a disk (what they would save after an epoch is compared instead). Their LLF
-draws from torch's global generator, which is set to ours as a generation begins.
 """
 
 import argparse
 import contextlib
 import io
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,25 +22,24 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmarks.authors_trainer import URL, Weights, authors_modules, commit_of, train_theirs
 from benchmarks.methods import CLASSES, SIZE, random_data
 from seal.clock import Clock, clocks
 from seal.config import Run
-from seal.data.batches import Batch, Batches
-from seal.errors import ConfigError, one_line_errors
+from seal.data.batches import Batches
+from seal.errors import one_line_errors
 from seal.models import build
 from seal.record import cpu_name
 from seal.rng import stream
 from seal.tiers import tier_params
 from seal.trainer import Data, Trainer
 
-URL = "https://github.com/amiiir-sarfi/SEAL"
 WIDTH, GENERATIONS, EPOCHS, ASCENT_EPOCHS, WARMUP_EPOCHS = 8, 3, 4, 2, 1
 BATCH_SIZE, BATCHES, LEARNING_RATE = 16, 4, 0.01
 CPU = torch.device("cpu")
 EPOCHS_RUN = [Clock(generation, epoch) for generation in range(1, GENERATIONS + 1) for epoch in range(EPOCHS)]
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ SETTINGS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clone", type=Path, required=True, metavar="DIR", help=f"a clone of {URL}")
+    parser.add_argument("--clone", type=Path, default=Path("authors"), metavar="DIR", help=f"a clone of {URL}")
     parser.add_argument("--rounds", type=int, default=5, help="of the two rates, in turns")
     arguments = parser.parse_args()
     with one_line_errors("error"):
@@ -93,28 +86,6 @@ def main() -> None:
     compare_trainers(core, config)
     torch.set_default_dtype(torch.float32)
     compare_rates(core, config, arguments.rounds)
-
-
-def commit_of(clone: Path) -> str:
-    """Raises ConfigError where the folder is not a clone of the authors' code."""
-    if not (clone / "core.py").is_file() or not (clone / "models/model_utils.py").is_file():
-        raise ConfigError(f"{clone}: found no core.py of the authors, expected a clone: `git clone {URL} {clone}`")
-    asked = subprocess.run(["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        raise ConfigError(f"{clone}: found no commit, expected a clone: `git clone {URL} {clone}`")
-    return asked.stdout.strip()
-
-
-def authors_modules(clone: Path) -> tuple[ModuleType, ModuleType]:
-    """Their `core` and `config`, imported where there is neither a GPU nor wandb."""
-    torch.Tensor.cuda = lambda tensor, *_: tensor  # type: ignore[method-assign, assignment]
-    nn.Module.cuda = lambda module, *_: module  # type: ignore[method-assign, assignment]
-    sys.modules["wandb"] = ModuleType("wandb")
-    sys.path.insert(0, str(clone))
-    import config  # type: ignore[import-not-found]
-    import core  # type: ignore[import-not-found]
-
-    return core, config
 
 
 def compare_networks() -> None:
@@ -146,7 +117,8 @@ def compare_trainers(core: ModuleType, config: ModuleType) -> None:
         network = Trainer(run, data, CPU).model
         theirs = train_theirs(core, their_config(config, run, setting), data, network, run.seed)
         apart = [difference(*both) for both in zip(train_ours(run, data), theirs, strict=True)]
-        print(f"| {setting.name} | " + " | ".join(f"{value:.0e}" if value else "0" for value in apart) + " |", flush=True)
+        cells = " | ".join(f"{value:.0e}" if value else "0" for value in apart)
+        print(f"| {setting.name} | {cells} |", flush=True)
 
 
 def our_run(setting: Setting, width: int = WIDTH, **training: Any) -> Run:
@@ -189,43 +161,6 @@ def train_ours(run: Run, data: Data) -> Iterator[Weights]:
         trainer.begin_epoch(clock)
         trainer.train_epoch(clock, lambda *batch: None)
         yield trainer.model.state_dict()
-
-
-def train_theirs(core: ModuleType, cfg: Any, data: Data, network: nn.Module | None, seed: int) -> list[Weights]:
-    """The same of theirs, by their own loop from its first epoch to its last; of their ResNet-18 without a network."""
-
-    class SameDraws(core.IterativeTrainer):  # type: ignore[name-defined, misc]
-        def on_gen_start(self, gen: int) -> None:
-            torch.set_rng_state(stream(seed, "reinitialisation", gen + 1).get_state())
-            super().on_gen_start(gen)
-
-    after: list[Weights] = []
-
-    def keep(_: Any, checkpoint: dict[str, Any], file_name: str = "model.pt") -> None:
-        if file_name == "model.pt":  # once an epoch
-            after.append({name: value.clone() for name, value in checkpoint["model_state_dict"].items()})
-
-    core.load_dataset = lambda _: (SameBatches(data.train, seed, cfg.epochs), [], None)
-    core.save_checkpoint = keep
-    with contextlib.redirect_stdout(io.StringIO()):
-        trainer = SameDraws(cfg, network)
-        trainer.fit(progressbar=False)
-    return after
-
-
-class SameBatches:
-    """Our batches as their loader: each pass is the next epoch's."""
-
-    def __init__(self, batches: Batches, seed: int, epochs: int) -> None:
-        self.batches, self.seed, self.epochs, self.passes = batches, seed, epochs, 0
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        at = (self.passes // self.epochs + 1, self.passes % self.epochs)
-        self.passes += 1
-        yield from self.batches.epoch(*(stream(self.seed, purpose, *at) for purpose in ("order", "augmentation")))
 
 
 class DoubledBatches(Batches):

@@ -7,6 +7,7 @@ byte is written.
 import hashlib
 import json
 import re
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,14 +79,19 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
 
 
 def _only_data(path: Path, archive: zipfile.ZipFile) -> None:
-    """Every member is a file of a known kind, once, below the bundle's own folder."""
+    """Both lists are there, and every member is a file of a known kind, once, below the bundle's own folder."""
+    for name in (FACTS, CHECKSUMS):  # of a bundle that was cut, zipfile may find a zip that is stored within
+        if name not in archive.namelist():
+            raise BrokenBundle(f"{path}: no {name}, expected a whole bundle; {AGAIN}")
+
     seen = set()
     for member in archive.infolist():
         name, place = member.filename, PurePosixPath(member.filename)
         if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
             raise BrokenBundle(f"{path}: {name!r} climbs out of the folder, expected names below it; do not unpack it")
-        if (member.external_attr >> 16) & 0o170000 not in (0, 0o100000) or member.flag_bits & 1:
-            raise BrokenBundle(f"{path}: {name!r} is a link or encrypted, expected plain files; do not unpack it")
+        mode = (member.external_attr >> 16) & 0o170000
+        if mode not in (0, stat.S_IFREG) or member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED:
+            raise BrokenBundle(f"{path}: {name!r} is a link, encrypted or compressed, expected plain files; {AGAIN}")
         recorded = len(place.parts) > 1 and place.parts[0] == RECORD and place.suffix in SUFFIXES
         if name not in OWN and not recorded:
             raise BrokenBundle(f"{path}: {name!r} is no data of a record, expected a bundle; `make bundle` writes one")
@@ -131,8 +137,6 @@ def _checksums(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
 def _read(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)
-    except KeyError:
-        raise BrokenBundle(f"{path}: no {name}, expected a bundle; `make bundle` writes one") from None
     except zipfile.BadZipFile as error:
         raise BrokenBundle(f"{path}: {error}; {AGAIN}") from None
 

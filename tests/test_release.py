@@ -238,6 +238,30 @@ def test_a_kept_study_is_a_bundle_without_weights(elsewhere: Path, monkeypatch: 
         assert not [name for name in opened.checksums if "/report/" in name or "/timings/" in name]
 
 
+def test_a_studys_weights_are_those_that_lie_in_results_beside_the_same_record(
+    study: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(study, elsewhere / "copy")
+    kept = copy / "kept" / RUN
+    shutil.copytree(copy / "results" / RUN, kept, ignore=shutil.ignore_patterns("weights", "handover*"))
+    shutil.copytree(ROOT / "params", copy / "params")
+    monkeypatch.chdir(copy)
+    with open_bundle(write_bundle(Path("kept"))) as opened:
+        assert (opened.facts.weights, opened.facts.gone) == ([RUN], {})
+
+    write_json(kept / "summary.json", read_json(kept / "summary.json") | {"provenance": {"another": True}})
+    with open_bundle(write_bundle(Path("kept"))) as opened:
+        assert (opened.facts.weights, [*opened.facts.gone]) == ([], [RUN])
+
+
+def test_lists_of_images_go_with_the_parameters(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.chdir(ROOT)
+        path = write_bundle(Path("expected/mini"), elsewhere / "mini.zip")
+    with open_bundle(path) as opened:
+        assert {"params/splits/mini.csv", "params/splits/isic_mini.csv"} <= opened.checksums.keys()
+
+
 def test_other_images_than_the_records_are_refused(bundle: Path, elsewhere: Path) -> None:
     record = elsewhere / "record.json"
     with zipfile.ZipFile(bundle) as archive:

@@ -19,8 +19,15 @@ from seal.errors import UserError
 from seal.record import file_sha256
 
 FORMAT = 1
-CHECKSUMS, FACTS, RECORD = "checksums.txt", "bundle.json", "results"
-OWN = (CHECKSUMS, FACTS, "README.md", "LICENSE", "CITATION.cff", "params.yaml")  # all else is the record's
+CHECKSUMS, FACTS, RECORD, LISTS = "checksums.txt", "bundle.json", "results", "params"
+OWN = (
+    CHECKSUMS,
+    FACTS,
+    "README.md",
+    "LICENSE",
+    "CITATION.cff",
+    "params.yaml",
+)  # all else is the record's, or lists of images
 SUFFIXES = (".csv", ".json", ".npz", ".safetensors")
 AGAIN = "download it again"
 
@@ -92,7 +99,7 @@ def _only_data(path: Path, archive: zipfile.ZipFile) -> None:
         mode = (member.external_attr >> 16) & 0o170000
         if mode not in (0, stat.S_IFREG) or member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED:
             raise BrokenBundle(f"{path}: {name!r} is a link, encrypted or compressed, expected plain files; {AGAIN}")
-        recorded = len(place.parts) > 1 and place.parts[0] == RECORD and place.suffix in SUFFIXES
+        recorded = len(place.parts) > 1 and place.parts[0] in (RECORD, LISTS) and place.suffix in SUFFIXES
         if name not in OWN and not recorded:
             raise BrokenBundle(f"{path}: {name!r} is no data of a record, expected a bundle; `make bundle` writes one")
         if name in seen:

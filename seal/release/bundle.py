@@ -11,14 +11,14 @@ from pathlib import Path
 from seal.checkpoint import HANDOVER
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError
-from seal.record import RESULTS, atomic
+from seal.record import RESULTS, atomic, file_sha256
 from seal.release.archive import CHECKSUMS, FACTS, FORMAT, RECORD, SUFFIXES, Facts, checksum_lines
 from seal.runs import RunFolder, Runs, are_folders
 from seal.tiers import tier_params, tier_text
 
 BESIDE = ("LICENSE", "CITATION.cff")
 LEFT_OUT = ("report", "timings", "weights")  # of a record's folder; of weights the last ones are taken
-PARAMS = Path("params.yaml")
+PARAMS, SUMMARY = Path("params.yaml"), "summary.json"
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
 
 README = """# SEAL, reproduced: the record of the tier {tier}
@@ -51,12 +51,17 @@ def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     are_folders([record])
     text, params = _params_of(record)
     runs = _runs_of(record, params)
-    facts = _facts_of(runs, params)
+    weights, gone = _weights_of(runs, params)
+    facts = Facts(
+        format=FORMAT, tier=params.tier, version=version("seal-artifact"), weights=[*weights], gone=gone
+    )  # fmt: skip
     path = out or Path(f"bundle/seal-{params.tier}-{facts.version}.zip")
 
-    files = _record_files(record, runs) | {name: _beside(name) for name in BESIDE}
-    for name in facts.weights:
-        files[f"{RECORD}/{name}/{_last_weights(name, runs)}"] = record / name / _last_weights(name, runs)
+    lists = {str(dataset.split) for dataset in params.datasets.values() if isinstance(dataset.split, str)}
+    beside = [*BESIDE, *sorted(lists - {"official"})]
+    files = _record_files(record, runs) | {name: _beside(name) for name in beside}
+    for name, weights_path in weights.items():
+        files[f"{RECORD}/{name}/weights/{weights_path.name}"] = weights_path
 
     texts = {"params.yaml": text, "README.md": _readme(facts, len(runs)), FACTS: facts.model_dump_json(indent=1)}
     contents = files | {name: text.encode() for name, text in texts.items()}
@@ -87,30 +92,33 @@ def _runs_of(record: Path, params: Params) -> list[RunFolder]:
     return runs
 
 
-def _facts_of(runs: list[RunFolder], params: Params) -> Facts:
-    """What a bundle says of itself: which primary runs' weights it has, and how to make those that are gone."""
-    primary = [run for run in runs if run.arm in (BASE_ARM, *params.main_arms) and run.diverged_in is None]
-    there = [run.name for run in primary if (run.folder / _weights(run)).is_file()]
-    gone = {}
-    for run in primary:
-        if run.name not in there:
-            stage = f"base@{run.seed}" if run.arm == BASE_ARM else f"train@{run.name}"
-            seeds = "" if run.name in params.run_names() else f" with {run.seed} among the seeds of params.yaml"
-            gone[run.name] = f"`seal tier {params.tier}`, then `dvc repro {stage}`{seeds}"
-    return Facts(format=FORMAT, tier=params.tier, version=version("seal-artifact"), weights=there, gone=gone)
+def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path], dict[str, str]]:
+    """Run -> its last weights, of the primary arms; and of those whose weights are gone, how to make them.
 
+    A kept study has none of its own: those in results/ are taken where the record beside them is the same.
+    """
+    there, gone = {}, {}
+    for run in runs:
+        if run.arm not in (BASE_ARM, *params.main_arms) or run.diverged_in is not None:
+            continue
 
-def _weights(run: RunFolder) -> str:
-    return f"weights/gen-{run.last:02d}.safetensors"
+        here = RESULTS / run.name
+        trained_here = (here / SUMMARY).is_file() and file_sha256(here / SUMMARY) == file_sha256(run.summary_path)
+        folder = here if trained_here else run.folder
+        path = folder / f"weights/gen-{run.last:02d}.safetensors"
+        if path.is_file():
+            there[run.name] = path
+            continue
 
-
-def _last_weights(name: str, runs: list[RunFolder]) -> str:
-    return next(_weights(run) for run in runs if run.name == name)
+        stage = f"base@{run.seed}" if run.arm == BASE_ARM else f"train@{run.name}"
+        seeds = "" if run.name in params.run_names() else f" with {run.seed} among the seeds of params.yaml"
+        gone[run.name] = f"`seal tier {params.tier}`, then `dvc repro {stage}`{seeds}"
+    return there, gone
 
 
 def _record_files(record: Path, runs: list[RunFolder]) -> dict[str, bytes | Path]:
     """Member -> file: all data of the runs' folders but weights, and what a kept study has beside them."""
-    others = {path.parent.name for path in record.glob("*/summary.json")} - {run.name for run in runs}
+    others = {path.parent.name for path in record.glob(f"*/{SUMMARY}")} - {run.name for run in runs}
 
     files: dict[str, bytes | Path] = {}
     for path in sorted(record.rglob("*")):

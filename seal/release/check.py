@@ -17,7 +17,7 @@ from seal.errors import UserError
 from seal.evaluations import EVALUATIONS, Evaluation
 from seal.measure import numbers_of
 from seal.record import RESULTS, file_sha256, read_json
-from seal.release.archive import Bundle, open_bundle
+from seal.release.archive import LISTS, Bundle, open_bundle
 from seal.runs import RunFolder
 
 PLACE = Path("check")  # what a check unpacks, a folder a bundle; images stay there for the next one
@@ -46,7 +46,7 @@ def check(path: Path, run: str | None = None, evaluation: str | None = None) -> 
 
         place = PLACE / path.stem
         names = _evaluations_of(bundle, run, evaluation)
-        bundle.extract(("params.yaml", f"{RESULTS}/{run}/"), place)
+        bundle.extract(("params.yaml", f"{LISTS}/", f"{RESULTS}/{run}/"), place)
     agreements = [_runs_again(place, run, EVALUATIONS[evaluation], name) for name in names]
     return all(agreements)
 

@@ -20,14 +20,8 @@ from seal.record import file_sha256
 
 FORMAT = 1
 CHECKSUMS, FACTS, RECORD, LISTS = "checksums.txt", "bundle.json", "results", "params"
-OWN = (
-    CHECKSUMS,
-    FACTS,
-    "README.md",
-    "LICENSE",
-    "CITATION.cff",
-    "params.yaml",
-)  # all else is the record's, or lists of images
+# All other members are the record's, or lists of images.
+OWN = (CHECKSUMS, FACTS, "README.md", "LICENSE", "CITATION.cff", "params.yaml")
 SUFFIXES = (".csv", ".json", ".npz", ".safetensors")
 AGAIN = "download it again"
 

@@ -52,10 +52,9 @@ def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     text, params = _params_of(record)
     runs = _runs_of(record, params)
     weights, gone = _weights_of(runs, params)
-    facts = Facts(
-        format=FORMAT, tier=params.tier, version=version("seal-artifact"), weights=[*weights], gone=gone
-    )  # fmt: skip
-    path = out or Path(f"bundle/seal-{params.tier}-{facts.version}.zip")
+    number = version("seal-artifact")
+    facts = Facts(format=FORMAT, tier=params.tier, version=number, weights=[*weights], gone=gone)
+    path = out or Path(f"bundle/seal-{params.tier}-{number}.zip")
 
     lists = {str(dataset.split) for dataset in params.datasets.values() if isinstance(dataset.split, str)}
     beside = [*BESIDE, *sorted(lists - {"official"})]

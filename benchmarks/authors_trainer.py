@@ -31,7 +31,7 @@ def commit_of(clone: Path) -> str:
     if not (clone / "core.py").is_file() or not (clone / "models/model_utils.py").is_file():
         raise ConfigError(f"{clone}: found no core.py of the authors, expected a clone: `git clone {URL} {clone}`")
     asked = subprocess.run(["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if asked.returncode:
+    if asked.returncode or not (clone / ".git").exists():  # else a commit of a repository around it
         raise ConfigError(f"{clone}: found no commit, expected a clone: `git clone {URL} {clone}`")
     return asked.stdout.strip()
 

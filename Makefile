@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A zip of the repository has no Git, which DVC would look for.
 READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
 
-.PHONY: help repro tables test test-processors drills lint lock ui release-check
+.PHONY: help repro bundle tables test test-processors drills lint lock ui release-check
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ repro: $(READY)  ## Run what has changed of the pipeline, at the tier that param
 	$(BIN)/dvc repro
 	@$(BIN)/python -m seal.study.machine
 	@$(BIN)/python -m eval.report.ending
+
+bundle: $(READY)  ## Write the record with its last weights and checksums as one file, which `seal check` checks
+	$(BIN)/seal bundle
 
 # A process for each core, up to four, with one thread each: processes of two threads slow one another tenfold.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup

@@ -145,6 +145,32 @@ def compare(
 
 
 @app.command()
+def bundle(
+    record: Annotated[Path, typer.Option(metavar="DIR", help="a folder of runs, e.g. expected/mini")] = RESULTS,
+    out: Annotated[Path | None, typer.Option(help="the file to write; bundle/seal-TIER-VERSION.zip")] = None,
+) -> None:
+    """Write a record with its last weights and checksums as one file, to be uploaded: the same bytes each time."""
+    from seal.release.bundle import write_bundle
+
+    with one_line_errors():
+        typer.echo(f"{write_bundle(record, out)} is written; `seal check` checks it")
+
+
+@app.command()
+def check(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a file that `make bundle` wrote")],
+    run: Annotated[str | None, typer.Option(metavar="ARM-SEED", help="a run of it, e.g. seal-0")] = None,
+    evaluation: Annotated[str | None, typer.Option(help="to run again from the run's weights, e.g. transfer")] = None,
+) -> None:
+    """Check a bundle's files and, in check/, an evaluation of a run in it: whether its values are the same again."""
+    from seal.release import check as checking
+
+    with one_line_errors():
+        agrees = checking.check(bundle, run, evaluation)
+    raise typer.Exit(0 if agrees else 1)
+
+
+@app.command()
 def doctor(
     cluster: Annotated[bool, typer.Option("--cluster", help="with what `seal submit` needs of a cluster")] = False,
 ) -> None:

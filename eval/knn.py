@@ -29,7 +29,8 @@ from eval.distances import (
 )
 from eval.knn_backends import BackendName, backend_of
 from eval.nearest import Nearest
-from eval.precision import refuse_reduced_precision
+from seal.errors import UserError
+from seal.precision import refuse_reduced_precision
 
 MB = 2**20
 

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from seal.checkpoint import RESUME, State, save_tensors
 from seal.clock import Clock, clocks
 from seal.record import Row, atomic
 from seal.rows import describe, measured, outcome, shortened
-from seal.trainer import Trainer
+from seal.trainer import OnBatch, Trainer
 
-OnBatch = Callable[[Clock, int, Tensor, Tensor], None]
 OnEpoch = Callable[[Row], None]
 
 

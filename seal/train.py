@@ -26,7 +26,8 @@ CODE = [
     "seal/train.py", "seal/loop.py", "seal/trainer.py", "seal/steps.py", "seal/objective.py", "seal/phases.py",
     "seal/rows.py", "seal/checkpoint.py", "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py",
     "seal/clock.py", "seal/methods", "seal/rules.py", "seal/masks.py", "seal/split.py", "seal/reinit.py",
-    "seal/optim.py", "seal/kernels", "seal/models.py", "seal/blocks.py", "seal/rng.py", "seal/data/batches.py",
+    "seal/optim.py", "seal/kernels", "seal/models.py", "seal/blocks.py", "seal/rng.py", "seal/precision.py",
+    "seal/captured.py", "seal/data/batches.py", "seal/data/planned.py",
 ]  # fmt: skip
 
 

@@ -206,6 +206,13 @@ class CapturedTrainer(Trainer):
         return Certificate(equal, distance, equal or distance <= most)
 
     @property
+    def capture(self) -> str:
+        if self.why_not:
+            return f"steps are not captured: {self.why_not}"
+        equal = self.certificate is None or self.certificate.bit_equal
+        return f"steps are captured, {'bit-equal to' if equal else 'within rounding of'} the loop's"
+
+    @property
     def certificate(self) -> Certificate | None:
         """The worst of all graphs; None where there is none."""
         certificates = [step.certificate for step in self.graphs.values()]

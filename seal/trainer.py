@@ -88,6 +88,11 @@ class Trainer:
         self.climbs = False
         self.counters = batch_counters(self.model)
 
+    @property
+    def capture(self) -> str:
+        """What became of the step's capture in a CUDA graph, in words for who watches; nothing where none was asked."""
+        return ""
+
     def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:
         """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase.
 

@@ -46,7 +46,8 @@ def _card(bench: Bench) -> Result:
     return {
         "gpu": card.name, "memory_bytes": card.total_memory, "multiprocessors": card.multi_processor_count,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "capability": f"{card.major}.{card.minor}", "triton": triton.__version__, "driver": _of_nvidia_smi("driver_version"),
+        "capability": f"{card.major}.{card.minor}", "triton": triton.__version__,
+        "driver": _of_nvidia_smi("driver_version"),
         "clocks_mhz": _of_nvidia_smi("clocks.max.sm"), "power_limit_w": _of_nvidia_smi("power.limit"),
     }  # fmt: skip
 

@@ -117,7 +117,7 @@ def _speed(bench: Bench, backend: str, depth: int) -> Result:
         "kernels": bench.kernels(ours.step),
     }
     for form in ("fused", "foreach"):
-        theirs = torch.optim.SGD(groups(), lr=1e-6, momentum=0.9, weight_decay=5e-4, **{form: True})  # type: ignore[arg-type]
+        theirs = torch.optim.SGD(groups(), lr=1e-6, momentum=0.9, weight_decay=5e-4, **{form: True})
         theirs.step()
         speed[f"torch_{form}_us_a_step"] = bench.seconds(theirs.step, 0.2) * 1e6
     return speed | {"share_of_copy": speed["GB_s_in_a_graph"] / speed["copy_GB_s"]}

@@ -40,7 +40,8 @@ def require_plain(batches: Batches) -> None:
 def pooled_features(model: ResNet, batches: Batches, precision: str = "float32") -> tuple[Tensor, Tensor]:
     """Features before the linear layer, float32 [N, channels], and labels [N], in packed order.
 
-    `precision` is the network's, as seal/precision.py has it. Raises ValueError for a network in training mode and for augmented images.
+    `precision` is the network's (seal/precision.py). Raises ValueError for a network in training mode and for augmented
+    images.
     """
     require_evaluation_mode(model)
     require_plain(batches)

@@ -74,7 +74,7 @@ class State:
     made_by: dict[str, Any] | None = None  # what a file says of the machine that wrote it
 
     def save(self, path: Path, made_by: Mapping[str, Any] | None = None) -> None:
-        """Write it whole or not at all. `made_by` is what a resume state says of its machine; a handover says nothing."""
+        """Write it whole or not at all. `made_by`: what a resume state says of its machine, and a handover does not."""
         save_tensors(path, *self.packed(made_by))
 
     def packed(self, made_by: Mapping[str, Any] | None = None) -> tuple[Tensors, dict[str, str]]:

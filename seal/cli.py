@@ -144,6 +144,14 @@ def doctor(
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def accept(context: typer.Context) -> None:
+    """Prove this code on a GPU, in under eight minutes: one JSON (docs/gpu.md). `python -m seal.accept` is the same."""
+    from seal.accept import __main__ as acceptance
+
+    acceptance.main(context.args)
+
+
 @app.command()
 def plan(
     tier: Annotated[

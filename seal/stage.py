@@ -8,8 +8,8 @@ adds a row to timings/<stage>.csv.
         parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
         chosen = parser.parse_args(arguments)
         with stage(f"train@{chosen.run}") as timing:
-            timing.lower = "training.batch_size"
-            run_stage(chosen.run, load_params(), timing)
+            timing.unit, timing.lower = "images", "training.batch_size"
+            timing.rate, timing.backend, timing.capture = run_stage(chosen.run, load_params())
 
 A command that is only at times a stage says so: `stage("claims", timed=bool(chosen.out) and not chosen.record)`. What
 is to fail although its time was noted, as REFUTED under --strict, fails below the block, in `one_line_errors` alone.

@@ -17,7 +17,7 @@ from seal.publish import publish, refuse
 from seal.record import RESULTS, SUMMARY_SCHEMA, Row
 from seal.resume import making, resume_key, starting_state
 from seal.scratch import held, scratch_folder
-from seal.stage import Timing, stage
+from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.trainer import Diverged, Trainer
 from seal.training_data import bytes_of, make_data
@@ -32,8 +32,9 @@ CODE = [
 ]  # fmt: skip
 
 
-def run_stage(run_name: str, params: Params, timing: Timing) -> None:
-    """Train a run and write its record to results/<run>/; `timing` hears how fast, and by what on this machine."""
+def run_stage(run_name: str, params: Params) -> tuple[float, str, str]:
+    """Train a run and write its record to results/<run>/. Gives images per second, the optimizer's backend, and what
+    became of the step's capture."""
     run, base, runtime = params.find_run(run_name), params.base_of(run_name), params.runtime
     pack = open_pack(PACKS / f"{params.source}.safetensors")
     device = torch_device(runtime)
@@ -66,8 +67,7 @@ def run_stage(run_name: str, params: Params, timing: Timing) -> None:
             publish(run, state, folder, RESULTS / run.name, facts, diverged)
             tracker.finish(RESULTS / run.name)
 
-    timing.rate, timing.unit = progress.rate, "images"
-    timing.backend, timing.capture = trainer.optimizer.backend, trainer.capture
+    return progress.rate, trainer.optimizer.backend, trainer.capture
 
 
 def facts_of(run: Run, pack: Pack) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
     name = parser.parse_args(arguments).run
     with stage(f"train@{name}") as timing:
-        timing.lower = "training.batch_size"
-        run_stage(name, load_params(), timing)
+        timing.unit, timing.lower = "images", "training.batch_size"
+        timing.rate, timing.backend, timing.capture = run_stage(name, load_params())
 
 
 if __name__ == "__main__":

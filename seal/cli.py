@@ -159,6 +159,9 @@ def plan(
         typer.Option(help="all stages of this tier, instead of those that params.yaml leaves to run"),
     ] = None,
     places: Annotated[str | None, typer.Option(help="as 1,8,64: how long on so many GPUs or cores at once")] = None,
+    acceptance: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="of `seal accept`: price the paper tier by that GPU too")
+    ] = None,
 ) -> None:
     """Say which stages `make repro` will run, and about how long and how much disk; nothing is run."""
     import shutil
@@ -178,7 +181,7 @@ def plan(
             show_places(places_of(places), tier, params, Console(soft_wrap=True))
             return
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
-        show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)
+        show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free, acceptance)
 
 
 @app.command()

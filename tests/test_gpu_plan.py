@@ -133,7 +133,7 @@ def test_an_arms_price_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 9 * 160 * 100_000 / 32  # 4.5 million
     # Each generation: clean images twice after the ascent and twice at the end; test images by the last weights.
     batches_measured = 9 * (4 * 100_000 + 10_000) / 32
-    states_bytes = 9 * 160 * 3 * 4 * 23_971_005
+    states_bytes = 9 * 3 * 4 * 23_971_005  # those of generations' ends; the others are written beside the steps
     seconds = steps * 445 * 6e-6 + batches_measured * 173 * 6e-6 + states_bytes / 1e9 + 20
 
     hours = Prices({"train@seal-0": seal}, paper, network).bill("SEAL", ["train@seal-0"]).hours

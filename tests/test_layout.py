@@ -80,8 +80,8 @@ ARROWS = {
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.runs"},
     "seal.train": {
-        "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume", "seal.scratch",
-        "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
+        "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume",
+        "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},

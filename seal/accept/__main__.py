@@ -43,7 +43,7 @@ SECTIONS = {
     "batches": Section(batches, 10),
     "training": Section(training, 110),
     "resume": Section(resume, 30),
-    "methods": Section(methods, 70),
+    "methods": Section(methods, 60),
     "knn": Section(knn, 30),
     "hessian": Section(hessian, 40),
     "fewshot": Section(fewshot, 40),

@@ -36,7 +36,7 @@ class Prices:
         measured: Sequence[MeasuredGpu] = (),
     ) -> None:  # fmt: skip
         self.costs, self.params = costs, params
-        self.passes = passes_of(network, params.training)
+        self.passes = passes_of(network, params)
         self.rates = {gpu.name: rates_on(gpu, self.passes) for gpu in gpus}
         self.rates |= {f"{gpu.name}, measured": gpu.rates(params.training.precision) for gpu in measured}
 

@@ -121,7 +121,7 @@ def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
     if measured is not None:
         rates = measured.rates(params.training.precision)
     else:
-        rates = rates_on(GPU, passes_of(network, params.training))
+        rates = rates_on(GPU, passes_of(network, params))
     return {stage: START + work(stage, params, network.size).time(rates) for stage in stages}
 
 

@@ -22,9 +22,7 @@ def submit(
     slurm: Annotated[bool, typer.Option("--slurm", help="on a Slurm cluster")] = False,
     threads: Annotated[int | None, typer.Option(help="of each job; results differ in bits with it", min=1)] = None,
     gpus: Annotated[str, typer.Option(help="as 0,1: the GPUs to share out (--local)")] = "",
-    per_gpu: Annotated[
-        int | None, typer.Option(help="jobs at once on a GPU (--local); as `seal accept` found best, else 1", min=1)
-    ] = None,
+    per_gpu: Annotated[int | None, typer.Option(help="jobs at once on a GPU (--local); docs/gpu.md", min=1)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="until all has ended (--local)")] = False,
     sbatch: Annotated[list[str] | None, typer.Option(metavar="OPTION", help="for sbatch, as it is (--slurm)")] = None,
     group: Annotated[
@@ -52,17 +50,12 @@ def submit_locally(
     stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int | None, wait: bool
 ) -> None:
     from seal.cluster.gather import gather
-    from seal.cluster.job import gpu_names
-    from seal.cluster.local import check_local, start
+    from seal.cluster.local import check_local, gpu_options, start
     from seal.cluster.submit import prepared, threads_of_a_job
-    from seal.planning.measured_gpu import runs_at_once
 
     check_local(gpus)
     number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // places))
-    options = job_options(number, remote)
-    if gpus:
-        per_gpu = per_gpu or runs_at_once(gpu_names())
-        options += ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu)]
+    options = job_options(number, remote) + gpu_options(gpus, per_gpu)
     with prepared(stages, number, "local", places, remote) as (submission, needs):
         if not needs:
             typer.echo("no stage lacks a job")

@@ -84,8 +84,8 @@ def assumptions(hours_a_microsecond: Iterable[float]) -> Iterator[str]:
     for device in GPUS:
         yield (
             f"{device.name}: {gpu.BANDWIDTH_SHARE:.0%} of {device.bytes_per_second / 1e12:.2f} TB/s; "
-            f"{gpu.ARITHMETIC_SHARE:.0%} of {device.tf32_flops / 1e12:.0f} TFLOP/s in TF32 (training's and "
-            f"tuning's convolutions) and of {device.float32_flops / 1e12:.4g} in float32 (evaluations); its data sheet's"
+            f"{gpu.ARITHMETIC_SHARE:.0%} of {device.tf32_flops / 1e12:.0f} TFLOP/s in TF32 (what trains "
+            f"or tunes) and of {device.float32_flops / 1e12:.4g} in float32 (evaluations); by its data sheet"
         )
     yield f"{gpu.SEARCH:.0f} times the bare products for a search of neighbours: selection, proof"
     yield f"{gpu.SAVED_PER_SECOND / 1e9:.0f} GB/s for resume states, {gpu.START:.0f} s for a stage's start"

@@ -199,9 +199,10 @@ class CapturedTrainer(Trainer):
             tensor.copy_(value)
 
     def _certificate_of(self, eager: list[Tensor], replayed: list[Tensor]) -> Certificate:
-        pairs = list(zip(eager, replayed, strict=True))
-        equal = all(torch.equal(mine.nan_to_num(), theirs.nan_to_num()) for mine, theirs in pairs)
-        distance = max(_distance(mine.double(), theirs.double()) for mine, theirs in pairs)
+        doubles = ([tensor.double().nan_to_num() for tensor in end] for end in (eager, replayed))
+        pairs = list(zip(*doubles, strict=True))
+        equal = all(torch.equal(mine, theirs) for mine, theirs in pairs)
+        distance = max(float((mine - theirs).norm() / mine.norm().clamp_min(1e-30)) for mine, theirs in pairs)
         most = 0.0 if torch.are_deterministic_algorithms_enabled() else APART[self.run.training.precision]
         return Certificate(equal, distance, equal or distance <= most)
 
@@ -217,7 +218,3 @@ class CapturedTrainer(Trainer):
         """The worst of all graphs; None where there is none."""
         certificates = [step.certificate for step in self.graphs.values()]
         return max(certificates, key=lambda certificate: certificate.largest_distance, default=None)
-
-
-def _distance(mine: Tensor, theirs: Tensor) -> float:
-    return float((mine - theirs).norm() / mine.norm().clamp_min(1e-30))

@@ -18,6 +18,7 @@ from torch.optim.sgd import SGD
 
 from seal.kernels.backends import BACKENDS, Kernel, load
 from seal.kernels.checks import check_gradients, check_group, check_parameter
+from seal.kernels.memory import places
 from seal.kernels.signed_sgd import Group
 
 
@@ -77,7 +78,7 @@ class SignedSGD(SGD):
             self._fill_buffers(group)
         kernel.step(groups, self._scalar("grad_scale"), self._scalar("found_inf"))
         if kernel.again is not None:
-            self._stepped = self._places()
+            self._stepped = places(self.param_groups, self.state)
         return loss
 
     @torch.no_grad()
@@ -175,31 +176,11 @@ class SignedSGD(SGD):
 
         A step's host time is otherwise in gathering and checking tensors.
         """
-        if kernel.again is None or self._stepped is None or self._stepped != self._places():
+        if kernel.again is None or self._stepped is None or self._stepped != places(self.param_groups, self.state):
             return False
 
         numbers = [self._numbers(group) for group in self.param_groups]
         return kernel.again(numbers, self._scalar("grad_scale"), self._scalar("found_inf"))
-
-    def _places(self) -> list[Any]:
-        """Where every parameter, gradient and momentum buffer lies and how, and whether groups have momentum."""
-        places: list[Any] = []
-        for group in self.param_groups:
-            places.append(bool(group["momentum"]))
-            for p in group["params"]:
-                g, m = p.grad, self.state[p].get("momentum_buffer")
-                if g is not None:
-                    places += (
-                        p.data_ptr(),
-                        p.stride(),
-                        g.data_ptr(),
-                        g.stride(),
-                        g.dtype,
-                        m is not None and m.data_ptr(),
-                    )
-                else:
-                    places.append(None)
-        return places
 
     def _groups(self) -> list[Group]:
         return [self._gather(group) for group in self.param_groups]

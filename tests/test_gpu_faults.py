@@ -19,10 +19,10 @@ from eval.fewshot_affines import HeadsAndAffines
 from eval.knn import FeaturesChanged, exact_knn
 from eval.knn_backends import faiss_candidates
 from seal.batchnorm import batch_counters
-from seal.checkpoint import State
+from seal.checkpoint import CheckpointError, State
 from seal.clock import Clock
 from seal.data.batches import Batches
-from seal.device import device_named, set_deterministic, torch_device
+from seal.device import device_named, require_memory, set_deterministic, torch_device
 from seal.errors import UserError
 from seal.kernels import backends
 from seal.models import build
@@ -30,6 +30,7 @@ from seal.optim import SignedSGD
 from seal.precision import arithmetic
 from seal.progress import TrainingProgress
 from seal.record import TIMING_COLUMNS, append_timing
+from seal.resume import making, require_same_making
 from seal.resume_file import ResumeFile
 from seal.rng import stream
 from seal.stage import stage
@@ -414,3 +415,32 @@ def test_the_acceptance_without_a_gpu_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: --device cpu: found no GPU, expected one; --tiny tries the script on a CPU\n"
+
+
+def test_a_state_made_elsewhere_or_otherwise_is_refused_in_one_line(tmp_path: Path) -> None:
+    run = small_run()
+    here = making(Trainer(run, small_data(run), CPU))
+    assert here == {"device": "cpu", "precision": "float32", "channels_last": False, "deterministic": False}
+    path = tmp_path / "state.safetensors"
+    for name, other in (("device", CARD), ("precision", "tf32"), ("channels_last", True), ("deterministic", True)):
+        State(model={"w": torch.ones(1)}).save(path, made_by=here | {name: other})
+        with pytest.raises(CheckpointError, match=rf"^{path}: found a state made by {name} {other}, expected .* anew$"):
+            require_same_making(path, State.load(path), here)
+
+    State(model={"w": torch.ones(1)}).save(path, made_by=here)
+    require_same_making(path, State.load(path), here)
+    handed_over = State(model={"w": torch.ones(1)})
+    handed_over.save(path)
+    require_same_making(path, State.load(path), here | {"device": CARD})
+
+
+def test_too_little_memory_is_said_before_work_starts(card: SimpleNamespace) -> None:
+    device = torch.device("cuda", 1)
+    require_memory(device, 9_000 * 2**20, "fewshot.memory_mb of 9000", "lower fewshot.memory_mb")
+    message = (
+        r"^fewshot\.memory_mb of 20000 needs 20,000 MB of cuda:1, found 10,000 MB free of NVIDIA H100 80GB HBM3; lower "
+        r"fewshot\.memory_mb$"
+    )
+    with pytest.raises(UserError, match=message):
+        require_memory(device, 20_000 * 2**20, "fewshot.memory_mb of 20000", "lower fewshot.memory_mb")
+    require_memory(CPU, 1e18, "anything", "do nothing")

@@ -129,8 +129,7 @@ class SignedSGDTriton:
         self.in_place = all(mine is theirs for mine, theirs in zip(ordered, groups, strict=True))
 
     def again(self, numbers: Sequence[Group], grad_scale: Tensor | None, found_inf: Tensor | None) -> bool:
-        """Launch the last step's tables once more, for who knows that no tensor has moved; false where they are of
-        copies, or a graph is being captured. `numbers` are the groups, without tensors."""
+        """Launch the last step's tables by the groups' `numbers`; false where they are of copies, or in a capture."""
         if not self.in_place or self._capturing():
             return False
 

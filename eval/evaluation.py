@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from eval.networks import TrainedNetwork, kept_weights, load_network
 from seal.data.pack import PACKS, DatasetMissing, Pack, open_pack
-from seal.device import torch_device
+from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
 from seal.record import RESULTS, atomic, read_json, write_json
 from seal.stage import Timing, progress_bar, stage
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SKIPPED = "skipped.json"
+LOWERED = ("memory_mb", "feature_batch_size", "batch_size")  # of a section, by which it takes less of a GPU's memory
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,13 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
         if chosen.target is not None and chosen.target not in params.datasets:
             raise UserError(f"--target {chosen.target}: no such dataset, expected one of {', '.join(params.datasets)}")
+
+        section = getattr(params, name)
+        lower = next((key for key in LOWERED if hasattr(section, key)), "batch_size")
+        timing.lower = f"{name}.{lower}"
+        if lower == "memory_mb":
+            needed = section.memory_mb * MB
+            require_memory(device, needed, f"{timing.lower} of {section.memory_mb}", f"lower {timing.lower}")
 
         evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
         shutil.rmtree(evaluation.folder, ignore_errors=True)

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.data.batches import Batches
 from seal.models import ResNet
+from seal.precision import computing
 
 
 def plain_batches(
@@ -36,16 +37,18 @@ def require_plain(batches: Batches) -> None:
 
 
 @torch.no_grad()
-def pooled_features(model: ResNet, batches: Batches) -> tuple[Tensor, Tensor]:
+def pooled_features(model: ResNet, batches: Batches, precision: str = "float32") -> tuple[Tensor, Tensor]:
     """Features before the linear layer, float32 [N, channels], and labels [N], in packed order.
 
-    Raises ValueError for a network in training mode and for augmented images.
+    `precision` is the network's (seal/precision.py). Raises ValueError for a network in training mode and for augmented
+    images.
     """
     require_evaluation_mode(model)
     require_plain(batches)
     features, labels = [], []
     for x, y in batches.clean():
-        features.append(model.features(x))
+        with computing(precision, x.device):
+            features.append(model.features(x).float())
         labels.append(y)
     return torch.cat(features), torch.cat(labels)
 

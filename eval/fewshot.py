@@ -161,7 +161,7 @@ class LinearHeads:
 
     def __init__(self, section: "FewShot", training: "Training", model: ResNet, images: Tensor) -> None:
         self.section = section
-        self.features, _ = pooled_features(model, batches_of(images, SHOWN_AT_ONCE, training))
+        self.features, _ = pooled_features(model, batches_of(images, SHOWN_AT_ONCE, training), section.precision)
 
     def bytes_per_episode(self, support: int, query: int) -> int:
         return bytes_per_episode(support, query, self.features.shape[1], self.section.n_way)

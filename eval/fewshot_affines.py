@@ -16,6 +16,7 @@ from eval.fewshot import AfterEpoch, batches_of, benchmark_of, evaluate, keep_ep
 from eval.heads import draw_heads
 from seal.errors import UserError
 from seal.models import ResNet
+from seal.precision import computing
 
 if TYPE_CHECKING:
     from seal.evaluations import FewShotAffines
@@ -26,7 +27,8 @@ class HeadsAndAffines:
     """Heads, scales and shifts. Raises UserError where batch statistics would be those of a single value."""
 
     def __init__(self, section: "FewShotAffines", training: "Training", model: ResNet, images: Tensor) -> None:
-        self.section, self.training, self.model, self.images = section, training, model, images
+        self.section, self.model = section, model
+        self.images = batches_of(images, section.batch_size, training)
         self.batch = self.pixels(torch.arange(section.batch_size, device=images.device) % len(images))
         self.batch_statistics = section.statistics == "benchmark"
         if self.batch_statistics:
@@ -38,7 +40,7 @@ class HeadsAndAffines:
 
     def pixels(self, at: Tensor) -> Tensor:
         """The images of these positions [N], float [N, 3, H, W]."""
-        return next(batches_of(self.images[at], len(at), self.training).clean())[0]
+        return self.images.at(at)
 
     def bytes_per_episode(self, support: int, query: int) -> int:
         return bytes_per_episode(self.model, self.batch, self.section.n_way, self.batch_statistics)
@@ -48,8 +50,9 @@ class HeadsAndAffines:
         heads = draw_heads(section.seed, episodes, section.n_way, self.model.fc.in_features).to(support.device)
         order = orders(section.seed, episodes, support.shape[1], section.epochs)
         labels = truth(section.n_way, support)
-        tuned = tune(self.model, self.pixels, support, labels, heads, order, section, after_epoch)
-        return tuned.accuracy(self.pixels, query, truth(section.n_way, query), section.batch_size)
+        with computing(section.precision, support.device):
+            tuned = tune(self.model, self.pixels, support, labels, heads, order, section, after_epoch)
+            return tuned.accuracy(self.pixels, query, truth(section.n_way, query), section.batch_size)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,10 +19,10 @@ from eval.evaluation import Evaluation, Findings, evaluation_stage
 from eval.lanczos import lanczos
 from eval.networks import TrainedNetwork
 from eval.power_iteration import power_iteration
-from eval.precision import full_float32
 from eval.spectrum import Eigenvalues, NotConverged, summary
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
+from seal.precision import full_float32
 from seal.rng import stream
 
 if TYPE_CHECKING:

@@ -29,9 +29,14 @@ from eval.distances import (
 )
 from eval.knn_backends import BackendName, backend_of
 from eval.nearest import Nearest
-from eval.precision import refuse_reduced_precision
+from seal.errors import UserError
+from seal.precision import refuse_reduced_precision
 
 MB = 2**20
+
+
+class FeaturesChanged(UserError):
+    """The batches are other ones when they are asked for once more."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +157,19 @@ class Search:
             if not self.done:
                 self.second = Resolution(self)
         else:
+            self._require_found(self.second.nearest)
             self.nearest.distances[self.second.rows] = self.second.nearest.distances
             self.nearest.indices[self.second.rows] = self.second.nearest.indices
             self.done = True
+
+    def _require_found(self, nearest: Nearest) -> None:
+        """Raises FeaturesChanged where the second pass has not met the k rows again that the first has."""
+        lost = int((~nearest.kth.isfinite()).sum())
+        if lost:
+            raise FeaturesChanged(
+                f"of {len(nearest.kth)} queries {lost} have fewer than {self.k} neighbours in pass two; expected "
+                "the same features as in the first: make the network deterministic (runtime.deterministic: true)"
+            )
 
 
 class Resolution:

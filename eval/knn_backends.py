@@ -44,7 +44,9 @@ def faiss_candidates(
 ) -> tuple[Tensor, Tensor, Tensor]:
     faiss = load_faiss()
     if query.is_cuda:
-        near, columns = faiss.knn_gpu(_gpu_resources(), query, batch, count, device=query.device.index)
+        # FAISS takes torch's stream of the current device, whatever `device` says.
+        with torch.cuda.device(query.device):
+            near, columns = faiss.knn_gpu(_gpu_resources(), query, batch, count, device=query.device.index)
     else:
         faiss.omp_set_num_threads(torch.get_num_threads())
         near, columns = faiss.knn(query, batch, count)
@@ -77,7 +79,8 @@ def _gpu_resources() -> Any:
     """One for the process: each takes up to 1.5 GB of the GPU's memory at its first use."""
     faiss = load_faiss()
     resources = faiss.StandardGpuResources()
-    _self_test(lambda query, batch, count: faiss.knn_gpu(resources, query, batch, count), "cuda")
+    here = torch.cuda.current_device()
+    _self_test(lambda query, batch, count: faiss.knn_gpu(resources, query, batch, count, device=here), "cuda")
     return resources
 
 

@@ -19,6 +19,7 @@ from eval.knn import MB, Search, least_work
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
 from seal.models import ResNet
+from seal.precision import computing
 
 if TYPE_CHECKING:
     from seal.evaluations import PredictionDepth
@@ -160,7 +161,8 @@ def searches_of(
     with outputs_of(model, list(counts)) as outputs:
         for x, _ in watch(test.clean(), f"test images{turn}", len(test)):
             here = slice(first, first + len(x))
-            prediction[here] = model(x).argmax(1)
+            with computing(params.precision, x.device):
+                prediction[here] = model(x).argmax(1)
             for name, of_block in rows.items():
                 of_block[here] = block_features(outputs.pop(name), params.features, params.metric)
             first += len(x)
@@ -182,7 +184,8 @@ def feed(
     first = 0
     with outputs_of(model, list(searches)) as outputs:
         for x, _ in watch(train.clean(), words, len(train)):
-            model(x)
+            with computing(params.precision, x.device):
+                model(x)
             for name, search in searches.items():
                 search.add(block_features(outputs.pop(name), params.features, params.metric), first, work_bytes)
             first += len(x)

@@ -55,7 +55,7 @@ def split_features(stage: Evaluation, model: ResNet, split: str) -> Labelled:
         part.images, part.labels, batch_size=stage.params.transfer.feature_batch_size, mean=training.mean,
         std=training.std, device=stage.device,
     )  # fmt: skip
-    return pooled_features(model, batches)
+    return pooled_features(model, batches, stage.params.transfer.precision)
 
 
 def probes_of(

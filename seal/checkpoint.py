@@ -71,8 +71,14 @@ class State:
     best_epoch: dict[str, Any] | None = None  # generation, epoch, val_accuracy of `best`
     rows: list[Row] = field(default_factory=list)
     generations: list[dict[str, Any]] = field(default_factory=list)
+    made_by: dict[str, Any] | None = None  # what a file says of the machine that wrote it
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, made_by: Mapping[str, Any] | None = None) -> None:
+        """Write it whole or not at all. `made_by`: what a resume state says of its machine, and a handover does not."""
+        save_tensors(path, *self.packed(made_by))
+
+    def packed(self, made_by: Mapping[str, Any] | None = None) -> tuple[Tensors, dict[str, str]]:
+        """Tensors on the CPU, which later epochs leave alone, and metadata: what a file has of it."""
         groups = {name: getattr(self, name) for name in GROUPS if name != "best"}
         if self.best is not self.model:  # while the last epoch is the best, its weights are written once
             groups["best"] = self.best
@@ -83,7 +89,10 @@ class State:
 
         clock = None if self.clock is None else asdict(self.clock)
         facts = {"clock": clock, "best_epoch": self.best_epoch, "rows": self.rows, "generations": self.generations}
-        save_tensors(path, tensors, {"state": json.dumps(facts, sort_keys=True)})
+        metadata = {"state": json.dumps(facts, sort_keys=True)}
+        if made_by is not None:
+            metadata["made_by"] = json.dumps(dict(made_by), sort_keys=True)
+        return {name: value.detach().cpu() for name, value in tensors.items()}, metadata
 
     @classmethod
     def load(cls, path: Path) -> "State":
@@ -98,8 +107,9 @@ class State:
             groups["best"] = groups["model"]
         clock = None if facts["clock"] is None else Clock(**facts["clock"])
         return cls(
-            clock, **groups, best_epoch=facts["best_epoch"], rows=facts["rows"], generations=facts["generations"]
-        )
+            clock, **groups, best_epoch=facts["best_epoch"], rows=facts["rows"], generations=facts["generations"],
+            made_by=json.loads(metadata["made_by"]) if "made_by" in metadata else None,
+        )  # fmt: skip
 
     def take(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
         """Copy weights, statistics and momentum; `names` are the parameters' in the optimizer's order."""

@@ -182,6 +182,14 @@ def doctor(
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def accept(context: typer.Context) -> None:
+    """Prove this code on a GPU, in under eight minutes: one JSON (docs/gpu.md). `python -m seal.accept` is the same."""
+    from seal.accept import __main__ as acceptance
+
+    acceptance.main(context.args)
+
+
 @app.command()
 def plan(
     tier: Annotated[
@@ -189,6 +197,9 @@ def plan(
         typer.Option(help="all stages of this tier, instead of those that params.yaml leaves to run"),
     ] = None,
     places: Annotated[str | None, typer.Option(help="as 1,8,64: how long on so many GPUs or cores at once")] = None,
+    acceptance: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="of `seal accept`: price the paper tier by that GPU too")
+    ] = None,
 ) -> None:
     """Say which stages `make repro` will run, and about how long and how much disk; nothing is run."""
     import shutil
@@ -208,7 +219,7 @@ def plan(
             show_places(places_of(places), tier, params, Console(soft_wrap=True))
             return
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
-        show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free)
+        show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free, acceptance)
 
 
 @app.command()

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from seal.measure import Images, Measure, NetworkSize, Work, votes_that_are_right
-from seal.sections import Fraction, NonNegative, Positive, Strict
+from seal.sections import Fraction, NonNegative, Positive, Precision, Strict
 
 WhichGenerations = list[Positive] | Literal["last"]  # whose weights are evaluated; of a list, those that were kept
+
+# How a network looks at images; records from before it could be chosen are float32's, and so that one stays unnamed.
+Looked = Annotated[Precision, Field(exclude_if=lambda value: value == "float32")]
 
 
 class Transfer(Strict):
@@ -31,6 +34,7 @@ class Transfer(Strict):
     weight_decay: NonNegative
     val_share: Annotated[float, Field(gt=0, lt=1)]
     feature_batch_size: Positive
+    precision: Looked = "float32"
     seed: int
 
 
@@ -51,6 +55,7 @@ class FewShot(Strict):
     dampening: Fraction
     weight_decay: NonNegative
     memory_mb: Positive
+    precision: Looked = "float32"
     seed: int
 
 
@@ -76,6 +81,7 @@ class PredictionDepth(Strict):
     memory_mb: Positive
     spare: Annotated[int, Field(ge=0)]
     slice_width: Positive
+    precision: Looked = "float32"
 
 
 class Hessian(Strict):
@@ -94,6 +100,7 @@ class Hessian(Strict):
     power_tolerance: Annotated[float, Field(gt=0)]
     power_steps: Positive
     bootstrap: Positive
+    precision: Annotated[Literal["float32"], Field(exclude=True)] = "float32"  # fewer bits are not enough for it
     seed: int
     spectral_density: bool
 

@@ -3,45 +3,49 @@
 The stage in train.py runs it, and so may anyone with a Trainer and a folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from seal.checkpoint import RESUME, State, save_tensors
 from seal.clock import Clock, clocks
 from seal.record import Row, atomic
+from seal.resume_file import ResumeFile
 from seal.rows import describe, measured, outcome, shortened
-from seal.trainer import Trainer
+from seal.trainer import OnBatch, Trainer
 
-OnBatch = Callable[[Clock, int, Tensor, Tensor], None]
 OnEpoch = Callable[[Row], None]
 
 
 def train(
-    trainer: Trainer, state: State, folder: Path, resume_every: int, on_batch: OnBatch, on_epoch: OnEpoch
-) -> None:
+    trainer: Trainer, state: State, folder: Path, resume_every: int, on_batch: OnBatch, on_epoch: OnEpoch,
+    *, resume_minutes: float = 0.0, made_by: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Train from where `state` stands to the run's end; `folder` keeps the resume state, weights and predictions.
+
+    The state is written at each generation's end, and after epochs as resume_file.py says.
 
     Section 3: G generations of E epochs; what each method forgets, and which side climbs, is in seal/methods.
     """
     if state.clock is not None:
         state.put(trainer.model, trainer.optimizer, trainer.names)
 
-    for clock in clocks(trainer.run, after=state.clock):
-        rules = trainer.begin_epoch(clock, state)
-        losses = trainer.train_epoch(clock, on_batch)
-        row = describe(trainer, clock, rules) | losses | measured(trainer, clock)
+    with ResumeFile(folder / RESUME, resume_every, resume_minutes, made_by) as file:
+        for clock in clocks(trainer.run, after=state.clock):
+            rules = trainer.begin_epoch(clock, state)
+            losses = trainer.train_epoch(clock, on_batch)
+            row = describe(trainer, clock, rules) | losses | measured(trainer, clock)
 
-        end_epoch(trainer, state, clock, row)
-        if trainer.phases.ends_generation(clock):
-            end_generation(trainer, state, folder)
-        look_back(trainer, state, clock)
-        if trainer.phases.ends_generation(clock) or (row["global_epoch"] + 1) % resume_every == 0:
-            state.save(folder / RESUME)
+            end_epoch(trainer, state, clock, row)
+            if trainer.phases.ends_generation(clock):
+                end_generation(trainer, state, folder)
+            look_back(trainer, state, clock)
+            if trainer.phases.ends_generation(clock) or file.due(row["global_epoch"]):
+                file.write(state)
 
-        on_epoch(state.rows[-1])
+            on_epoch(state.rows[-1])
 
 
 def end_epoch(trainer: Trainer, state: State, clock: Clock, row: Row) -> None:

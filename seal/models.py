@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
 
+from seal.batchnorm import BatchNorm2d
 from seal.blocks import BLOCKS
 from seal.reinit import initialise
 
@@ -65,17 +66,17 @@ class Block(nn.Module):
 
         # Registered in forward order, each BatchNorm behind its convolution: the split goes by this order.
         self.conv1 = _conv(inputs, width, 1) if bottleneck else _conv(inputs, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3, stride if bottleneck else 1)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm2d(width)
         if bottleneck:
             self.conv3 = _conv(width, outputs, 1)
-            self.bn3 = nn.BatchNorm2d(outputs)
+            self.bn3 = BatchNorm2d(outputs)
 
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(_conv(inputs, outputs, 1, stride), BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -98,7 +99,7 @@ class ResNet(nn.Module):
         imagenet = model.stem == "imagenet"
 
         self.conv1 = _conv(3, width, 7, 2) if imagenet else _conv(3, width, 3)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seal.data.batches import Batch
+from seal.precision import arithmetic
 from seal.steps import Teacher
 
 if TYPE_CHECKING:
@@ -40,15 +41,16 @@ class Objective:
     def measure(self, network: Forward, batches: Iterable[Batch]) -> tuple[float, Tensor]:
         """Mean loss over all images, and whether each one's class is right (bool [N], in the batches' order)."""
         total, hits = torch.zeros((), dtype=torch.float64, device=self.device), []
-        for x, y in batches:
-            loss, right = self(network, x, y)
-            total += loss.double() * len(y)
-            hits.append(right)
+        with arithmetic(self.precision):
+            for x, y in batches:
+                loss, right = self(network, x, y)
+                total += loss.double() * len(y)
+                hits.append(right)
 
         all_hits = torch.cat(hits)
         return float(total) / len(all_hits), all_hits
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        if self.precision == "bfloat16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()

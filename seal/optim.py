@@ -5,6 +5,8 @@ step is computed is `kernels`' to know.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
 from typing import Any, overload
@@ -15,9 +17,9 @@ from torch.optim.optimizer import ParamsT, StateDict
 from torch.optim.sgd import SGD
 
 from seal.kernels.backends import BACKENDS, Kernel, load
+from seal.kernels.checks import check_gradients, check_group, check_parameter
+from seal.kernels.memory import places
 from seal.kernels.signed_sgd import Group
-
-DTYPES = (torch.float32, torch.float64)
 
 
 class SignedSGD(SGD):
@@ -40,6 +42,7 @@ class SignedSGD(SGD):
 
     _step_supports_amp_scaling = True
     _kernel: Kernel | None = None
+    _stepped: list[Any] | None = None  # the places of the last step
 
     def __init__(
         self, params: ParamsT, lr: float | Tensor, momentum: float = 0.0, weight_decay: float = 0.0,
@@ -64,13 +67,18 @@ class SignedSGD(SGD):
                 loss = closure()
 
         kernel = self._load()
+        if self._steps_again(kernel):
+            return loss
+
         groups = self._groups()
         for group in groups:  # all of them before anything changes
-            self._check(group)
+            check_gradients(group, self._device)
 
         for group in groups:
             self._fill_buffers(group)
         kernel.step(groups, self._scalar("grad_scale"), self._scalar("found_inf"))
+        if kernel.again is not None:
+            self._stepped = places(self.param_groups, self.state)
         return loss
 
     @torch.no_grad()
@@ -79,7 +87,22 @@ class SignedSGD(SGD):
 
         They keep their place in memory. Outside a graph `step` mirrors them itself.
         """
-        self._load().refresh(self._groups())
+        self._load().refresh([self._numbers(group) for group in self.param_groups])
+
+    def capturing(self) -> AbstractContextManager[None]:
+        """The block captures a step in a CUDA graph, in whose memory the gradients may lie: one step went before it.
+
+        Without it the gradients must stay where that step found them: `zero_grad(set_to_none=False)`.
+        """
+        return self._load().capturing()
+
+    @torch.no_grad()
+    def fill_buffers(self) -> None:
+        """Make the momentum of what is trained, as its first step would: a snapshot then has it."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if group["momentum"] and p.requires_grad and self.state[p].get("momentum_buffer") is None:
+                    self.state[p]["momentum_buffer"] = _first_buffer(p)
 
     @torch.no_grad()
     def reset_momentum(self) -> None:
@@ -100,16 +123,16 @@ class SignedSGD(SGD):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         try:
-            _check_group(self.param_groups[-1])
+            check_group(self.param_groups[-1])
             for p in self.param_groups[-1]["params"]:
-                _check_parameter(p)
+                check_parameter(p)
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         for group in state_dict["param_groups"]:
-            _check_group(group)
+            check_group(group)
 
         keys = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         for p, key in zip(self._parameters(), keys, strict=False):  # torch says where the numbers of parameters differ
@@ -118,6 +141,12 @@ class SignedSGD(SGD):
                 raise ValueError(f"a momentum buffer is {tuple(m.shape)}, expected its parameter's {tuple(p.shape)}")
 
         super().load_state_dict(state_dict)
+
+        # In the parameter's own layout of memory, which torch does not see to: a step walks all three as they lie.
+        for p in self._parameters():
+            m = self.state[p].get("momentum_buffer")
+            if m is not None and m.stride() != p.stride():
+                self.state[p]["momentum_buffer"] = torch.empty_like(p, requires_grad=False).copy_(m)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "backend": self.backend}
@@ -142,6 +171,17 @@ class SignedSGD(SGD):
         self._kernel = load(self.backend, self._device)
         return self._kernel
 
+    def _steps_again(self, kernel: Kernel) -> bool:
+        """Step what the last step has stepped, where nothing but values and numbers has changed since; whether it was.
+
+        A step's host time is otherwise in gathering and checking tensors.
+        """
+        if kernel.again is None or self._stepped is None or self._stepped != places(self.param_groups, self.state):
+            return False
+
+        numbers = [self._numbers(group) for group in self.param_groups]
+        return kernel.again(numbers, self._scalar("grad_scale"), self._scalar("found_inf"))
+
     def _groups(self) -> list[Group]:
         return [self._gather(group) for group in self.param_groups]
 
@@ -155,51 +195,24 @@ class SignedSGD(SGD):
                 if group["momentum"]:
                     buffers.append(self.state[p].get("momentum_buffer"))
 
+        return replace(self._numbers(group), params=params, grads=grads, buffers=buffers)
+
+    def _numbers(self, group: dict[str, Any]) -> Group:
+        """A group without its tensors."""
         lr = group["lr"].detach() if isinstance(group["lr"], Tensor) else group["lr"]
         momentum, weight_decay = float(group["momentum"]), float(group["weight_decay"])
-        return Group(params, grads, buffers, lr, momentum, weight_decay, group["maximize"])
-
-    def _check(self, group: Group) -> None:
-        """Raises TypeError for what a kernel can't step. Kernels walk memory by the parameter's size and dtype, and
-        trust what this lets through."""
-        strided, device = torch.strided, self._device
-        for p, g, m in group.triples():
-            dtype, size = p.dtype, p.numel()
-            if g.dtype is not dtype or g.numel() != size or g.layout is not strided or g.device != device:
-                raise TypeError(f"a gradient is {_kind(g)}, expected its parameter's {_kind(p)}, on {device}")
-            if m is not None and (m.dtype is not dtype or m.numel() != size):
-                raise TypeError(f"a momentum buffer is {_kind(m)}, expected its parameter's {_kind(p)}")
-            if dtype not in DTYPES:
-                _check_parameter(p)
+        return Group([], [], [], lr, momentum, weight_decay, group["maximize"])
 
     def _fill_buffers(self, group: Group) -> None:
-        # -0.0 is what IEEE addition leaves alone: mu*(-0.0) + d is d to the bit, so a first step needs no flag.
         for i, (p, m) in enumerate(zip(group.params, group.buffers, strict=False)):
             if m is None:
-                group.buffers[i] = self.state[p]["momentum_buffer"] = torch.full_like(p, -0.0)
+                group.buffers[i] = self.state[p]["momentum_buffer"] = _first_buffer(p)
 
     def _scalar(self, name: str) -> Tensor | None:
         value: Tensor | None = getattr(self, name, None)
         return None if value is None else value.to(self._device, torch.float32)
 
 
-def _kind(t: Tensor) -> str:
-    return f"{t.dtype} {tuple(t.shape)} {t.layout} on {t.device}"
-
-
-def _check_group(group: dict[str, Any]) -> None:
-    for key in ("dampening", "nesterov", "differentiable"):
-        if group.get(key):
-            raise ValueError(f"a group has {key}={group[key]!r}, which SignedSGD does not do: leave it out")
-
-
-def _check_parameter(p: Tensor) -> None:
-    if p.dtype not in DTYPES:
-        hint = "; keep float32 parameters and use torch.autocast" if p.dtype.itemsize == 2 else ""
-        raise TypeError(f"a parameter is {p.dtype}, expected float32 or float64{hint}")
-
-    if p.layout is not torch.strided:
-        raise TypeError(f"a parameter is {p.layout}, expected a dense one")
-
-    if any(stride == 0 and size > 1 for stride, size in zip(p.stride(), p.shape, strict=True)):
-        raise ValueError(f"a parameter of shape {tuple(p.shape)} is expanded, its elements share memory: clone it")
+def _first_buffer(p: Tensor) -> Tensor:
+    # -0.0 is what IEEE addition leaves alone: mu*(-0.0) + d is d to the bit, so a first step needs no flag.
+    return torch.full_like(p, -0.0)

@@ -35,7 +35,7 @@ def publish(run: Run, state: State, folder: Path, results: Path, facts: dict[str
 
     _copy_networks(run, done, folder, results)
     if run.arm == BASE_ARM:  # with momentum, and the best weights so far: the arms go on from it
-        shutil.copyfile(folder / RESUME, results / HANDOVER)
+        State.load(folder / RESUME).save(results / HANDOVER)  # without what it says of its machine
     if diverged is not None and before:
         save_tensors(results / "weights/before-divergence.safetensors", before)
 

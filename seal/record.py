@@ -51,7 +51,8 @@ Row = dict[str, Any]
 
 SUMMARY_SCHEMA = 1
 TIMING_COLUMNS = (
-    "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date",
+    "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date", "gpu",
+    "capture",
 )  # fmt: skip
 
 
@@ -136,7 +137,21 @@ def cpu_name() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def append_timing(stage: str, seconds: float, *, rate: float | None = None, unit: str = "", backend: str = "") -> None:
+def _widen(path: Path) -> None:
+    """Give the columns of today to timings from before there were all of them."""
+    if not path.exists():
+        return
+
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), tuple(reader.fieldnames or ())
+    if columns != TIMING_COLUMNS and set(columns) <= set(TIMING_COLUMNS):
+        write_csv(path, TIMING_COLUMNS, rows)
+
+
+def append_timing(
+    stage: str, seconds: float, *, rate: float | None = None, unit: str = "", backend: str = "", capture: str = ""
+) -> None:
     """Add a row to `timings/<stage>.csv`: when, how long, how fast, in how much memory, on what. No DVC output.
 
     `seconds` is wall time; `rate` is in `unit` per second; peak memory is the process's largest resident set in MB.
@@ -156,10 +171,13 @@ def append_timing(stage: str, seconds: float, *, rate: float | None = None, unit
         "threads": torch.get_num_threads() if torch else 1,
         "versions": f"python {platform.python_version()}, torch {version('torch')}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_initialized() else "",
+        "capture": capture,
     }
 
     path = TIMINGS / f"{stage}.csv"
     path.parent.mkdir(exist_ok=True)
+    _widen(path)
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
         if file.tell() == 0:

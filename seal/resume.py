@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from seal.checkpoint import HANDOVER, RESUME, State
+import torch
+
+from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State
 from seal.clock import Clock, clocks, course_of
 from seal.config import BASE_ARM, BASE_KEYS, Run
+from seal.device import device_words
 from seal.record import RESULTS
 from seal.trainer import Trainer
 
@@ -16,9 +19,14 @@ FREE_GENERATIONS = {"kept_generations", "on_divergence"}
 
 
 def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State:
-    """The run's own resume state, else generation 1 as the base stage has trained it, else nothing yet."""
+    """The run's own resume state, else generation 1 as the base stage has trained it, else nothing yet.
+
+    Raises CheckpointError for a resume state that was made in another way or elsewhere.
+    """
     if (folder / RESUME).exists():
-        return State.load(folder / RESUME)
+        state = State.load(folder / RESUME)
+        require_same_making(folder / RESUME, state, making(trainer))
+        return state
     if run.arm != BASE_ARM and shares_generation_1(run, base, trainer):
         state = _handed_over(RESULTS / base.name, folder)
         if trainer.method.looks_back:
@@ -28,6 +36,27 @@ def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State
     state = State()
     state.take(trainer.model, trainer.optimizer, trainer.names)
     return state
+
+
+def making(trainer: Trainer) -> dict[str, Any]:
+    """How and where a training computes: what a resume state says, and what the next process must be equal in."""
+    training = trainer.run.training
+    return {
+        "device": device_words(trainer.device),
+        "precision": training.precision,
+        "channels_last": training.channels_last,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def require_same_making(path: Path, state: State, here: dict[str, Any]) -> None:
+    """Raises CheckpointError where the state says another thing: a training of two halves would be neither's."""
+    for name, value in here.items():
+        if state.made_by is not None and state.made_by.get(name, value) != value:
+            raise CheckpointError(
+                f"{path}: found a state made by {name} {state.made_by[name]}, expected {value} as here; go on there, "
+                "or delete it to begin anew"
+            )
 
 
 def shares_generation_1(run: Run, base: Run, trainer: Trainer) -> bool:

@@ -17,6 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
+Precision = Literal["float32", "tf32", "bfloat16"]  # of products and convolutions: seal/precision.py
 Positives = Annotated[tuple[Above0, Above0, Above0], Field(strict=False)]
 
 
@@ -67,7 +68,7 @@ class Training(Strict):
     crop_padding: Annotated[int, Field(ge=0)]
     mean: Channels
     std: Positives
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     channels_last: bool
 
 
@@ -90,7 +91,10 @@ class Runtime(Strict):
     device: str
     threads: Positive | None
     optimizer_backend: Literal["auto", "reference", "cpu", "triton"]
+    capture: Literal["auto", "off"] = "auto"
+    deterministic: bool = True
     resume_every_epochs: Positive
+    resume_every_minutes: NonNegative = 0
     track: bool
 
 

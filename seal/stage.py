@@ -8,8 +8,8 @@ adds a row to timings/<stage>.csv.
         parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
         chosen = parser.parse_args(arguments)
         with stage(f"train@{chosen.run}") as timing:
-            timing.unit = "images"
-            timing.rate, timing.backend = run_stage(chosen.run, load_params())
+            timing.unit, timing.lower = "images", "training.batch_size"
+            timing.rate, timing.backend, timing.capture = run_stage(chosen.run, load_params())
 
 A command that is only at times a stage says so: `stage("claims", timed=bool(chosen.out) and not chosen.record)`. What
 is to fail although its time was noted, as REFUTED under --strict, fails below the block, in `one_line_errors` alone.
@@ -49,6 +49,8 @@ class Timing:
     unit: str = ""
     rate: float | None = None  # in `unit` per second
     backend: str = ""
+    capture: str = ""  # whether a training's steps were captured
+    lower: str = "the batch size"  # the parameter to lower where the GPU's memory is too small
 
 
 @contextmanager
@@ -62,14 +64,22 @@ def stage(label: str, *, timed: bool = True, prefix: str = "error") -> Iterator[
     timing = Timing()
     with one_line_errors(prefix):
         refuse_stage_of_another_job()
-        yield timing
+        try:
+            yield timing
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
+                raise
+            words = ". ".join(str(error).split(". ")[:2])
+            raise UserError(f"{words}; lower {timing.lower}") from None
 
         seconds = time.perf_counter() - began
         if timing.rate is None and timing.done:
             timing.rate = timing.done / seconds
         if timed:
             name = os.environ.get("DVC_STAGE", label)
-            append_timing(name, seconds, rate=timing.rate, unit=timing.unit, backend=timing.backend)
+            append_timing(
+                name, seconds, rate=timing.rate, unit=timing.unit, backend=timing.backend, capture=timing.capture
+            )
 
 
 def refuse_stage_of_another_job() -> None:

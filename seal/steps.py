@@ -43,6 +43,12 @@ class Masks:
             if momentum is not None:
                 momentum.mul_(factor)
 
+    def follow(self, other: "Masks") -> None:
+        """Take another's masks of the same parameters, in place: a captured step reads them where they are."""
+        self.alive = other.alive
+        for factor, new in zip(self._factors, other._factors, strict=True):
+            factor.copy_(new)
+
     @torch.no_grad()
     def cut_gradients(self) -> None:
         """Zero the gradients of what does not live: it stays as it is, whatever momentum and decay."""
@@ -77,6 +83,10 @@ class Teacher:
         self.weight = lesson.weight
         self.network = copy.deepcopy(model).requires_grad_(False).eval()
         put(self.network, values)
+
+    def follow(self, other: "Teacher") -> None:
+        """Take another's network of the same lesson, in place."""
+        put(self.network, other.network.state_dict())
 
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
         """Cross-entropy of the logits [B, classes] to the teacher's softmax of the images x, beside the labels' loss.

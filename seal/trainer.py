@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seal.batchnorm import batch_counters, count_apart
 from seal.checkpoint import State
 from seal.clock import Clock, course_of
 from seal.data.batches import Batches
@@ -20,6 +21,7 @@ from seal.models import build
 from seal.objective import Objective
 from seal.optim import SignedSGD
 from seal.phases import Phases
+from seal.precision import arithmetic
 from seal.record import Row
 from seal.reinit import drawn, put
 from seal.rng import stream
@@ -29,6 +31,9 @@ from seal.steps import Masks, Teacher, climbing_steps
 
 if TYPE_CHECKING:
     from seal.sections import Run
+
+
+OnBatch = Callable[[Clock, int, Tensor, Tensor], None]  # the epoch, images, mean loss, right ones so far
 
 
 class Diverged(RuntimeError):
@@ -65,6 +70,8 @@ class Trainer:
         model = build(run.model, data.classes, stream(run.seed, "initialisation"), device)
         self.model = model.to(memory_format=layout)  # type: ignore[call-overload]
 
+        count_apart(self.model)
+
         self.sides = split_parameters(self.model, run.generations.layer_threshold)
         self.parts = parts(self.sides)
         self.names = [*itertools.chain(*self.parts.values())]  # in the optimizer's order
@@ -79,6 +86,12 @@ class Trainer:
         self.teacher: Teacher | None = None
         self.toss: Toss | None = None
         self.climbs = False
+        self.counters = batch_counters(self.model)
+
+    @property
+    def capture(self) -> str:
+        """What became of the step's capture in a CUDA graph, in words for who watches; nothing where none was asked."""
+        return ""
 
     def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:
         """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase.
@@ -117,26 +130,37 @@ class Trainer:
 
         return Network(self.sides, fresh, initial, state.kept, state.alive)
 
-    def train_epoch(self, clock: Clock, on_batch: Callable[[Clock, int, Tensor, Tensor], None]) -> Row:
+    def train_epoch(self, clock: Clock, on_batch: OnBatch) -> Row:
         """One pass over the augmented training set. Gives the running loss and accuracy; raises Diverged."""
+        losses, sizes, correct = [], [], torch.zeros((), dtype=torch.int64, device=self.device)
+        with arithmetic(self.run.training.precision):
+            for (x, y), climbs in zip(self.data.train.epoch(*self.draws(clock)), self.climbing(clock), strict=True):
+                self._turn(climbs)
+                loss, hits = self.step(x, y)
+                losses.append(loss)
+                sizes.append(len(y))
+                correct += hits
+                on_batch(clock, len(y), loss, correct)
+            self._turn(False)
+        return self.row_of(clock, torch.stack(losses), torch.tensor(sizes, device=self.device), correct)
+
+    def draws(self, clock: Clock) -> tuple[torch.Generator, torch.Generator]:
+        """The streams of an epoch's order and of its augmentation."""
         at = (clock.generation, clock.epoch)
-        order, augmentation = (stream(self.run.seed, purpose, *at) for purpose in ("order", "augmentation"))
+        return stream(self.run.seed, "order", *at), stream(self.run.seed, "augmentation", *at)
 
-        losses, correct, seen = [], torch.zeros((), dtype=torch.int64, device=self.device), 0
-        climbing = climbing_steps(self.course, self.toss, clock, len(self.data.train))
-        for (x, y), climbs in zip(self.data.train.epoch(order, augmentation), climbing, strict=True):
-            self._turn(climbs)
-            loss, hits = self.step(x, y)
-            losses.append(loss * len(y))
-            correct += hits
-            seen += len(y)
-            on_batch(clock, len(y), loss, correct)
-        self._turn(False)
+    def climbing(self, clock: Clock) -> list[bool]:
+        """For each step of the epoch whether it follows the toss's rules."""
+        return climbing_steps(self.course, self.toss, clock, len(self.data.train))
 
-        per_batch = torch.stack(losses)
-        if not per_batch.isfinite().all():
-            raise Diverged(clock, int((~per_batch.isfinite()).nonzero()[0]))
-        return {"train_loss": float(per_batch.sum()) / seen, "train_accuracy": int(correct) / seen}
+    def row_of(self, clock: Clock, losses: Tensor, sizes: Tensor, correct: Tensor) -> Row:
+        """The running loss and accuracy, of each batch's mean loss and its number of images; raises Diverged."""
+        of_batches = losses * sizes
+        if not of_batches.isfinite().all():
+            raise Diverged(clock, int((~of_batches.isfinite()).nonzero()[0]))
+
+        seen = int(sizes.sum())
+        return {"train_loss": float(of_batches.sum()) / seen, "train_accuracy": int(correct) / seen}
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward, backward, signed step. Gives the mean loss and the number of right classes, on the device."""
@@ -145,17 +169,20 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         self.masks.cut_gradients()
         self.optimizer.step()
+        if self.counters:
+            torch._foreach_add_(self.counters, 1)
         return loss.detach(), right.sum()
 
-    def _turn(self, climbs: bool) -> None:
-        """Let the next step follow the toss's rules where it climbs, else the epoch's own."""
+    def _turn(self, climbs: bool) -> bool:
+        """Let the next step follow the toss's rules where it climbs, else the epoch's own; whether that changed any."""
         if self.toss is None or climbs == self.climbs:
-            return
+            return False
 
         self.climbs = climbs
         self._follow(self.toss.rules if climbs else self.rules)
         if self.toss.turns_momentum:
             self.optimizer.turn_momentum()
+        return True
 
     def _follow(self, rules: Rules) -> None:
         """Put rules into the optimizer's groups, and into what is trained and what moves statistics."""
@@ -169,3 +196,4 @@ class Trainer:
                 owner = self.model.get_submodule(name.rpartition(".")[0])
                 if rule.hold_statistics and isinstance(owner, _BatchNorm):
                     owner.eval()
+        self.counters = batch_counters(self.model)

@@ -30,6 +30,11 @@ def make_data(run: "Run", pack: Pack, device: torch.device) -> Data:
     return Data(train, train.plain(), batches("val"), batches("test"), len(pack.classes))
 
 
+def bytes_of(pack: Pack) -> int:
+    """Of the images that a training keeps on its device."""
+    return sum(pack[split].images.nbytes for split in ("train", "val", "test"))
+
+
 def check_splits(run: "Run", pack: Pack) -> None:
     """Raises ConfigError where a split has too few images for what the run does with it."""
     images = {split: len(pack[split].labels) for split in ("train", "val", "test")}

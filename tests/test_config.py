@@ -145,6 +145,8 @@ def leaves(tree: dict[str, Any]) -> Iterator[tuple[list[str], Any]]:
 
 
 def value_at(params: Params, place: list[str]) -> Any:
+    if place[-1] == "precision":  # an evaluation's is left unnamed in records where it is float32
+        return getattr(params, place[0]).precision
     tree = params.model_dump(mode="json")
     for key in place:
         tree = tree[key]

@@ -1,7 +1,9 @@
 """What a GPU would take: counts against torch's own operations, and an arm's price by hand."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from seal.config import Params
+from seal.errors import UserError
 from seal.models import block_names, build
 from seal.planning.costs import work
 from seal.planning.gpu import A100, GPUS, H100, START, passes_of, rates_on
 from seal.planning.gpu_bills import TABLE_2_ARMS, Prices
+from seal.planning.measured_gpu import measured_gpus, of_paper_shape, runs_at_once
 from seal.planning.network import Network, curvature_product, forward_pass, network_of, training_step
 from seal.rng import stream
 from seal.tiers import tier_params
@@ -133,7 +137,7 @@ def test_an_arms_price_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 9 * 160 * 100_000 / 32  # 4.5 million
     # Each generation: clean images twice after the ascent and twice at the end; test images by the last weights.
     batches_measured = 9 * (4 * 100_000 + 10_000) / 32
-    states_bytes = 9 * 160 * 3 * 4 * 23_971_005
+    states_bytes = 9 * 3 * 4 * 23_971_005  # those of generations' ends; the others are written beside the steps
     seconds = steps * 445 * 6e-6 + batches_measured * 173 * 6e-6 + states_bytes / 1e9 + 20
 
     hours = Prices({"train@seal-0": seal}, paper, network).bill("SEAL", ["train@seal-0"]).hours
@@ -149,7 +153,7 @@ def test_what_binds_is_the_scarcest(tier: Params) -> None:
         assert gpu.seconds(moved, gpu.tf32_flops)[1] == "bytes"
         assert gpu.seconds(flop, 1e9)[1] == "arithmetic"
 
-    passes = passes_of(network, tier.training)
+    passes = passes_of(network, tier)
     h100, a100 = rates_on(H100, passes), rates_on(A100, passes)
     assert h100.trained == a100.trained
     assert h100.searched > 3 * a100.searched
@@ -181,3 +185,60 @@ def test_bills_add_up_and_table_2_asks_for_its_arms(monkeypatch: pytest.MonkeyPa
     images = prices.bill("images", ["fetch@tiny_imagenet", "pack@tiny_imagenet"])
     assert table_2.hours[0] == pytest.approx(sum(bill.hours[0] for bill in (*trained, images)) - s0.hours[0])
     assert images.hours[0] > 2 * START / 3600
+
+
+def acceptance(path: Path, **changes: Any) -> Path:
+    """A JSON as `seal accept` writes it on a GPU, of invented rates."""
+    sections: dict[str, Any] = {
+        "environment": {"gpu": "H300", "rates": {"launched": 1e6}},
+        "training": {"resnet50_width64_tf32": {"graph_ms_a_step": 2.0}, "rates": {"trained": 16e3, "measured": 5e4}},
+        "fewshot": {"rates": {"seen": 4e4, "tuned": 2e4}},
+        "hessian": {"rates": {"curved": 3e3}},
+        "knn": {"rates": {"searched": 2e4}},
+        "several_runs": {"runs_per_gpu": 2},
+    }
+    written = {"tiny": False, "date": "2030-01-02T00:00:00+00:00", "sections": sections} | changes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(written))
+    return path
+
+
+def test_a_measured_card_prices_stages_by_its_own_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    paper = tier_params("paper")
+    network = network_of(paper.model, 64, 200)
+    cost = work("train@seal-0", paper, network.size)
+    [gpu] = measured_gpus(acceptance(tmp_path / "h300.json"))
+    hours = Prices({"train@seal-0": cost}, paper, network, measured=[gpu]).bill("SEAL", ["train@seal-0"]).hours
+    seconds = 9 * 160 * 100_000 / 16e3 + cost.measured / 5e4 + cost.saved / 1e9 + START
+    assert len(hours) == len(GPUS) + 1
+    assert hours[-1] == pytest.approx(seconds / 3600)
+    assert of_paper_shape(paper)
+    assert not of_paper_shape(tier_params("mini"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tiny": True}, r"found a try on a CPU, expected all sections on a GPU; run `seal accept --out .*` there"),
+        ({"sections": {}}, r"found no rates of environment, fewshot, hessian, knn, training, expected all sections"),
+        ({"sections": None}, None),
+    ],
+)
+def test_a_file_without_rates_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str | None) -> None:
+    path = acceptance(tmp_path / "a.json", **changes)
+    if message is None:
+        path, message = tmp_path / "not there.json", r"found no JSON of the acceptance"
+    with pytest.raises(UserError, match=message):
+        measured_gpus(path)
+
+
+def test_a_card_is_shared_by_as_many_runs_as_its_acceptance_found_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert runs_at_once(["H300"]) == 1, "nothing was measured"
+    acceptance(tmp_path / "expected/gpu/h300.json")
+    assert runs_at_once(["H300", "H300"]) == 2
+    assert runs_at_once(["H300", "another"]) == 1
+    assert runs_at_once([]) == 1

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 DOCKER = Path(__file__).parents[1] / "docker"
+NO_DRIVER = "note: CUDA 12.8 needs NVIDIA's driver 525 or newer; found none, so that everything runs on the CPU\n"
 
 
 class Image:
@@ -31,11 +32,13 @@ class Image:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
+    path = "/usr/bin:/bin"
+
     def start(self) -> "subprocess.CompletedProcess[str]":
         home = self.work.parent / "cache"
         home.mkdir(exist_ok=True)
         environment = {
-            "PATH": "/usr/bin:/bin", "OPT": str(self.opt), "SEAL_WORK": str(self.work),
+            "PATH": self.path, "OPT": str(self.opt), "SEAL_WORK": str(self.work),
             "HOME": str(home), "XDG_CACHE_HOME": str(home),
         }  # fmt: skip
         command = ["/bin/sh", self.script, "sh", "-c", 'echo "$PWD $PYTHONPATH $1"', "sh", "two  words"]
@@ -49,7 +52,7 @@ def image(tmp_path: Path) -> Image:
 
 def test_an_empty_volume_gets_source_and_environment_and_runs_the_command_there(image: Image) -> None:
     done = image.start()
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, NO_DRIVER)
     assert done.stdout == f"{image.work} {image.work} two  words\n"
     (image.work / "params.yaml").write_text("tier: mini\n")  # the image's is read-only, its copy is not
     assert (image.work / ".venv/bin/python").resolve() == image.opt / "venv/bin/python"
@@ -58,7 +61,7 @@ def test_an_empty_volume_gets_source_and_environment_and_runs_the_command_there(
     assert ready >= (image.work / "requirements.lock").stat().st_mtime
     assert "no_scm = true" in (image.work / ".dvc/config.local").read_text()
 
-    assert image.start().stderr == ""
+    assert image.start().stderr == NO_DRIVER
     assert (image.work / "params.yaml").read_text() == "tier: mini\n"
 
 
@@ -66,7 +69,7 @@ def test_what_is_there_already_is_kept(image: Image) -> None:
     mine = {"params.yaml": "tier: mini\n", "dvc.lock": "mine\n", "results/seal-0/summary.json": "{}", ".git/HEAD": "x"}
     for name, text in mine.items():
         image.write(image.work / name, text)
-    assert image.start().stderr == ""
+    assert image.start().stderr == NO_DRIVER
     assert {name: (image.work / name).read_text() for name in mine} == mine
     assert (image.work / "seal/train.py").exists()
     assert not (image.work / ".dvc/config.local").exists(), "a checkout has its Git"
@@ -77,7 +80,16 @@ def test_an_earlier_source_is_kept_and_said(image: Image) -> None:
     image.write(image.opt / "source.sha256", "2\n")
     done = image.start()
     assert done.returncode == 0
-    assert done.stderr == f"note: {image.work} keeps the source of an earlier image; an empty folder gets this one's\n"
+    kept = f"note: {image.work} keeps the source of an earlier image; an empty folder gets this one's\n"
+    assert done.stderr == kept + NO_DRIVER
+
+
+def test_the_start_says_which_driver_is_there(image: Image) -> None:
+    smi = image.opt / "venv/bin/nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 570.86.15\necho 570.86.15\n")
+    smi.chmod(0o755)
+    image.path = f"{smi.parent}:/usr/bin:/bin"
+    assert image.start().stderr == "note: CUDA 12.8 needs NVIDIA's driver 525 or newer; found 570.86.15\n"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ ARROWS = {
         "seal.split", "seal.steps",
     },
     "seal.ruled_groups": {"seal.optim", "seal.rules", "seal.split"},
+    "seal.accept": {
+        "eval", "seal.batchnorm", "seal.captured", "seal.checkpoint", "seal.data", "seal.device", "seal.loop",
+        "seal.methods", "seal.models", "seal.optim", "seal.options", "seal.precision", "seal.split", "seal.trainer",
+    },
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.record": set(),
@@ -44,13 +48,14 @@ ARROWS = {
     "seal.runs": {"seal.evidence", "seal.readings"},
     "seal.device": set(),
     "seal.kernels": set(),
+    "seal.precision": set(),
     "seal.split": set(),
     "seal.networks": set(),
     "seal.split_shown": {"seal.networks", "seal.split"},
     "seal.reinit": set(),
     "seal.batchnorm": set(),
     "seal.optim": {"seal.kernels"},
-    "seal.models": {"seal.blocks", "seal.reinit"},
+    "seal.models": {"seal.batchnorm", "seal.blocks", "seal.reinit"},
     "seal.methods": {"seal.masks", "seal.options", "seal.rules"},
     "seal.masks": set(),
     "seal.steps": {"seal.reinit", "seal.rules"},
@@ -58,21 +63,25 @@ ARROWS = {
     "seal.checkpoint": set(),
     "seal.progress": set(),
     "seal.publish": {"seal.checkpoint"},
-    "seal.objective": {"seal.data", "seal.steps"},
+    "seal.objective": {"seal.data", "seal.precision", "seal.steps"},
     "seal.phases": {"seal.methods", "seal.rules"},
     "seal.trainer": {
-        "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim", "seal.phases",
-        "seal.reinit", "seal.rules", "seal.split", "seal.steps",
+        "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim",
+        "seal.phases", "seal.precision", "seal.reinit", "seal.rules", "seal.split", "seal.steps",
     },
+    "seal.captured": {
+        "seal.checkpoint", "seal.data", "seal.precision", "seal.rules", "seal.steps", "seal.trainer",
+    },
+    "seal.resume_file": {"seal.checkpoint"},
     "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.steps", "seal.trainer"},
-    "seal.loop": {"seal.checkpoint", "seal.rows", "seal.trainer"},
-    "seal.resume": {"seal.checkpoint", "seal.trainer"},
+    "seal.loop": {"seal.checkpoint", "seal.resume_file", "seal.rows", "seal.trainer"},
+    "seal.resume": {"seal.checkpoint", "seal.device", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.runs"},
     "seal.train": {
-        "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume", "seal.scratch",
-        "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
+        "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume",
+        "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},
@@ -84,17 +93,19 @@ ARROWS = {
     "seal.cluster": {"seal.planning", "seal.stage", "seal.study", "seal.tracking"},
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.tracking"},
     "seal.cli": {
-        "seal.cluster", "seal.doctor", "seal.planning", "seal.release", "seal.split_shown", "seal.study", "seal.tiers",
-        "seal.tracking", "eval.claims", "eval.report",
+        "seal.accept", "seal.cluster", "seal.doctor", "seal.planning", "seal.release", "seal.split_shown", "seal.study",
+        "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
     },
-    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
+    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.precision", "seal.stage"},
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {
         "seal.evidence", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims",
     },
 }  # fmt: skip
 # What `pip install` without extras gives: these, and all that they import as they are imported, know no other package.
-CORE = ("seal", "seal.forgetting", "seal.optim", "seal.methods", "seal.loop", "seal.training_data", "eval")
+CORE = (
+    "seal", "seal.forgetting", "seal.optim", "seal.methods", "seal.loop", "seal.training_data", "seal.accept", "eval",
+)  # fmt: skip
 CORE_PACKAGES = {"numpy", "safetensors", "torch"}
 TENSORS_ALONE = ("seal.kernels", "seal.masks", "seal.split", "seal.reinit")
 WITHOUT_TORCH = (

@@ -8,6 +8,7 @@ from signed_steps import INTERPRETED
 from torch import Tensor
 
 from seal.kernels import signed_sgd_triton
+from seal.kernels.memory import addresses
 from seal.kernels.signed_sgd_triton import SignedSGDTriton, signed_sgd_kernel
 from seal.optim import SignedSGD
 
@@ -112,6 +113,51 @@ def test_a_captured_table_outlives_later_steps(capturing: Any) -> None:
     assert torch.equal(table.tensors, before)
     assert step_of(optimizer).tables[torch.float32] is not table
     assert kept is not None
+
+
+@interpreted
+def test_a_capture_may_have_its_gradients_anywhere(capturing: Any) -> None:
+    """Its table has memory before the capture, is read by no launch within it, and holds the addresses after it."""
+    optimizer, params = two_sides(momentum=0.9)
+    optimizer.step()
+    moved = [torch.full_like(p, 2.0) for p in params]
+    with optimizer.capturing():
+        capturing(True)
+        for p, gradient in zip(params, moved, strict=True):
+            p.grad = gradient
+        before = [table.clone() for table in step_of(optimizer).reserved.values()]
+        table = step_of(optimizer)._table(torch.float32, addresses_of(optimizer), capturing=True)
+        assert torch.equal(table.tensors, before[0]), "nothing is uploaded while a graph is captured"
+        capturing(False)
+
+    assert table.tensors.flatten().tolist() == table.addresses.tolist()
+    assert table.tensors.view(-1, 5)[:, 1].tolist() == [gradient.data_ptr() for gradient in moved]
+    assert step_of(optimizer).captured == [table]
+
+
+@interpreted
+def test_a_capture_of_other_tensors_than_its_warm_up_is_refused(capturing: Any) -> None:
+    optimizer, params = two_sides()
+    optimizer.step()
+    params[0].grad = None
+    with optimizer.capturing():
+        capturing(True)
+        with pytest.raises(RuntimeError, match="steps other tensors than the step before it"):
+            optimizer.step()
+
+
+def addresses_of(optimizer: SignedSGD) -> Any:
+    return addresses(optimizer._groups(), torch.float32)
+
+
+@interpreted
+def test_a_step_again_launches_the_last_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer, params = two_sides()
+    optimizer.step()
+    monkeypatch.setattr(signed_sgd_triton, "addresses", None)  # would be called by a step that gathers
+    optimizer.param_groups[0]["lr"] = 3.0
+    optimizer.step()
+    assert [p[0].item() for p in params] == [4.0] * 3 + [-2.0] * 3
 
 
 @interpreted

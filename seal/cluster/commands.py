@@ -22,7 +22,7 @@ def submit(
     slurm: Annotated[bool, typer.Option("--slurm", help="on a Slurm cluster")] = False,
     threads: Annotated[int | None, typer.Option(help="of each job; results differ in bits with it", min=1)] = None,
     gpus: Annotated[str, typer.Option(help="as 0,1: the GPUs to share out (--local)")] = "",
-    per_gpu: Annotated[int, typer.Option(help="jobs at once on a GPU (--local)", min=1)] = 1,
+    per_gpu: Annotated[int | None, typer.Option(help="jobs at once on a GPU (--local); docs/gpu.md", min=1)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="until all has ended (--local)")] = False,
     sbatch: Annotated[list[str] | None, typer.Option(metavar="OPTION", help="for sbatch, as it is (--slurm)")] = None,
     group: Annotated[
@@ -47,16 +47,15 @@ def submit(
 
 
 def submit_locally(
-    stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int, wait: bool
+    stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int | None, wait: bool
 ) -> None:
     from seal.cluster.gather import gather
-    from seal.cluster.local import check_local, start
+    from seal.cluster.local import check_local, gpu_options, start
     from seal.cluster.submit import prepared, threads_of_a_job
 
     check_local(gpus)
     number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // places))
-    options = job_options(number, remote)
-    options += ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu)] if gpus else []
+    options = job_options(number, remote) + gpu_options(gpus, per_gpu)
     with prepared(stages, number, "local", places, remote) as (submission, needs):
         if not needs:
             typer.echo("no stage lacks a job")

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from seal.cluster.job import gpu_names
 from seal.cluster.submission import Submission
 from seal.errors import UserError
+from seal.planning.measured_gpu import runs_at_once
 
 AT_WORK = 75  # of flock: another holds the lock
 
@@ -30,6 +32,14 @@ def check_local(gpus: Sequence[str]) -> None:
         if gpu not in here:
             known = ", ".join(here[::2]) or "none"
             raise UserError(f"found --gpus {gpu}, expected one of this machine's, which are {known} by nvidia-smi")
+
+
+def gpu_options(gpus: Sequence[str], per_gpu: int | None) -> list[str]:
+    """A job's own: the GPUs to take a place on, and how many share one: as the acceptance found best, where asked for
+    nothing else (docs/gpu.md)."""
+    if not gpus:
+        return []
+    return ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu or runs_at_once(gpu_names()))]
 
 
 def start(

@@ -6,12 +6,33 @@ Training and the clean measurements read their images through it.
 import math
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 Batch = tuple[Tensor, Tensor]  # float32 [B, 3, H, W], int64 [B]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An epoch before it begins: which image comes when, and how each is augmented."""
+
+    order: Tensor  # int64 [N], positions of images
+    flips: Tensor  # bool [N], in the epoch's order
+    offsets: Tensor  # int64 [N, 2], where a crop begins in the padded image: row, column
+
+    def to(self, device: torch.device) -> "Plan":
+        """On the device: three copies an epoch, from pinned memory, which wait for nothing."""
+        if device.type != "cuda":
+            return Plan(self.order.to(device), self.flips.to(device), self.offsets.to(device))
+
+        pinned = (values.pin_memory() for values in (self.order, self.flips, self.offsets))
+        return Plan(*(values.to(device, non_blocking=True) for values in pinned))
+
+    def part(self, start: int, stop: int) -> "Plan":
+        return Plan(self.order[start:stop], self.flips[start:stop], self.offsets[start:stop])
 
 
 class Batches:
@@ -53,15 +74,34 @@ class Batches:
         plain.flip, plain.crop_padding = False, 0
         return plain
 
-    def epoch(self, order: torch.Generator, augmentation: torch.Generator) -> Iterator[Batch]:
-        """Every image once, in a drawn order, augmented: one permutation from `order`, then for each batch one draw of
-        flips and one of offsets from `augmentation`, where they are asked for."""
-        permutation = torch.randperm(len(self.images), generator=order)
+    def plan(self, order: torch.Generator, augmentation: torch.Generator) -> Plan:
+        """An epoch's draws, on the CPU: one permutation from `order`, then for each batch one draw of flips and one of
+        offsets from `augmentation`, where they are asked for."""
+        total, margin = len(self.images), self.crop_padding
+        plan = Plan(
+            torch.randperm(total, generator=order),
+            torch.zeros(total, dtype=torch.bool),
+            torch.zeros(total, 2, dtype=torch.int64),
+        )
+        for start in range(0, total, self.batch_size):
+            count = min(self.batch_size, total - start)
+            here = slice(start, start + count)
+            if self.flip:
+                plan.flips[here] = torch.rand(count, generator=augmentation) < 0.5
+            if margin:
+                plan.offsets[here] = torch.randint(0, 2 * margin + 1, (count, 2), generator=augmentation)
+        return plan
 
+    def epoch(self, order: torch.Generator, augmentation: torch.Generator) -> Iterator[Batch]:
+        """Every image once, in a drawn order, augmented, by a plan that is drawn and copied to the device at once."""
+        plan = self.plan(order, augmentation).to(self.images.device)
         for start in range(0, len(self.images), self.batch_size):
-            chosen = permutation[start : start + self.batch_size].to(self.images.device)
-            images = self._augment(self.images.index_select(0, chosen), augmentation)
-            yield self._float(images), self.labels.index_select(0, chosen)
+            part = plan.part(start, start + self.batch_size)
+            yield self._float(self._augmented(part)), self.labels.index_select(0, part.order)
+
+    def at(self, positions: Tensor) -> Tensor:
+        """The images [N] at these positions, on the device, as x, not augmented."""
+        return self._float(self.images.index_select(0, positions))
 
     def clean(self, batch_size: int | None = None) -> Iterator[Batch]:
         """Every image once, in packed order, not augmented."""
@@ -69,22 +109,24 @@ class Batches:
         for start in range(0, len(self.images), size):
             yield self._float(self.images[start : start + size]), self.labels[start : start + size]
 
-    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Flip and crop by one gather of pixels: where in the padded batch each pixel comes from."""
+    def table(self) -> Tensor:
+        """What each byte is in x, in each colour: float32 [256 * 3], made on the CPU, the same for all devices."""
+        bytes_of_colours = torch.arange(256, dtype=torch.float32)[:, None].repeat(1, 3)
+        mean, std, white = self.mean[:3].cpu(), self.std[:3].cpu(), self.white.cpu()
+        return bytes_of_colours.div_(white).sub_(mean).div_(std).flatten()
+
+    def _augmented(self, plan: Plan) -> Tensor:
+        """Flipped and cropped by one gather of pixels: where in the padded batch each pixel comes from."""
+        images = self.images.index_select(0, plan.order)
         if not (self.flip or self.crop_padding):
             return images
 
         (count, height, width, _), margin, device = images.shape, self.crop_padding, images.device
-        columns = torch.arange(width).expand(count, width)
+        columns = torch.arange(width, device=device).expand(count, width)
         if self.flip:
-            flipped = torch.rand(count, 1, generator=generator) < 0.5
-            columns = torch.where(flipped, width - 1 - columns, columns)
-
-        offsets = torch.zeros(count, 2, dtype=torch.int64)
-        if margin:
-            offsets = torch.randint(0, 2 * margin + 1, (count, 2), generator=generator)
-        rows = (offsets[:, :1] + torch.arange(height)).to(device)
-        columns = (offsets[:, 1:] + columns).to(device)
+            columns = torch.where(plan.flips[:, None], width - 1 - columns, columns)
+        rows = plan.offsets[:, :1] + torch.arange(height, device=device)
+        columns = plan.offsets[:, 1:] + columns
 
         padded = pad(images, (0, 0, margin, margin, margin, margin))
         first = torch.arange(count, device=device)[:, None] * padded.shape[1]

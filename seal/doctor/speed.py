@@ -9,7 +9,7 @@ import sys
 
 from seal.config import Params
 from seal.doctor.finding import Finding
-from seal.planning.setting import WAYS, Way
+from seal.planning.setting import CPU_TF32, WAYS, Way
 
 WORTH = 1.2  # times the tier's rate, from which on another setting is named
 NAME = "training"
@@ -35,7 +35,8 @@ def check_speed(params: Params | None) -> Finding:
 def judged(params: Params, rates: list[float], threads: int) -> Finding:
     """`rates` in images per second, in the order of WAYS."""
     rate_of = dict(zip(WAYS, rates, strict=True))
-    here = Way(params.training.precision, params.training.channels_last)
+    training = params.training
+    here = Way(CPU_TF32 if training.precision == "tf32" else training.precision, training.channels_last)
     fastest = max(WAYS, key=rate_of.__getitem__)
 
     timed = "; ".join(f"{way} {rate:,.0f}" for way, rate in rate_of.items())

@@ -1,9 +1,10 @@
 """Which versions of the signed step there are, and which can run where; `optim` loads one of them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from torch import device
+from torch import Tensor, device
 
 from seal.kernels.signed_sgd import Group, Step, reference
 
@@ -12,10 +13,16 @@ BACKENDS = ("reference", "cpu", "triton")
 
 @dataclass(frozen=True)
 class Kernel:
-    """A version of the step, ready to run; `refresh` mirrors the groups' numbers to where it reads them."""
+    """A version of the step, ready to run."""
 
     step: Step
-    refresh: Callable[[Sequence[Group]], None] = lambda groups: None
+    refresh: Callable[[Sequence[Group]], None] = lambda groups: (
+        None
+    )  # mirrors the groups' numbers to where it reads them
+    # Steps once more what the last step has stepped, for who knows that nothing has moved: by the groups' numbers,
+    # grad_scale and found_inf. False where it cannot.
+    again: Callable[[Sequence[Group], Tensor | None, Tensor | None], bool] | None = None
+    capturing: Callable[[], AbstractContextManager[None]] = nullcontext  # around the capture of a CUDA graph
 
 
 def load(backend: str, on: device) -> Kernel:
@@ -32,6 +39,6 @@ def load(backend: str, on: device) -> Kernel:
             from seal.kernels.signed_sgd_triton import SignedSGDTriton
 
             fused = SignedSGDTriton(on)
-            return Kernel(fused, fused.refresh)
+            return Kernel(fused, fused.refresh, fused.again, fused.graph)
 
     return Kernel(reference)

@@ -4,10 +4,11 @@ Called by the fused versions of the step, before they walk memory as it lies.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,6 +62,20 @@ def addresses(groups: Sequence[Group], dtype: torch.dtype) -> "array[int]":
             if p.dtype is dtype:
                 table.extend((p.data_ptr(), g.data_ptr(), 0 if m is None else m.data_ptr(), p.numel(), i))
     return table
+
+
+def places(groups: Sequence[Mapping[str, Any]], state: Mapping[Tensor, Mapping[str, Any]]) -> list[Any]:
+    """Where each parameter of an optimizer's groups, its gradient and its momentum lie, and how: two steps that find
+    the same are of the same memory."""
+    found: list[Any] = []
+    for group in groups:
+        found.append(bool(group["momentum"]))
+        for p in group["params"]:
+            g, m = p.grad, state[p].get("momentum_buffer")
+            found.append(p.shape if g is not None else None)
+            if g is not None:
+                found += (p.data_ptr(), p.stride(), g.data_ptr(), g.stride(), g.dtype, m is not None and m.data_ptr())
+    return found
 
 
 @lru_cache(maxsize=8)

@@ -7,8 +7,8 @@ a launch for each group, and more where a group has many tensors.
 """
 
 from array import array
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -86,8 +86,9 @@ class Table:
 class SignedSGDTriton:
     """The signed step by one launch for each dtype; raises RuntimeError where the device can't run it.
 
-    A captured CUDA graph keeps its table, so the gradients must stay where the last step before the capture found
-    them: `zero_grad(set_to_none=False)`. The groups' numbers may change between replays, by `refresh`.
+    A captured CUDA graph keeps its table. A capture within `graph` may have its gradients anywhere, also in the graph's
+    own memory; elsewhere they must stay where the last step before it found them: `zero_grad(set_to_none=False)`. The
+    groups' numbers may change between replays, by `refresh`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -98,6 +99,9 @@ class SignedSGDTriton:
         self.mirrored: list[tuple[float, float, float, float]] = []
         self.tables: dict[torch.dtype, Table] = {}
         self.captured: list[Table] = []
+        self.reserved: dict[torch.dtype, Tensor] = {}  # memory for the tables of a capture, which uploads nothing
+        self.pending: list[Table] = []  # captured, and yet to be written
+        self.in_place = False  # whether the last step stepped all tensors where they lie
 
     def refresh(self, groups: Sequence[Group]) -> None:
         """Write the groups' numbers where the kernel reads them: in place, while there are as many groups."""
@@ -117,18 +121,48 @@ class SignedSGDTriton:
             self.refresh(groups)
 
         with in_one_order(groups, write_grads=grad_scale is not None) as ordered, self._guard():
-            for dtype in DTYPES:
-                where = addresses(ordered, dtype)
+            stepped = {dtype: addresses(ordered, dtype) for dtype in DTYPES}
+            self.tables = {dtype: table for dtype, table in self.tables.items() if stepped[dtype] or capturing}
+            for dtype, where in stepped.items():
                 if where:
-                    table = self._table(dtype, where, capturing)
-                    signed_sgd_kernel[(len(table.blocks),)](
-                        table.tensors, table.blocks, self.numbers, grad_scale, found_inf,
-                        DTYPE=DTYPES[dtype], ALIGNMENT=table.alignment, BLOCK=BLOCK, **OPTIONS,
-                    )  # fmt: skip
+                    self._launch(self._table(dtype, where, capturing), dtype, grad_scale, found_inf)
+        self.in_place = all(mine is theirs for mine, theirs in zip(ordered, groups, strict=True))
+
+    def again(self, numbers: Sequence[Group], grad_scale: Tensor | None, found_inf: Tensor | None) -> bool:
+        """Launch the last step's tables by the groups' `numbers`; false where they are of copies, or in a capture."""
+        if not self.in_place or self._capturing():
+            return False
+
+        self.refresh(numbers)
+        with self._guard():
+            for dtype, table in self.tables.items():
+                self._launch(table, dtype, grad_scale, found_inf)
+        return True
+
+    @contextmanager
+    def graph(self) -> Iterator[None]:
+        """Around a capture: its tables have their memory before it, and their addresses after it."""
+        self.reserved = {dtype: torch.empty_like(table.tensors) for dtype, table in self.tables.items()}
+        self.in_place = False
+        try:
+            yield
+        finally:
+            self.reserved = {}
+        for table in self.pending:
+            table.tensors.copy_(torch.tensor(table.addresses))
+        self.pending = []
+
+    def _launch(self, table: Table, dtype: torch.dtype, grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
+        signed_sgd_kernel[(len(table.blocks),)](
+            table.tensors, table.blocks, self.numbers, grad_scale, found_inf,
+            DTYPE=DTYPES[dtype], ALIGNMENT=table.alignment, BLOCK=BLOCK, **OPTIONS,
+        )  # fmt: skip
 
     def _table(self, dtype: torch.dtype, where: "array[int]", capturing: bool) -> Table:
         """The last step's table while nothing has moved, else a new one. A captured graph's is kept for good."""
         table = self.tables.get(dtype)
+        if dtype in self.reserved:
+            return self._reserved_table(dtype, where)
 
         if table is None or table.addresses != where:
             if capturing:
@@ -142,14 +176,23 @@ class SignedSGDTriton:
             self.captured.append(table)
         return table
 
+    def _reserved_table(self, dtype: torch.dtype, where: "array[int]") -> Table:
+        """A captured graph's own, written when the capture is over."""
+        before = self.tables[dtype]
+        if where[3::5] != before.addresses[3::5] or where[4::5] != before.addresses[4::5]:
+            raise RuntimeError("the capture steps other tensors than the step before it; step once before a capture")
+
+        table = replace(before, addresses=where, tensors=self.reserved[dtype], alignment=_alignment(dtype, where))
+        self.captured.append(table)
+        self.pending.append(table)
+        return table
+
     def _new_table(self, dtype: torch.dtype, where: "array[int]") -> Table:
-        pointers = (*where[0::5], *where[1::5], *where[2::5])
-        aligned = not any(address % VECTOR_BYTES for address in pointers)
         return Table(
             addresses=where,
             tensors=self._upload(torch.tensor(where)),
             blocks=self._upload(work_blocks(tuple(where[3::5]), BLOCK)),
-            alignment=VECTOR_BYTES if aligned else dtype.itemsize,
+            alignment=_alignment(dtype, where),
         )
 
     def _follow(self, groups: Sequence[Group]) -> None:
@@ -169,3 +212,9 @@ class SignedSGDTriton:
 
     def _guard(self) -> AbstractContextManager[None]:
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+
+def _alignment(dtype: torch.dtype, where: "array[int]") -> int:
+    """What all addresses of a table are multiples of, in bytes."""
+    pointers = (*where[0::5], *where[1::5], *where[2::5])
+    return dtype.itemsize if any(address % VECTOR_BYTES for address in pointers) else VECTOR_BYTES

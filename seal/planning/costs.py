@@ -58,9 +58,15 @@ def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
         trained=new_epochs * images.train,
         measured=new_epochs * images.val + new_generations * (clean + test) + taught,
         compilers=1,
-        saved=new_epochs / params.runtime.resume_every_epochs * state_bytes,
+        saved=_states(params, new_generations, new_epochs) * state_bytes,
         bytes=FLOAT_BYTES * size.parameters * copies,
     )
+
+
+def _states(params: Params, generations: int, epochs: int) -> float:
+    """How many resume states are waited for: by time they are written beside the training, but for a generation's."""
+    runtime = params.runtime
+    return generations if runtime.resume_every_minutes else epochs / runtime.resume_every_epochs
 
 
 def evaluation_cost(name: str, run: Run, dataset: str, params: Params, size: NetworkSize) -> Work:

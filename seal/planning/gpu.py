@@ -1,4 +1,4 @@
-"""What a GPU would take, by counting: nothing here was measured on one.
+"""What a GPU would take, by counting: nothing here was measured on one (measured_gpu.py has what was).
 
 A pass takes as long as the scarcest of three: its launches, its bytes, its arithmetic. The plan of the paper tier asks.
 """
@@ -6,9 +6,9 @@ A pass takes as long as the scarcest of three: its launches, its bytes, its arit
 import math
 from dataclasses import dataclass
 
+from seal.config import Params
 from seal.measure import Rates
 from seal.planning.network import Network, Pass, curvature_product, forward_pass, training_step, tuning_step
-from seal.sections import Training
 
 # Assumptions, which gpu_show.py prints beside the figures.
 LAUNCH = 6e-6  # s an operation
@@ -59,17 +59,16 @@ class CountedPass:
     arithmetic: str  # the attribute of Gpu that its products and convolutions go by
 
 
-def passes_of(network: Network, training: Training) -> dict[str, CountedPass]:
-    """By the kind of work (measure.Rates) that is done in them."""
-    batch = training.batch_size
-    # torch lets cuDNN's float32 convolutions go by TF32; the Hessian is taken without.
-    trains_by = "tf32_flops" if training.precision == "float32" else "bfloat16_flops"
+def passes_of(network: Network, params: Params) -> dict[str, CountedPass]:
+    """By the kind of work (measure.Rates) that is done in them, in the parameters' precisions."""
+    batch = params.training.batch_size
+    trains_by, tunes_by = f"{params.training.precision}_flops", f"{params.fewshot_affines.precision}_flops"
     return {
         "trained": CountedPass("a training step", batch, training_step(network, batch), trains_by),
         "measured": CountedPass("a batch measured", batch, forward_pass(network, batch), trains_by),
-        "seen": CountedPass("a forward pass", TOGETHER, forward_pass(network, TOGETHER), "tf32_flops"),
+        "seen": CountedPass("a forward pass", TOGETHER, forward_pass(network, TOGETHER), "float32_flops"),
         "tuned": CountedPass(
-            "a step of scales and shifts", TUNED_TOGETHER, tuning_step(network, TUNED_TOGETHER), "tf32_flops"
+            "a step of scales and shifts", TUNED_TOGETHER, tuning_step(network, TUNED_TOGETHER), tunes_by
         ),
         "curved": CountedPass("a Hessian-vector product", batch, curvature_product(network, batch), "float32_flops"),
     }

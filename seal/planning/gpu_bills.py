@@ -8,6 +8,7 @@ from seal.config import Params
 from seal.measure import Work
 from seal.planning.counts import images_of
 from seal.planning.gpu import GPUS, RESERVED_BYTES, START, Gpu, memory_bytes, passes_of, rates_on
+from seal.planning.measured_gpu import MeasuredGpu
 from seal.planning.network import Network
 from seal.planning.stages import TRAINING, parts
 
@@ -28,12 +29,16 @@ class Bill:
 
 
 class Prices:
-    """Of a tier's stages on each GPU, from counts."""
+    """Of a tier's stages on each GPU: from counts, and on those that were measured from what they did."""
 
-    def __init__(self, costs: Mapping[str, Work], params: Params, network: Network, gpus: Sequence[Gpu] = GPUS) -> None:
-        self.costs, self.params, self.gpus = costs, params, gpus
-        self.passes = passes_of(network, params.training)
-        self.rates = [rates_on(gpu, self.passes) for gpu in gpus]
+    def __init__(
+        self, costs: Mapping[str, Work], params: Params, network: Network, gpus: Sequence[Gpu] = GPUS,
+        measured: Sequence[MeasuredGpu] = (),
+    ) -> None:  # fmt: skip
+        self.costs, self.params = costs, params
+        self.passes = passes_of(network, params)
+        self.rates = {gpu.name: rates_on(gpu, self.passes) for gpu in gpus}
+        self.rates |= {f"{gpu.name}, measured": gpu.rates(params.training.precision) for gpu in measured}
 
         dataset, images = params.datasets[params.source], images_of(params.source, params)
         images_bytes = 3.0 * images.total * dataset.image_size**2
@@ -41,7 +46,7 @@ class Prices:
 
     def bill(self, words: str, stages: Sequence[str]) -> Bill:
         costs = [self.costs[stage] for stage in stages]
-        hours = tuple(sum(START + cost.time(rates) for cost in costs) / 3600 for rates in self.rates)
+        hours = tuple(sum(START + cost.time(rates) for cost in costs) / 3600 for rates in self.rates.values())
         memory = max((self._memory(stage) for stage in stages), default=0.0)
         return Bill(words, len(stages), hours, memory, sum(cost.bytes for cost in costs))
 

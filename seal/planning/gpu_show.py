@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -11,14 +12,18 @@ from seal.measure import Work
 from seal.planning import gpu
 from seal.planning.gpu import GPUS, CountedPass
 from seal.planning.gpu_bills import TABLE_2_ARMS, Bill, Prices
+from seal.planning.measured_gpu import measured_gpus, of_paper_shape
 from seal.planning.network import Network
 
 
-def show_gpus(costs: Mapping[str, Work], params: Params, network: Network, console: Console) -> None:
-    """Print what the stages of a plan would take on each GPU."""
-    prices = Prices(costs, params, network)
+def show_gpus(
+    costs: Mapping[str, Work], params: Params, network: Network, console: Console, acceptance: Path | None = None
+) -> None:
+    """Print what the stages of a plan would take on each GPU; `acceptance` is the JSON of one that was measured."""
+    measured = measured_gpus(acceptance) if of_paper_shape(params) else []
+    prices = Prices(costs, params, network, measured=measured)
     slower = [replace(device, launch_seconds=gpu.LAUNCH + 1e-6) for device in GPUS]
-    hours = prices.bill("all", [*costs]).hours
+    hours = Prices(costs, params, network).bill("all", [*costs]).hours
     hours_if_slower = Prices(costs, params, network, slower).bill("all", [*costs]).hours
 
     console.print(
@@ -27,9 +32,11 @@ def show_gpus(costs: Mapping[str, Work], params: Params, network: Network, conso
     console.print(table_of_passes(prices.passes.values()))
     for bills in (prices.by_kind(), prices.of_a_seed(params.seeds[0]), [prices.of_table_2()]):
         console.print()
-        console.print(table_of_bills(bills))
+        console.print(table_of_bills(bills, [*prices.rates]))
 
     console.print("\nAssumed:", highlight=False)
+    for gpu_measured in measured:
+        console.print(f"  {gpu_measured.name}, measured: by `seal accept` on {gpu_measured.date[:10]}", highlight=False)
     for line in assumptions([after - before for before, after in zip(hours, hours_if_slower, strict=True)]):
         console.print(f"  {line}", highlight=False)
 
@@ -50,8 +57,8 @@ def table_of_passes(passes: Iterable[CountedPass]) -> Table:
     return table
 
 
-def table_of_bills(bills: Iterable[Bill]) -> Table:
-    table = _table("stages", "count", *(f"{device.name}, h" for device in GPUS), "GPU memory, GB", "disk, GB")
+def table_of_bills(bills: Iterable[Bill], gpus: Iterable[str]) -> Table:
+    table = _table("stages", "count", *(f"{name}, h" for name in gpus), "GPU memory, GB", "disk, GB")
     for bill in bills:
         hours = [f"{value:,.2f}" if value < 10 else f"{value:,.1f}" for value in bill.hours]
         memory = f"{bill.memory / 1e9:.0f}" if bill.memory else ""
@@ -77,8 +84,8 @@ def assumptions(hours_a_microsecond: Iterable[float]) -> Iterator[str]:
     for device in GPUS:
         yield (
             f"{device.name}: {gpu.BANDWIDTH_SHARE:.0%} of {device.bytes_per_second / 1e12:.2f} TB/s; "
-            f"{gpu.ARITHMETIC_SHARE:.0%} of {device.tf32_flops / 1e12:.0f} TFLOP/s in TF32 (float32's convolutions, as "
-            f"torch has it) and of {device.float32_flops / 1e12:.4g} in float32 (Hessian, search); its data sheet's"
+            f"{gpu.ARITHMETIC_SHARE:.0%} of {device.tf32_flops / 1e12:.0f} TFLOP/s in TF32 (what trains "
+            f"or tunes) and of {device.float32_flops / 1e12:.4g} in float32 (evaluations); by its data sheet"
         )
     yield f"{gpu.SEARCH:.0f} times the bare products for a search of neighbours: selection, proof"
     yield f"{gpu.SAVED_PER_SECOND / 1e9:.0f} GB/s for resume states, {gpu.START:.0f} s for a stage's start"

@@ -18,6 +18,7 @@ from seal.planning.costs import work
 from seal.planning.earlier import Earlier
 from seal.planning.gpu import H100 as GPU
 from seal.planning.gpu import START, passes_of, rates_on
+from seal.planning.measured_gpu import MeasuredGpu, measured_gpus, of_paper_shape
 from seal.planning.network import network_of_tier
 from seal.planning.plan import line_of_stage, with_known_rate
 from seal.planning.show import duration
@@ -56,7 +57,9 @@ def show_places(places: Sequence[int], tier: str | None, params: Params, console
     seconds = seconds_on_a_gpu([*needs], params) if on_gpus else seconds_of([*needs], params)
     schedules = {count: schedule(needs, seconds, count) for count in places}
     console.print(table_of_places(schedules, sum(seconds.values())))
-    for sentence in sentences(needs, seconds, next(iter(schedules.values())).critical_path, on_gpus):
+    measured = measured_gpu(params) if on_gpus else None
+    by = f"{measured.name}: measured" if measured else f"{GPU.name}: counted, not measured" if on_gpus else ""
+    for sentence in sentences(needs, seconds, next(iter(schedules.values())).critical_path, by):
         console.print(sentence, highlight=False)
 
 
@@ -70,14 +73,14 @@ def table_of_places(schedules: Mapping[int, Schedule], one_by_one: float) -> Tab
     return table
 
 
-def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, on_gpus: bool) -> Iterator[str]:
+def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, gpu: str) -> Iterator[str]:
     useful = sum(seconds.values()) / critical_path
     yield (
         f"{len(needs)} stages, each a job. The longest way from a dataset to the report is {duration(critical_path)}: "
         f"more than some {useful:.0f} places gain little."
     )
-    if on_gpus:
-        yield f"A place is an {GPU.name}: counted, not measured, with {START:.0f} s a stage beside its work."
+    if gpu:
+        yield f"A place is an {gpu}, with {START:.0f} s a stage beside its work."
     else:
         yield "A place does what this machine does now: on one machine it has its own cores, or all are slower."
 
@@ -114,9 +117,18 @@ def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:
 
 
 def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
-    network = network_of_tier(params)
-    rates = rates_on(GPU, passes_of(network, params.training))
+    network, measured = network_of_tier(params), measured_gpu(params)
+    if measured is not None:
+        rates = measured.rates(params.training.precision)
+    else:
+        rates = rates_on(GPU, passes_of(network, params))
     return {stage: START + work(stage, params, network.size).time(rates) for stage in stages}
+
+
+def measured_gpu(params: Params) -> MeasuredGpu | None:
+    """The card of the newest acceptance that is committed; None where there is none of this tier's shape."""
+    gpus = measured_gpus() if of_paper_shape(params) else []
+    return max(gpus, key=lambda gpu: gpu.date, default=None)
 
 
 def schedule(needs: Needs, seconds: Mapping[str, float], places: int) -> Schedule:

@@ -15,6 +15,7 @@ from seal.sections import Model, Runtime, Training
 
 SHAPE = ("depth", "width", "stem")  # of `model`, what a rate depends on
 HOW = ("batch_size", "precision", "channels_last")  # of `training`, likewise
+CPU_TF32 = "float32"  # what a CPU computes by where a tier says tf32
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -67,6 +68,8 @@ def setting_of(params: Params) -> Setting:
 def setting(model: Model, training: Training, image_size: int, threads: int) -> Setting:
     shape: dict[str, Any] = model.model_dump(include={*SHAPE})
     how: dict[str, Any] = training.model_dump(include={*HOW})
+    if how["precision"] == "tf32":
+        how["precision"] = CPU_TF32
     return Setting(**shape, **how, image_size=image_size, threads=threads)
 
 

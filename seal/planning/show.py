@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -21,8 +22,14 @@ REACH_DAYS = 14  # a run that would take longer on this machine is called out of
 UNITS = {"days": 86400.0, "h": 3600.0, "min": 60.0}  # s
 
 
-def show(stages: Sequence[str], params: Params, machine: Machine, console: Console, free_bytes: float) -> None:
-    """Print the plan: a table of stages, how far to trust it, and what stands in the way."""
+def show(
+    stages: Sequence[str], params: Params, machine: Machine, console: Console, free_bytes: float,
+    acceptance: Path | None = None,
+) -> None:  # fmt: skip
+    """Print the plan: a table of stages, how far to trust it, and what stands in the way.
+
+    `acceptance`: the JSON of a GPU that was measured, in place of those in expected/gpu/.
+    """
     if not stages:
         console.print("nothing to run: data and pipelines are up to date")
         return
@@ -40,7 +47,7 @@ def show(stages: Sequence[str], params: Params, machine: Machine, console: Conso
     for obstacle in obstacles(total, free_bytes):
         console.print(f"OUT OF REACH here: {obstacle}", highlight=False)
     if params.tier == "paper":
-        show_gpus(costs, params, network, console)
+        show_gpus(costs, params, network, console, acceptance)
 
 
 def table_of(lines: Sequence[Line], total: Line) -> Table:

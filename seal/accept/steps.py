@@ -1,0 +1,123 @@
+"""The signed step on the device: its bits against the reference, its launches, its share of the bandwidth."""
+
+from collections.abc import Iterator
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seal.accept.bench import Bench, Result
+from seal.accept.environment import copy_rate
+from seal.accept.subjects import CLASSES
+from seal.models import build
+from seal.optim import SignedSGD
+from seal.rng import stream
+from seal.split import split_parameters
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "scalar": (), "one": (1,), "small": (16, 6), "odd": (3, 67, 5), "block": (2048,), "large": (12_417,),
+    "empty": (0, 3), "blocks": (70_001,), "channels_last": (8, 5, 3, 3), "gaps": (11, 7), "misaligned": (4099,),
+}  # fmt: skip
+MOST_EPS = 16  # an error of three steps against float64, in eps of the largest value
+SHARE = 0.85  # of the bandwidth of a copy, to be reached
+BYTES = 20  # that a step moves of a float32 parameter: p, g and m are read, p and m written
+
+
+def signed_step(bench: Bench) -> Result:
+    """Every layout and number against the reference on the device and in float64 on the CPU; then its speed."""
+    backend = "triton" if bench.on_gpu else "cpu"
+    cases, differing, worst = 0, 0, 0.0
+    for dtype, numbers in product((torch.float32, torch.float64), _numbers()):
+        ours, reference, exact = (
+            _stepped(name, device, kind, dtype, numbers)
+            for name, device, kind in (
+                (backend, bench.device, dtype),
+                ("reference", bench.device, dtype),
+                ("reference", torch.device("cpu"), torch.float64),
+            )
+        )
+        for mine, theirs, truth in zip(ours, reference, exact, strict=True):
+            if mine.numel():
+                cases += 1
+                differing += not torch.equal(mine, theirs)
+                gap = (mine.double() - truth).abs().max() / truth.abs().max().clamp_min(1e-30)
+                worst = max(worst, float(gap) / torch.finfo(dtype).eps)
+
+    found: Result = {"cases": cases, "not_bit_equal_to_reference": differing, "worst_error_in_eps": worst}
+    speeds = {f"resnet{depth}": _speed(bench, backend, depth) for depth in ((18,) if bench.tiny else (18, 50))}
+    reached = all(len(speed["kernels"]) == 1 and speed["share_of_copy"] >= SHARE for speed in speeds.values())
+    return found | speeds | {"passed": worst < MOST_EPS and (reached or not bench.on_gpu)}
+
+
+def _numbers() -> Iterator[dict[str, Any]]:
+    for momentum, decay, maximize, scaled in product((0.0, 0.9), (0.0, 5e-4), (False, True), (False, True)):
+        yield {"momentum": momentum, "weight_decay": decay, "maximize": maximize, "scaled": scaled}
+
+
+def _stepped(
+    backend: str, device: torch.device, kind: torch.dtype, drawn: torch.dtype, numbers: dict[str, Any]
+) -> list[Tensor]:
+    """The parameters after three steps, of values drawn in `drawn`; every second group's sign is the other one."""
+    generator = torch.Generator().manual_seed(0)
+    values = [[torch.randn(shape, generator=generator, dtype=drawn) for _ in range(2)] for shape in SHAPES.values()]
+    pairs = [
+        [_laid(tensor.to(device, kind).clone(), name) for tensor in pair]
+        for name, pair in zip(SHAPES, values, strict=True)
+    ]
+    params = [p.detach().requires_grad_() for p, _ in pairs]
+    half = len(params) // 2
+    groups = [
+        {"params": params[:half], "maximize": numbers["maximize"]},
+        {"params": params[half:], "lr": 0.003},
+    ]
+    optimizer = SignedSGD(
+        groups, lr=0.01, momentum=numbers["momentum"], weight_decay=numbers["weight_decay"], backend=backend
+    )
+    for _ in range(3):
+        for parameter, (_, gradient) in zip(params, pairs, strict=True):
+            parameter.grad = gradient.clone(memory_format=torch.preserve_format)
+        if numbers["scaled"]:
+            optimizer.grad_scale, optimizer.found_inf = torch.tensor(4.0), torch.tensor(0.0)  # type: ignore[attr-defined]
+        optimizer.step()
+    return [parameter.detach().cpu() for parameter in params]
+
+
+def _laid(values: Tensor, name: str) -> Tensor:
+    """The values in the memory layout that the name says."""
+    if name == "channels_last":
+        return values.contiguous(memory_format=torch.channels_last)
+    if name == "gaps":
+        return torch.stack([values, values], -1)[..., 0]
+    if name == "misaligned":
+        return torch.cat([values.flatten()[:1], values.flatten()])[1:]
+    return values
+
+
+def _speed(bench: Bench, backend: str, depth: int) -> Result:
+    """Of two groups, one of which climbs, of a whole network's tensors."""
+    section: Any = SimpleNamespace(depth=depth, width=4 if bench.tiny else 64, stem="imagenet", classifier_bias="zero")
+    model = build(section, CLASSES, stream(0, "initialisation"), bench.device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    split = split_parameters(model, "layer3")
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    moved = BYTES * sum(parameter.numel() for parameter in model.parameters())
+
+    def groups() -> list[dict[str, Any]]:
+        return [{"params": list(split.early.values()), "maximize": True}, {"params": list(split.late.values())}]
+
+    ours = SignedSGD(groups(), lr=1e-6, momentum=0.9, weight_decay=5e-4, backend=backend)
+    ours.step()
+    speed: Result = {
+        "us_a_step": bench.seconds(ours.step, 0.3) * 1e6,
+        "GB_s_in_a_graph": moved / bench.seconds(bench.graphed(ours.step), 0.3) / 1e9,
+        "copy_GB_s": copy_rate(bench, moved // 8),
+        "kernels": bench.kernels(ours.step),
+    }
+    for form in ("fused", "foreach"):
+        theirs = torch.optim.SGD(groups(), lr=1e-6, momentum=0.9, weight_decay=5e-4, **{form: True})
+        theirs.step()
+        speed[f"torch_{form}_us_a_step"] = bench.seconds(theirs.step, 0.2) * 1e6
+    return speed | {"share_of_copy": speed["GB_s_in_a_graph"] / speed["copy_GB_s"]}

@@ -1,0 +1,111 @@
+"""One, two and three trainings on one card at once: each a process, whose work the driver slices by time or, under MPS,
+lets run side by side. `python -m seal.accept.together DEVICE SECONDS TINY` is one of them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from seal.accept.bench import Bench, Result
+from seal.accept.subjects import BATCH, data_of, networks, run_of
+from seal.accept.training import ignored
+from seal.captured import CapturedTrainer
+from seal.clock import Clock
+from seal.device import device_named, set_deterministic
+
+SECONDS = 6.0  # that each count of processes trains together
+WORTH = 1.1  # times the images a second, from which on one more run on a card is worth its memory
+CONTROL = "nvidia-cuda-mps-control"
+
+
+def several_runs(bench: Bench) -> Result:
+    """Images a second of 1, 2 and 3 processes together; how many a scale-out should put on a card like this."""
+    counts = (1, 2) if bench.tiny else (1, 2, 3)
+    found: Result = {"time_slicing": rates_of(bench, counts, {}), "passed": None}
+    if bench.on_gpu and shutil.which(CONTROL):
+        with mps() as environment:
+            found["mps"] = rates_of(bench, counts, environment)
+    else:
+        found["mps"] = {"left_out": f"{CONTROL}: not found" if bench.on_gpu else "no GPU"}
+    return found | {"runs_per_gpu": best_count(found["time_slicing"])}
+
+
+def best_count(rates: Mapping[str, float]) -> int:
+    """The largest count that each time gains on the one before it."""
+    best = 1
+    for count in range(2, len(rates) + 1):
+        if rates[str(count)] < WORTH * rates[str(best)]:
+            break
+        best = count
+    return best
+
+
+def rates_of(bench: Bench, counts: tuple[int, ...], environment: Mapping[str, str]) -> dict[str, float]:
+    """Images a second of all processes together, by their count."""
+    return {str(count): _together(bench, count, environment) for count in counts}
+
+
+def _together(bench: Bench, count: int, environment: Mapping[str, str]) -> float:
+    seconds = 0.2 if bench.tiny else SECONDS
+    command = [sys.executable, "-m", "seal.accept.together", str(bench.device), str(seconds), str(int(bench.tiny))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": os.environ | dict(environment)}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+    try:
+        for process in processes:  # all have captured before any is timed
+            if process.stdout.readline().strip() != "ready":
+                raise RuntimeError(f"one of {count} processes did not start; its message is above")
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return sum(float(process.stdout.readline()) for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+@contextmanager
+def mps() -> Iterator[dict[str, str]]:
+    """NVIDIA's multi-process service for processes with this environment, ended with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        subprocess.run([CONTROL, "-d"], env=os.environ | places, check=True)
+        try:
+            yield places
+        finally:
+            subprocess.run([CONTROL], input="quit\n", text=True, env=os.environ | places, check=False)
+
+
+def main(device_name: str, seconds: float, tiny: bool) -> None:
+    """Capture a step, say `ready`, wait for a line, train for so long, and print images a second."""
+    bench = Bench(device_named(device_name), tiny)
+    if bench.on_gpu:
+        set_deterministic(True)
+    else:
+        torch.set_num_threads(1)
+
+    run = run_of("seal", bench, networks(bench)[-1], precision="tf32")
+    trainer = CapturedTrainer(run, data_of(run, bench, BATCH * (1 if tiny else 8)), bench.device)
+    clock = Clock(2, 0)
+    trainer.begin_epoch(clock)
+    trainer.train_epoch(clock, ignored)
+    bench.wait()
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+    images, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        trainer.train_epoch(clock, ignored)  # ends with a value that waits for the device
+        images += len(trainer.data.train.images)
+    print(images / (time.perf_counter() - began), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), sys.argv[3] == "1")

@@ -1,0 +1,182 @@
+"""Training on the device: batches, steps by the loop and by graphs, resuming, every method, whole trainings."""
+
+import math
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seal.accept.bench import Bench, Result
+from seal.accept.subjects import BATCH, data_of, equal, networks, run_of
+from seal.batchnorm import running_statistics
+from seal.captured import CapturedTrainer
+from seal.checkpoint import State
+from seal.clock import Clock, clocks
+from seal.data.batches import Batches, Plan
+from seal.data.planned import PlannedBatches
+from seal.device import deterministic
+from seal.loop import train
+from seal.methods import METHODS
+from seal.rng import stream
+from seal.trainer import Trainer
+
+PRECISIONS = ("tf32", "float32", "bfloat16")
+TIMES_FASTER = 2.0  # a captured step against the loop's, at the paper's shape, to be reached
+SMALL = (18, 4)
+
+
+def ignored(clock: Clock, size: int, loss: Tensor, correct: Tensor) -> None:
+    """In place of what counts batches."""
+
+
+def batches(bench: Bench) -> Result:
+    """The same images on every device, by the loop and by the plan that graphs read."""
+    run = run_of("normal_long", bench, SMALL)
+    count = 200 if bench.tiny else 1000
+    here, there = data_of(run, bench, count).train, data_of(run, bench, count, torch.device("cpu")).train
+    planned, as_on_the_cpu, as_planned = PlannedBatches(here), True, True
+    planned.upload(_plan(here))
+    for (x, y), (on_cpu, labels) in zip(_epoch(here), _epoch(there), strict=True):
+        as_on_the_cpu &= torch.equal(x.cpu(), on_cpu) and torch.equal(y.cpu(), labels)
+        planned_x, planned_y = planned.next(len(y))
+        as_planned &= torch.equal(planned_x, x) and torch.equal(planned_y, y)
+
+    def again() -> None:
+        planned.position.zero_()
+        planned.next(BATCH)
+
+    began = time.perf_counter()
+    _plan(here)
+    return {
+        "device_equals_cpu": as_on_the_cpu, "plan_equals_loop": as_planned, "passed": as_on_the_cpu and as_planned,
+        "ms_to_draw_100000_images": (time.perf_counter() - began) * 1e3 * 100_000 / count,
+        "us_a_batch_in_a_graph": bench.seconds(bench.graphed(again), 0.2) * 1e6,
+    }  # fmt: skip
+
+
+def _plan(data: Batches) -> Plan:
+    return data.plan(stream(0, "order", 1, 0), stream(0, "augmentation", 1, 0))
+
+
+def _epoch(data: Batches) -> Iterable[tuple[Tensor, Tensor]]:
+    return data.epoch(stream(0, "order", 1, 0), stream(0, "augmentation", 1, 0))
+
+
+def training(bench: Bench) -> Result:
+    """Milliseconds a step by the loop and by graphs, in each precision, with and without determinism."""
+    found: Result = {}
+    for depth, width in networks(bench):
+        for precision in PRECISIONS:
+            found[f"resnet{depth}_width{width}_{precision}"] = _of_network(bench, (depth, width), precision)
+
+    of_paper = found["resnet{}_width{}_tf32".format(*networks(bench)[-1])]
+    agree = all(figures["certificate"] and figures["certificate"]["bit_equal"] for figures in found.values())
+    faster = of_paper["times_faster"] >= TIMES_FASTER
+    rates = {"trained": BATCH * 1e3 / of_paper["graph_ms_a_step"], "measured": of_paper["measured_images_s"]}
+    return found | {"rates": rates, "passed": (agree and faster) or not bench.on_gpu}
+
+
+def _of_network(bench: Bench, shape: tuple[int, int], precision: str) -> Result:
+    run = run_of("seal", bench, shape, precision=precision)
+    data = data_of(run, bench, BATCH * (2 if bench.tiny else 8))
+    loop, graphs = Trainer(run, data, bench.device), CapturedTrainer(run, data, bench.device)
+    with deterministic(bench.device, True):
+        figures: Result = {"loop_ms_a_step": _ms_a_step(bench, loop), "graph_ms_a_step": _ms_a_step(bench, graphs)}
+        figures |= {"certificate": graphs.certificate and asdict(graphs.certificate), "by_the_loop": graphs.why_not}
+        figures["kernels_a_step"] = len(bench.kernels(partial(loop.step, *next(data.clean.clean()))))
+        figures["measured_images_s"] = len(data.clean.images) / bench.seconds(partial(measure_clean, loop), 0.3, 3)
+
+    with deterministic(bench.device, False):
+        figures["graph_not_deterministic_ms_a_step"] = _ms_a_step(bench, CapturedTrainer(run, data, bench.device))
+    return figures | {"times_faster": figures["loop_ms_a_step"] / figures["graph_ms_a_step"]}
+
+
+def _ms_a_step(bench: Bench, trainer: Trainer) -> float:
+    """Of epochs in which one side climbs; what is captured is captured before."""
+    clock = Clock(2, 0)
+    trainer.begin_epoch(clock)
+    return bench.seconds(partial(trainer.train_epoch, clock, ignored), 0.8, 3) / len(trainer.data.train) * 1e3
+
+
+def measure_clean(trainer: Trainer) -> None:
+    with running_statistics(trainer.model):
+        trainer.objective.measure(trainer.model, trainer.data.clean.clean())
+
+
+def resume(bench: Bench) -> Result:
+    """Interrupted after an epoch and taken up from the file equals uninterrupted: by loop and graphs, both layouts."""
+    found: Result = {}
+    for channels_last in (False, True):
+        for kind in (Trainer, CapturedTrainer):
+            run = run_of("seal", bench, SMALL, channels_last=channels_last)
+            layout = "channels_last" if channels_last else "contiguous"
+            with deterministic(bench.device, True):
+                found[f"{layout}_{kind.__name__}"] = _resumed(bench, kind, run)
+    return found | {"passed": all(figures["bit_equal"] for figures in found.values())}
+
+
+def _resumed(bench: Bench, kind: type[Trainer], run: object) -> Result:
+    ends, elsewhere = [], 0
+    for cut in (None, 3):
+        trainer, state = kind(run, data_of(run, bench, 48), bench.device), State()  # type: ignore[arg-type]
+        for number, clock in enumerate(clocks(run)):  # type: ignore[arg-type]
+            if number == cut:
+                with tempfile.TemporaryDirectory() as folder:
+                    state.save(Path(folder) / "state.safetensors")
+                    state = State.load(Path(folder) / "state.safetensors")
+                trainer = kind(run, data_of(run, bench, 48), bench.device)  # type: ignore[arg-type]
+                state.put(trainer.model, trainer.optimizer, trainer.names)
+                momentum = [(p, values["momentum_buffer"]) for p, values in trainer.optimizer.state.items()]
+                elsewhere = sum(p.stride() != buffer.stride() for p, buffer in momentum)
+
+            trainer.begin_epoch(clock, state)
+            trainer.train_epoch(clock, ignored)
+            state.clock = clock
+            state.take(trainer.model, trainer.optimizer, trainer.names)
+        ends.append(trainer)
+    return {"bit_equal": equal(*ends), "momentum_in_another_layout": elsewhere}
+
+
+def methods(bench: Bench) -> Result:
+    """Every method by graphs and by the loop, two generations: the same losses and bits, and how many captures."""
+    found: Result = {}
+    for method in METHODS:
+        ends, losses, captures = [], [], 0
+        for kind in (Trainer, CapturedTrainer):
+            run = run_of(method, bench, SMALL)
+            trainer, state = kind(run, data_of(run, bench, 48 if bench.tiny else 80), bench.device), State()
+            with tempfile.TemporaryDirectory() as folder, deterministic(bench.device, True):
+                train(trainer, state, Path(folder), 100, ignored, lambda row: None)
+            losses.append([row["train_loss"] for row in state.rows])
+            ends.append(trainer)
+            captures = len(getattr(trainer, "graphs", ()))
+        found[method] = {
+            "bit_equal": equal(*ends), "losses_equal": losses[0] == losses[1], "captures": captures,
+            "by_the_loop": getattr(ends[1], "why_not", ""),
+        }  # fmt: skip
+    graphs_taken = not bench.on_gpu or all(figures["captures"] for figures in found.values())
+    return found | {"passed": graphs_taken and all(figures["bit_equal"] for figures in found.values())}
+
+
+def generation(bench: Bench) -> Result:
+    """A short training of each main arm at the paper's shape, measurements, weights and predictions included."""
+    found: Result = {}
+    for method in ("normal_long", "llf", "seal"):
+        run = run_of(method, bench, networks(bench)[-1], precision="tf32")
+        trainer, state = CapturedTrainer(run, data_of(run, bench, 80 if bench.tiny else 656), bench.device), State()
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder, deterministic(bench.device, True):
+            train(trainer, state, Path(folder), 100, ignored, lambda row: None)
+            written = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*.*"))
+        bench.wait()
+        found[method] = {
+            "seconds": time.perf_counter() - began, "losses": [row["train_loss"] for row in state.rows],
+            "peak_bytes": torch.cuda.max_memory_allocated(bench.device) if bench.on_gpu else 0, "files": len(written),
+        }  # fmt: skip
+    finite = all(math.isfinite(loss) for figures in found.values() for loss in figures["losses"])
+    return found | {"passed": finite and all(figures["files"] == 5 for figures in found.values())}

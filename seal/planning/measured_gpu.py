@@ -1,0 +1,84 @@
+"""Cards on which the acceptance has run, and how fast they were: its JSON in expected/gpu/, or one that is named.
+
+The plan of the paper tier prices stages by them beside the counted ones, and a scale-out on one machine shares a card
+by them.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seal.config import Params
+from seal.errors import UserError
+from seal.measure import Rates
+from seal.planning.gpu import SAVED_PER_SECOND
+from seal.record import EXPECTED
+
+FOLDER = EXPECTED / "gpu"
+# Of one second's work, by the section that measures it at the paper's shape.
+MEASURED = {
+    "measured": "training", "seen": "fewshot", "tuned": "fewshot", "curved": "hessian", "searched": "knn",
+    "launched": "environment",
+}  # fmt: skip
+SHAPE = {"depth": 50, "width": 64, "image_size": 64, "batch_size": 32}
+
+
+@dataclass(frozen=True)
+class MeasuredGpu:
+    """One card, by one run of the acceptance."""
+
+    name: str
+    date: str
+    sections: Mapping[str, Any]
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many trainings on one card do most together; 1 where it was not measured."""
+        return int(self.sections.get("several_runs", {}).get("runs_per_gpu", 1))
+
+    def rates(self, precision: str) -> Rates:
+        """Training in that precision by the captured step, without losing determinism; all else as it was measured."""
+        ms_a_step = self.sections["training"][f"resnet50_width64_{precision}"]["graph_ms_a_step"]
+        known = {kind: float(self.sections[section]["rates"][kind]) for kind, section in MEASURED.items()}
+        trained = SHAPE["batch_size"] * 1e3 / ms_a_step
+        return Rates(trained=trained, saved=SAVED_PER_SECOND, small=math.inf, compilers=math.inf, **known)
+
+
+def measured_gpus(named: Path | None = None) -> list[MeasuredGpu]:
+    """The one that is named, else all that are committed. Raises UserError for a file that has no rates."""
+    return [read(path) for path in ([named] if named else sorted(FOLDER.glob("*.json")))]
+
+
+def read(path: Path) -> MeasuredGpu:
+    """Raises UserError where the file is no JSON of the acceptance, or not of all its sections on a GPU."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        sections, tiny = found["sections"], found["tiny"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: found no JSON of the acceptance ({error}); `seal accept --out {path}` writes it"
+        ) from None
+
+    lacking = sorted(name for name in {"training", *MEASURED.values()} if "rates" not in sections.get(name, {}))
+    if tiny or lacking:
+        words = "a try on a CPU" if tiny else f"no rates of {', '.join(lacking)}"
+        raise UserError(f"{path}: found {words}, expected all sections on a GPU; run `seal accept --out {path}` there")
+    return MeasuredGpu(sections["environment"]["gpu"], found["date"], sections)
+
+
+def of_paper_shape(params: Params) -> bool:
+    """Whether the rates are of this tier's network, images and batches."""
+    found = {
+        "depth": params.model.depth, "width": params.model.width, "batch_size": params.training.batch_size,
+        "image_size": params.datasets[params.source].image_size,
+    }  # fmt: skip
+    return found == SHAPE
+
+
+def runs_at_once(cards: Sequence[str]) -> int:
+    """Trainings to put on each of these cards, by name, at once: as measured on one of that name, else 1."""
+    known = {gpu.name: gpu.runs_at_once for gpu in measured_gpus()}
+    return min((known.get(card, 1) for card in cards), default=1)

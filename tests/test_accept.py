@@ -1,0 +1,99 @@
+"""The acceptance where there is no GPU: how its sections are guarded, what they measure, and the file they leave."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from seal.accept import __main__ as acceptance
+from seal.accept.__main__ import SECTIONS, Section, accept, guarded
+from seal.accept.bench import Bench, Result
+from seal.accept.subjects import numbers, run_of
+from seal.accept.together import best_count
+from seal.clock import course_of
+from seal.methods import METHODS, options_of
+from seal.planning.measured_gpu import MEASURED
+
+CPU = Bench(torch.device("cpu"), tiny=True)
+
+
+def failing(bench: Bench) -> Result:
+    raise ValueError("of no use")
+
+
+def test_a_section_that_fails_leaves_the_others_and_the_file_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "acceptance.json"
+    written: list[list[str]] = []
+
+    def last(bench: Bench) -> Result:
+        written.append([*json.loads(path.read_text())["sections"]])
+        return {"passed": None, "rate": float("inf")}
+
+    sections = {
+        "good": Section(lambda bench: {"passed": True}, 1),
+        "bad": Section(failing, 1),
+        "long": Section(failing, 1000),
+        "last": Section(last, 1),
+    }
+    monkeypatch.setattr(acceptance, "SECTIONS", sections)
+    accept(path, CPU, [], seconds=100)
+    found = json.loads(path.read_text())
+    assert written == [["bad", "good", "long"]], "sorted, and written before the next begins"
+    passed = {name: figures["passed"] for name, figures in found["sections"].items()}
+    assert passed == {"good": True, "bad": False, "long": False, "last": None}
+    assert "ValueError: of no use" in found["sections"]["bad"]["error"]
+    assert found["sections"]["long"]["not_run"].endswith("needs 1000; use --only")
+    assert found["sections"]["last"]["rate"] == "inf"
+    assert found["passed"] is False
+    assert "bad          FAILED" in capsys.readouterr().out
+
+
+def test_sections_fit_into_eight_minutes() -> None:
+    assert sum(section.seconds for section in SECTIONS.values()) < 480
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_methods_numbers_can_be_made_up(method: str) -> None:
+    run = run_of(method, CPU, (18, 4))
+    assert set(numbers(options_of(method), vars(run.training))) == set(vars(run.options))
+    assert METHODS[method](course_of(run), run.options)
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ({"1": 10.0, "2": 18.0, "3": 19.0}, 2),
+        ({"1": 10.0, "2": 10.5, "3": 30.0}, 1),
+        ({"1": 9.0, "2": 15.0, "3": 20.0}, 3),
+    ],
+)
+def test_one_more_run_on_a_card_must_be_worth_it(rates: dict[str, float], best: int) -> None:
+    assert best_count(rates) == best
+
+
+def test_a_section_gives_the_rates_that_the_plan_takes() -> None:
+    for name, kind in (("hessian", "curved"), ("knn", "searched")):
+        figures = guarded(SECTIONS[name], CPU, 1000)
+        assert figures["passed"], figures
+        assert figures["rates"][kind] > 0
+        assert MEASURED[kind] == name
+
+
+@pytest.mark.slow
+def test_the_script_runs_on_a_cpu_by_the_command_and_by_the_core(tmp_path: Path) -> None:
+    for command in (["seal"], ["seal.accept"]):
+        arguments = ["accept"] if command == ["seal"] else []
+        out = tmp_path / f"{command[0]}.json"
+        run = [sys.executable, "-m", *command, *arguments, "--tiny", "--only", "batches", "knn", "--out", str(out)]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(out.read_text())
+        assert found["passed"]
+        assert [*found["sections"]] == ["batches", "knn"]
+        assert "equals_float64" in found["sections"]["knn"]["torch"]
+        assert found["sections"]["knn"]["faiss"].keys() & {"equals_float64", "left_out"}

@@ -41,7 +41,9 @@ ARROWS = {
     "seal.stage": set(),
     "seal.evidence": set(),
     "seal.readings": {"seal.evidence"},
-    "seal.runs": {"seal.evidence", "seal.readings"},
+    "seal.run_folder": {"seal.evidence", "seal.readings"},
+    "seal.soundness": {"seal.evidence", "seal.readings", "seal.run_folder"},
+    "seal.runs": {"seal.evidence", "seal.run_folder", "seal.soundness"},
     "seal.device": set(),
     "seal.kernels": set(),
     "seal.split": set(),
@@ -69,7 +71,7 @@ ARROWS = {
     "seal.resume": {"seal.checkpoint", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
-    "seal.tracking": {"seal.runs"},
+    "seal.tracking": {"seal.evidence", "seal.runs", "seal.soundness"},
     "seal.train": {
         "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume", "seal.scratch",
         "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
@@ -81,7 +83,7 @@ ARROWS = {
         "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
     },
     "seal.cluster": {"seal.planning", "seal.stage", "seal.study", "seal.tracking"},
-    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.tracking"},
+    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.tracking"},
     "seal.cli": {
         "seal.cluster", "seal.doctor", "seal.planning", "seal.split_shown", "seal.study", "seal.tiers", "seal.tracking",
         "eval.claims", "eval.report",

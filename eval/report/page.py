@@ -65,6 +65,7 @@ def lead(study: Study) -> list[str]:
         "a table says otherwise.",
     ]
 
+    paragraphs += [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
     if study.params.tier == "smoke":
         paragraphs.append("Smoke is too small to say anything about the paper: it shows that everything works.")
     return paragraphs

@@ -33,10 +33,10 @@ import torch
 from numpy.typing import NDArray
 
 from eval.networks import TrainedNetwork, kept_weights, load_network
-from seal.data.pack import PACKS, DatasetMissing, Pack, open_pack
+from seal.data.pack import DatasetMissing, Pack
 from seal.device import torch_device
 from seal.errors import UserError
-from seal.record import RESULTS, atomic, read_json, write_json
+from seal.record import RESULTS, atomic, write_json
 from seal.stage import Timing, progress_bar, stage
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ class Evaluation:
     @cached_property
     def pack(self) -> Pack:
         """Of the target, else of the images that the run was trained on. Raises DatasetMissing."""
-        return open_pack(PACKS / f"{self.target or self.params.source}.safetensors")
+        from seal.data.selection import chosen_pack  # it needs pydantic, as below
+
+        name = self.target or self.params.source
+        return chosen_pack(name, self.params.datasets[name])
 
     @property
     def folder(self) -> Path:
@@ -95,12 +98,16 @@ class Evaluation:
         Raises UserError where none of them was, and Skipped where that is because the training diverged.
         """
         place = RESULTS / self.run.name
+        from seal.evidence import read_summary  # it needs pydantic, as below
+
         if not (place / "summary.json").exists():
             raise UserError(f"{place}: no record of this run; `dvc repro` trains it")
 
         wanted = [self.run.generations.num_generations] if generations == "last" else sorted(set(generations))
         weights = kept_weights(place, wanted)
-        diverged = read_json(place / "summary.json")["diverged"]
+        summary = read_summary(place / "summary.json")
+        self._was_trained_so(summary)
+        diverged = summary["diverged"]
         if not weights and diverged:
             raise Skipped(f"the training diverged in generation {diverged['generation']}", "DIVERGED")
         if not weights:
@@ -109,7 +116,18 @@ class Evaluation:
             )
 
         for generation, path in weights.items():
-            yield load_network(path, generation, self.run.model, self.device)
+            yield load_network(path, generation, self.run.model, self.device, summary)
+
+    def _was_trained_so(self, summary: Mapping[str, Any]) -> None:
+        """Raises UserError where the run was trained on other images than its evaluation sees."""
+        again = "`dvc repro` trains it anew, `dvc checkout` brings back what it was trained on"
+        if self.target is None and summary["data_sha256"] != self.pack.sha256:
+            raise UserError(
+                f"{self.pack.path}: found sha256 {self.pack.sha256[:12]}..., expected {summary['data_sha256'][:12]}..., "
+                f"on which {self.run.name} was trained; {again}"
+            )
+        if summary["data"] != self.params.source:
+            raise UserError(f"{self.run.name}: trained on {summary['data']}, source is {self.params.source}; {again}")
 
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""

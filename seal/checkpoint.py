@@ -57,6 +57,21 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); delete it and run again") from error
 
 
+def fits(tensors: Tensors, expected: Mapping[str, Tensor], path: Path) -> None:
+    """Raises CheckpointError unless these are a network's tensors, by name, shape and dtype, and finite."""
+    again = "`dvc checkout` restores it, or delete it and run again"
+    if differing := sorted(tensors.keys() ^ expected.keys()):
+        raise CheckpointError(f"{path}: found no network of these parameters: {differing[0]} is one side's; {again}")
+
+    for name, tensor in tensors.items():
+        wanted = expected[name]
+        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+            met, asked = (f"{value.dtype} {tuple(value.shape)}" for value in (tensor, wanted))
+            raise CheckpointError(f"{path}: {name}: found {met}, expected {asked}; {again}")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name}: found numbers that are not finite; {again}")
+
+
 @dataclass
 class State:
     """Everything that an unfinished training needs, as of the end of epoch `clock`."""
@@ -71,6 +86,8 @@ class State:
     best_epoch: dict[str, Any] | None = None  # generation, epoch, val_accuracy of `best`
     rows: list[Row] = field(default_factory=list)
     generations: list[dict[str, Any]] = field(default_factory=list)
+    run: str | None = None  # whose it is
+    threads: int | None = None  # that it was trained with; another number sums in another order
 
     def save(self, path: Path) -> None:
         groups = {name: getattr(self, name) for name in GROUPS if name != "best"}
@@ -82,24 +99,40 @@ class State:
             tensors |= {f"{group}/{name}": value for name, value in members.items()}
 
         clock = None if self.clock is None else asdict(self.clock)
-        facts = {"clock": clock, "best_epoch": self.best_epoch, "rows": self.rows, "generations": self.generations}
+        facts: dict[str, Any] = {
+            "clock": clock,
+            "best_epoch": self.best_epoch,
+            "rows": self.rows,
+            "generations": self.generations,
+        }
+        facts |= {key: value for key, value in (("run", self.run), ("threads", self.threads)) if value is not None}
         save_tensors(path, tensors, {"state": json.dumps(facts, sort_keys=True)})
 
     @classmethod
     def load(cls, path: Path) -> "State":
+        """Raises CheckpointError for what is no such state."""
         tensors, metadata = load_tensors(path)
+        try:
+            return cls._of(tensors, json.loads(metadata["state"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: no resume state of this version ({error!r}); delete it and run again"
+            ) from None
+
+    @classmethod
+    def _of(cls, tensors: Tensors, facts: dict[str, Any]) -> "State":
         groups: dict[str, Tensors] = {name: {} for name in GROUPS}
         for name, value in tensors.items():
             group, _, member = name.partition("/")
             groups[group][member] = value
 
-        facts = json.loads(metadata["state"])
         if facts["best_epoch"] and not groups["best"]:
             groups["best"] = groups["model"]
         clock = None if facts["clock"] is None else Clock(**facts["clock"])
         return cls(
-            clock, **groups, best_epoch=facts["best_epoch"], rows=facts["rows"], generations=facts["generations"]
-        )
+            clock, **groups, best_epoch=facts["best_epoch"], rows=list(facts["rows"]),
+            generations=list(facts["generations"]), run=facts.get("run"), threads=facts.get("threads"),
+        )  # fmt: skip
 
     def take(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
         """Copy weights, statistics and momentum; `names` are the parameters' in the optimizer's order."""

@@ -2,10 +2,11 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seal.checkpoint import HANDOVER, RESUME, State, load_tensors, save_tensors
+from seal.checkpoint import HANDOVER, State, load_tensors, save_tensors
 from seal.config import BASE_ARM, Run
 from seal.errors import UserError
 from seal.record import HISTORY_COLUMNS, write_csv, write_json
@@ -35,7 +36,7 @@ def publish(run: Run, state: State, folder: Path, results: Path, facts: dict[str
 
     _copy_networks(run, done, folder, results)
     if run.arm == BASE_ARM:  # with momentum, and the best weights so far: the arms go on from it
-        shutil.copyfile(folder / RESUME, results / HANDOVER)
+        replace(state, run=None, threads=None).save(results / HANDOVER)
     if diverged is not None and before:
         save_tensors(results / "weights/before-divergence.safetensors", before)
 

@@ -78,8 +78,9 @@ def _history_agrees(outcome: Mapping[str, Any], run: RunFolder) -> None:
 
     for key, cell in row.items():
         stated = outcome.get(key)
-        both = isinstance(stated, int | float) and isinstance(cell, int | float)
-        if both and not math.isclose(stated, cell, **ROUNDED):
+        if not isinstance(stated, int | float) or not isinstance(cell, int | float):
+            continue
+        if not math.isclose(stated, cell, **ROUNDED):
             place = f"{key} at the end of generation {outcome['generation']}"
             raise _broken(path, place, cell, f"{stated}, as summary.json beside it has it")
 
@@ -113,7 +114,7 @@ def _evaluation_files(folder: Path) -> list[Path]:
 def _is_the_runs(record: Any, path: Path, run: RunFolder) -> None:
     """An evaluation's file names the run, the folder and the generation that it lies in, and the run's own data."""
     evaluation, _, target = path.parent.name.partition("-")
-    expected = {"evaluation": evaluation, "target": target or None}
+    expected: dict[str, Any] = {"evaluation": evaluation, "target": target or None}
     expected |= {key: run.summary[key] for key in ("arm", "seed", "tier")}
     if path.name != SKIPPED:
         expected["generation"] = _generation(path)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from seal.config import Params, Run, load_params
-from seal.data.pack import PACKS, Pack, open_pack
+from seal.data.pack import Pack
+from seal.data.selection import chosen_pack
 from seal.device import torch_device
 from seal.loop import train
 from seal.progress import TrainingProgress
@@ -33,7 +34,7 @@ CODE = [
 def run_stage(run_name: str, params: Params) -> tuple[float, str]:
     """Train a run and write its record to results/<run>/. Gives images per second, and the optimizer's backend."""
     run, base, runtime = params.find_run(run_name), params.base_of(run_name), params.runtime
-    pack = open_pack(PACKS / f"{params.source}.safetensors")
+    pack = chosen_pack(params.source, params.datasets[params.source])
     device = torch_device(runtime)
     trainer = Trainer(run, make_data(run, pack, device), device, runtime.optimizer_backend)
 

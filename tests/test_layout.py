@@ -68,7 +68,7 @@ ARROWS = {
     },
     "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.steps", "seal.trainer"},
     "seal.loop": {"seal.checkpoint", "seal.rows", "seal.trainer"},
-    "seal.resume": {"seal.checkpoint", "seal.trainer"},
+    "seal.resume": {"seal.checkpoint", "seal.evidence", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.evidence", "seal.runs", "seal.soundness"},
@@ -88,7 +88,7 @@ ARROWS = {
         "seal.cluster", "seal.doctor", "seal.planning", "seal.split_shown", "seal.study", "seal.tiers", "seal.tracking",
         "eval.claims", "eval.report",
     },
-    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.stage"},
+    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.stage"},
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims"},
 }  # fmt: skip

@@ -76,6 +76,8 @@ def open_pack(path: Path | str) -> Pack:
     if metadata["schema"] != SCHEMA:
         schemas = f"found schema {metadata['schema']}, expected {SCHEMA}"
         raise DataError(f"{path}: {schemas}; run `dvc repro -f pack@{path.stem}`")
+    if metadata["name"] != path.stem:
+        raise DataError(f"{path}: found the pack of {metadata['name']}; run `dvc repro -f pack@{path.stem}`")
     if metadata["status"] == "missing":
         raise DatasetMissing(metadata["reason"])
     return Pack(path, metadata)

@@ -13,7 +13,7 @@ from typing import Any
 
 from seal.data.archives import DataError
 from seal.data.layouts import Item
-from seal.data.pack import SPLITS
+from seal.data.pack import PACKS, SPLITS, Pack, open_pack
 from seal.record import file_sha256
 from seal.sections import Dataset, SplitFractions
 
@@ -66,6 +66,22 @@ def parameters_of(dataset: Dataset) -> dict[str, Any]:
         path = Path(str(dataset.split))
         parameters["split"] = {"list": path.name, "sha256": file_sha256(path)}
     return parameters
+
+
+def chosen_pack(name: str, dataset: Dataset) -> Pack:
+    """The pack of a dataset, of the images that its parameters choose now.
+
+    Raises what open_pack raises, and DataError for a pack of other parameters: another split, size or class.
+    """
+    pack = open_pack(PACKS / f"{name}.safetensors")
+    packed, chosen = pack.provenance.get("selection"), parameters_of(dataset)
+    if packed != chosen:
+        differing = [key for key in chosen if (packed or {}).get(key) != chosen[key]]
+        raise DataError(
+            f"{pack.path}: packed with another {', '.join(differing)} than datasets.{name} has now; "
+            f"run `dvc repro pack@{name}`"
+        )
+    return pack
 
 
 def follows_list(dataset: Dataset) -> bool:

@@ -122,10 +122,8 @@ class Evaluation:
         """Raises UserError where the run was trained on other images than its evaluation sees."""
         again = "`dvc repro` trains it anew, `dvc checkout` brings back what it was trained on"
         if self.target is None and summary["data_sha256"] != self.pack.sha256:
-            raise UserError(
-                f"{self.pack.path}: found sha256 {self.pack.sha256[:12]}..., expected {summary['data_sha256'][:12]}..., "
-                f"on which {self.run.name} was trained; {again}"
-            )
+            digests = f"found sha256 {self.pack.sha256[:12]}..., expected {summary['data_sha256'][:12]}..."
+            raise UserError(f"{self.pack.path}: {digests}, on which {self.run.name} was trained; {again}")
         if summary["data"] != self.params.source:
             raise UserError(f"{self.run.name}: trained on {summary['data']}, source is {self.params.source}; {again}")
 

@@ -14,6 +14,24 @@ class ConfigError(UserError):
     """A parameter that cannot be used."""
 
 
+LONGEST = 2000  # characters of a message: a screen
+SHOWN = 120  # of a value in it
+
+
+def short(text: str, most: int = SHOWN) -> str:
+    """A value as a message shows it: its middle left out where it is long."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text)} characters)"
+
+
+def printable(message: str) -> str:
+    """One line, no longer than a screen, in which a file's name cannot steer the terminal."""
+    shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in message)
+    return short(shown, LONGEST)
+
+
 # What the user can mend when a file cannot be written.
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run the same command again"),
@@ -30,7 +48,7 @@ def one_line_errors(prefix: str = "error") -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"{prefix}: {error}")
+        sys.exit(printable(f"{prefix}: {error}"))
     except OSError as error:
         if error.errno not in REMEDIES:
             raise

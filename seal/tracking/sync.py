@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import yaml
-
 from seal.errors import UserError
 from seal.evidence import BrokenEvidence
 from seal.runs import RunFolder, is_recorded
@@ -16,6 +14,7 @@ from seal.soundness import sound_run
 from seal.tracking.database import REMEDY
 from seal.tracking.finished import FinishedRun
 from seal.tracking.mlflow_view import View, run_key
+from seal.yaml_files import read_yaml
 
 Written = Literal["written", "unchanged"]
 
@@ -74,11 +73,16 @@ def _write_run(view: View, run: RunFolder, stage: str | None, timing: Path) -> W
 
 def stages_of(lock: Path) -> dict[str, str]:
     """The stage that wrote each run's record, by dvc.lock."""
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
+    remedy = "`git restore dvc.lock` brings it back"
+    document = read_yaml(lock, remedy) if lock.exists() else {"stages": {}}
+    try:
+        outs = {name: [out["path"] for out in stage.get("outs", [])] for name, stage in document["stages"].items()}
+    except (LookupError, TypeError, AttributeError):
+        raise UserError(f"{lock}: not as DVC writes it; {remedy}") from None
+
     stage_of_run = {}
-    for name, stage in stages.items():
-        for out in stage.get("outs", []):
-            path = PurePosixPath(out["path"])
+    for name, paths in outs.items():
+        for path in map(PurePosixPath, paths):
             if path.name == "summary.json":
                 stage_of_run[path.parent.name] = name
     return stage_of_run

@@ -11,10 +11,12 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim.optimizer import ParamsT, StateDict
 from torch.optim.sgd import SGD
 
 from seal.kernels.backends import BACKENDS, Kernel, load
+from seal.kernels.memory import share_no_memory
 from seal.kernels.signed_sgd import Group
 
 DTYPES = (torch.float32, torch.float64)
@@ -55,9 +57,11 @@ class SignedSGD(SGD):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
+    @_disable_dynamo
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient. Returns the closure's loss."""
+        """Update every parameter that has a gradient. Returns the closure's loss. Within a compiled function it runs as
+        it is: kernels walk memory, which a compiler does not follow."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -98,11 +102,13 @@ class SignedSGD(SGD):
                 m.neg_()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        param_group = _no_parameter_twice(param_group)
         super().add_param_group(param_group)
         try:
             _check_group(self.param_groups[-1])
             for p in self.param_groups[-1]["params"]:
                 _check_parameter(p)
+            share_no_memory([*self._parameters()])
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
@@ -150,6 +156,8 @@ class SignedSGD(SGD):
         params, grads, buffers = [], [], []
         for p in group["params"]:
             if p.grad is not None:
+                if p.grad.is_neg():  # a view that is to be negated, which kernels that walk memory would not see
+                    p.grad = p.grad.resolve_neg()
                 params.append(p)
                 grads.append(p.grad)
                 if group["momentum"]:
@@ -164,10 +172,10 @@ class SignedSGD(SGD):
         trust what this lets through."""
         strided, device = torch.strided, self._device
         for p, g, m in group.triples():
-            dtype, size = p.dtype, p.numel()
-            if g.dtype is not dtype or g.numel() != size or g.layout is not strided or g.device != device:
+            dtype, size = p.dtype, p.shape
+            if g.dtype is not dtype or g.shape != size or g.layout is not strided or g.device != device:
                 raise TypeError(f"a gradient is {_kind(g)}, expected its parameter's {_kind(p)}, on {device}")
-            if m is not None and (m.dtype is not dtype or m.numel() != size):
+            if m is not None and (m.dtype is not dtype or m.shape != size or m.is_neg() or p.is_neg()):
                 raise TypeError(f"a momentum buffer is {_kind(m)}, expected its parameter's {_kind(p)}")
             if dtype not in DTYPES:
                 _check_parameter(p)
@@ -187,6 +195,18 @@ def _kind(t: Tensor) -> str:
     return f"{t.dtype} {tuple(t.shape)} {t.layout} on {t.device}"
 
 
+def _no_parameter_twice(group: dict[str, Any]) -> dict[str, Any]:
+    """The group, its parameters as a list. Raises ValueError for one that is there twice: it would be stepped twice."""
+    if isinstance(group["params"], Tensor | set):  # a set is refused by torch, for its order
+        return group
+
+    params = list(group["params"])
+    tensors = [id(entry[-1] if isinstance(entry, tuple) else entry) for entry in params]
+    if len(set(tensors)) < len(tensors):
+        raise ValueError("a parameter is twice in a group, expected it once: it would be stepped twice")
+    return {**group, "params": params}
+
+
 def _check_group(group: dict[str, Any]) -> None:
     for key in ("dampening", "nesterov", "differentiable"):
         if group.get(key):
@@ -200,6 +220,9 @@ def _check_parameter(p: Tensor) -> None:
 
     if p.layout is not torch.strided:
         raise TypeError(f"a parameter is {p.layout}, expected a dense one")
+
+    if p.is_neg():
+        raise ValueError(f"a parameter of shape {tuple(p.shape)} is a lazily negated view: clone it")
 
     if any(stride == 0 and size > 1 for stride, size in zip(p.stride(), p.shape, strict=True)):
         raise ValueError(f"a parameter of shape {tuple(p.shape)} is expanded, its elements share memory: clone it")

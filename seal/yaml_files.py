@@ -74,7 +74,7 @@ def _not_too_deep(text: str, origin: str, remedy: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise ConfigError(f"{origin}: line {line}: nested deeper than {DEEPEST}; {remedy}")
 
 

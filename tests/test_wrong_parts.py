@@ -72,7 +72,7 @@ def test_an_evaluation_sees_what_the_network_was_trained_on(
 @pytest.mark.parametrize("change", [another_split, another_datasets_pack])
 def test_a_training_sees_what_its_parameters_choose(project: Path, change: Callable[[], None]) -> None:
     change()
-    with pytest.raises(Exception, match="data/packs/mine.safetensors: (packed with another|found the pack of)"):
+    with pytest.raises(Exception, match=r"data/packs/mine.safetensors: (packed with another|found the pack of)"):
         run_stage("seal-0", load_params())
 
 

@@ -124,4 +124,5 @@ def test_what_is_whole_is_read_as_ever(tmp_path: Path) -> None:
 def test_a_message_cannot_steer_a_terminal_and_is_no_longer_than_a_screen() -> None:
     assert printable("a\x1b[31mred\nline\r") == "a\\x1b[31mred\\x0aline\\x0d"
     assert len(printable("x" * 10**6)) < LONGEST + 50
-    assert short("ab" * 200).startswith("abab") and "(400 characters)" in short("ab" * 200)
+    assert short("ab" * 200).startswith("abab")
+    assert short("ab" * 200).endswith("(400 characters)")

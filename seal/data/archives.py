@@ -3,7 +3,9 @@
 A source opens its archives by one of the three `open_...`; layouts and packing read the members that these give.
 """
 
+import errno
 import lzma
+import os
 import re
 import stat
 import tarfile
@@ -23,6 +25,12 @@ from seal.errors import UserError
 # An archive may claim at most FLOOR + RATIO times its own size: images hardly compress, a bomb does by 1,000 and more.
 UNPACKED_FLOOR = 64 * 2**20
 UNPACKED_RATIO = 20
+
+# Of systems and programs that leave their own beside images.
+SYSTEM_NAMES = {
+    "__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle",
+    "#snapshot",
+}  # fmt: skip
 
 Encoded = bytes | NDArray[np.uint8]  # an image file's content, or the grey levels [H, W] of a table's row
 
@@ -136,9 +144,53 @@ def open_folder(paths: Sequence[Path]) -> Iterator[Members]:
     yield members
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is the system's, and not a class or an image of the user's."""
+    return name.startswith((".", "@")) or name in SYSTEM_NAMES
+
+
 def class_files(folder: Path) -> list[Path]:
-    """The files FOLDER/CLASS/*, sorted."""
-    return sorted(path for path in folder.glob("*/*") if path.is_file())
+    """The files FOLDER/CLASS/*, sorted, without hidden ones and the system's.
+
+    Raises DataError for a class or file that is there and cannot be read.
+    """
+    files = []
+    for path in _entries(folder):
+        if not is_hidden(path.name) and _kind(path) == stat.S_IFDIR:
+            files += [file for file in _entries(path) if not is_hidden(file.name) and _kind(file) == stat.S_IFREG]
+    return sorted(files)
+
+
+def hidden_entries(folder: Path) -> int:
+    """How many entries of a folder of classes, and of its classes, are hidden or the system's."""
+    entries = _entries(folder)
+    for path in list(entries):
+        if not is_hidden(path.name) and _kind(path) == stat.S_IFDIR:
+            entries += _entries(path)
+    return sum(is_hidden(path.name) for path in entries)
+
+
+def _entries(folder: Path) -> list[Path]:
+    with readable(folder):
+        return list(folder.iterdir())
+
+
+def _kind(path: Path) -> int:
+    """Whether it is a file, a folder or something else, what a link leads to."""
+    with readable(path):
+        if stat.S_IFMT(mode := path.stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR) and not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat.S_IFMT(mode)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """A file or folder that cannot be read in the block raises DataError, which names it."""
+    try:
+        yield
+    except OSError as error:
+        dangles = "a link to nothing" if path.is_symlink() and not path.exists() else error.strerror
+        raise DataError(f"{path}: {dangles}; make it one that can be read, or take it out of its folder") from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(READY)  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
+	@$(BIN)/python -m seal.data.listing
 	$(BIN)/dvc repro
 	@$(BIN)/python -m seal.study.machine
 

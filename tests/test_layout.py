@@ -86,7 +86,7 @@ ARROWS = {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
         "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
     },
-    "seal.cluster": {"seal.planning", "seal.stage", "seal.study", "seal.tracking"},
+    "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.study", "seal.tracking"},
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.tracking"},
     "seal.cli": {
         "seal.cluster", "seal.doctor", "seal.planning", "seal.split_shown", "seal.study", "seal.tiers", "seal.tracking",

@@ -189,8 +189,9 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        dangles = "a link to nothing" if path.is_symlink() and not path.exists() else error.strerror
-        raise DataError(f"{path}: {dangles}; make it one that can be read, or take it out of its folder") from error
+        dangles = error.errno == errno.ENOENT and path.is_symlink()
+        fact = "a link to nothing" if dangles else error.strerror
+        raise DataError(f"{path}: {fact}; make it one that can be read, or take it out of its folder") from error
 
 
 @contextmanager

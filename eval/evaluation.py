@@ -20,7 +20,7 @@ It is a function of network, images and section alone. All randomness is seal.rn
 """
 
 import argparse
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +32,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval.networks import TrainedNetwork, kept_weights, load_network
+from eval.networks import TrainedNetwork, kept_weights, load_network, was_trained_on
 from seal.data.pack import DatasetMissing, Pack
 from seal.device import torch_device
 from seal.errors import UserError
+from seal.files import new_folder, put_in_place
 from seal.record import RESULTS, atomic, write_json
 from seal.stage import Timing, progress_bar, stage
 
@@ -79,6 +80,7 @@ class Evaluation:
     device: torch.device
     bar: "Progress"
     timing: Timing
+    made: Path | None = None  # a folder that takes the place of `folder` when it is whole
 
     @cached_property
     def pack(self) -> Pack:
@@ -106,7 +108,7 @@ class Evaluation:
         wanted = [self.run.generations.num_generations] if generations == "last" else sorted(set(generations))
         weights = kept_weights(place, wanted)
         summary = read_summary(place / "summary.json")
-        self._was_trained_so(summary)
+        was_trained_on(self.run.name, summary, self.params.source, self.pack if self.target is None else None)
         diverged = summary["diverged"]
         if not weights and diverged:
             raise Skipped(f"the training diverged in generation {diverged['generation']}", "DIVERGED")
@@ -118,18 +120,9 @@ class Evaluation:
         for generation, path in weights.items():
             yield load_network(path, generation, self.run.model, self.device, summary)
 
-    def _was_trained_so(self, summary: Mapping[str, Any]) -> None:
-        """Raises UserError where the run was trained on other images than its evaluation sees."""
-        again = "`dvc repro` trains it anew, `dvc checkout` brings back what it was trained on"
-        if self.target is None and summary["data_sha256"] != self.pack.sha256:
-            digests = f"found sha256 {self.pack.sha256[:12]}..., expected {summary['data_sha256'][:12]}..."
-            raise UserError(f"{self.pack.path}: {digests}, on which {self.run.name} was trained; {again}")
-        if summary["data"] != self.params.source:
-            raise UserError(f"{self.run.name}: trained on {summary['data']}, source is {self.params.source}; {again}")
-
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""
-        path = self.folder / f"gen-{network.generation:02d}.json"
+        path = (self.made or self.folder) / f"gen-{network.generation:02d}.json"
         if findings.arrays:
             write_arrays(path.with_suffix(".npz"), findings.arrays)
         record = self._facts() | {
@@ -146,7 +139,7 @@ class Evaluation:
             self._say(f"{self.folder}: generation {network.generation}: {findings.remark}")
 
     def skip(self, reason: str, status: str) -> None:
-        write_json(self.folder / SKIPPED, self._facts() | {"status": status, "reason": reason})
+        write_json((self.made or self.folder) / SKIPPED, self._facts() | {"status": status, "reason": reason})
         self._say(f"{self.folder}: {status}: {reason}")
 
     def _facts(self) -> dict[str, Any]:
@@ -202,9 +195,23 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         if chosen.target is not None and chosen.target not in params.datasets:
             raise UserError(f"--target {chosen.target}: no such dataset, expected one of {', '.join(params.datasets)}")
 
-        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
-        shutil.rmtree(evaluation.folder, ignore_errors=True)
-        try:
-            yield evaluation
-        except (DatasetMissing, Skipped) as reason:
-            evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
+        folder = RESULTS / run.name / "eval" / folder_name(name, chosen.target)
+        with new_folder(folder) as staging, _last_result_comes_back(folder):
+            evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing, staging / "made")
+            try:
+                yield evaluation
+            except (DatasetMissing, Skipped) as reason:
+                evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
+            put_in_place(staging / "made", folder)
+
+
+@contextmanager
+def _last_result_comes_back(folder: Path) -> Iterator[None]:
+    """Where DVC has deleted the last good result before it was refused to make a new one, the line says how to get it
+    back."""
+    try:
+        yield
+    except UserError as error:
+        if "DVC_STAGE" not in os.environ or folder.exists():
+            raise
+        raise UserError(f"{error}; `dvc checkout {folder}` brings the last result back") from error

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from seal.checkpoint import CheckpointError, fits, load_tensors
+from seal.data.pack import Pack
+from seal.errors import UserError
 from seal.models import ResNet
 from seal.record import file_sha256
 
@@ -32,6 +34,16 @@ def kept_weights(run_folder: Path, generations: Iterable[int]) -> dict[int, Path
     """The checkpoints of those of these generations whose weights were kept."""
     paths = {generation: run_folder / f"weights/gen-{generation:02d}.safetensors" for generation in generations}
     return {generation: path for generation, path in paths.items() if path.exists()}
+
+
+def was_trained_on(run: str, summary: Mapping[str, Any], source: str, pack: Pack | None) -> None:
+    """Raises UserError where a run was trained on another source, or on other images than this pack of it has."""
+    again = "`dvc repro` trains it anew, `dvc checkout` brings back what it was trained on"
+    if summary["data"] != source:
+        raise UserError(f"{run}: trained on {summary['data']}, source is {source}; {again}")
+    if pack is not None and summary["data_sha256"] != pack.sha256:
+        digests = f"found sha256 {pack.sha256[:12]}..., expected {summary['data_sha256'][:12]}..."
+        raise UserError(f"{pack.path}: {digests}, on which {run} was trained; {again}")
 
 
 def load_network(

@@ -11,13 +11,13 @@ import os
 import platform
 import resource
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from seal.files import atomic as atomic
 
 # Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
 # written to six digits, and a sum of them in points is rounded at 1e-14.
@@ -53,23 +53,6 @@ SUMMARY_SCHEMA = 1
 TIMING_COLUMNS = (
     "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date",
 )  # fmt: skip
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well, and is removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -119,7 +102,7 @@ def file_sha256(path: Path) -> str:
 
 def run_digest(folder: Path) -> str:
     """A hash over what tables and curves are drawn from: history, summary and evaluations of a run's folder."""
-    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("*/*.json"))]
+    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("[!.]*/[!.]*.json"))]
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)}\n".encode())

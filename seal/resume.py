@@ -11,7 +11,7 @@ from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State, fits
 from seal.clock import Clock, clocks, course_of
 from seal.config import BASE_ARM, BASE_KEYS, Run
 from seal.evidence import read_summary
-from seal.record import RESULTS
+from seal.record import RESULTS, atomic
 from seal.trainer import Trainer
 
 # Facts that change nothing of what is there already: a record's origin, what is kept of it, where a divergence leads.
@@ -95,6 +95,6 @@ def _handed_over(base: Run, trainer: Trainer, folder: Path) -> State:
             f"`dvc checkout` or `dvc repro base@{base.seed}` restores it"
         )
     for name in ("weights/gen-01.safetensors", "predictions/gen-01.npz"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
+        with atomic(folder / name) as temporary:
+            shutil.copyfile(source / name, temporary)
     return state

@@ -95,7 +95,8 @@ class RunFolder:
 
     def evaluation_folders(self, evaluation: str = "*") -> list[Path]:
         """Of every evaluation that was run or skipped; of those that the pattern names."""
-        return sorted(path for path in (self.folder / "eval").glob(evaluation) if path.is_dir())
+        folders = filter(Path.is_dir, (self.folder / "eval").glob(evaluation))
+        return sorted(path for path in folders if not path.name.startswith("."))  # one of a killed process
 
     def evaluations(self, name: str) -> dict[int, EvaluationFile]:
         """Generation -> what an evaluation found, e.g. of `transfer-digits`; empty where it has not run."""

@@ -89,9 +89,10 @@ def test_hidden_files_do_not_count_and_one_that_cannot_be_read_is_named(folder: 
 
 def test_published_datasets_alone_leave_the_committed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    for name in ("params.yaml", FOLDERS):
+        shutil.copy(ROOT / name, name)
     main()
-    assert FOLDERS.read_bytes() == (ROOT / "folders.json").read_bytes()
+    assert FOLDERS.read_bytes() == (ROOT / FOLDERS).read_bytes() == b"{}\n"
 
 
 def test_every_fetch_depends_on_it() -> None:

@@ -7,9 +7,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.report.page import write_report
+from eval.report.page import write_report, write_times
 from eval.report.settings import own_study, recorded_study
-from seal.errors import UserError
+from seal.errors import UserError, one_line_errors
 from seal.evidence import read_checked_json
 from seal.record import RESULTS, TIMINGS
 from seal.stage import stage
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with stage("report", timed=not chosen.record):
         page = report(chosen.record, chosen.claims, chosen.out)
         print(f"report: {page}")
+    if not chosen.record:  # after the stage's own row of timings, and in no output of it
+        with one_line_errors():
+            print(f"times: {write_times(TIMINGS)}")
 
 
 def report(record: Sequence[Path] | None, claims: Path, out: Path) -> Path:
@@ -39,15 +42,12 @@ def report(record: Sequence[Path] | None, claims: Path, out: Path) -> Path:
     if not claims.exists():
         raise UserError(f"{claims}: no such file; `dvc repro claims` writes it")
 
-    return write_report(out, study, read_checked_json(claims), _timings(folders))
+    return write_report(out, study, read_checked_json(claims), _timings(record or []))
 
 
-def _timings(folders: Sequence[Path]) -> Path:
-    """A record's own timings; else this machine's."""
-    for folder in folders:
-        if (folder / "timings").is_dir():
-            return folder / "timings"
-    return TIMINGS
+def _timings(folders: Sequence[Path]) -> Path | None:
+    """A record's own timings."""
+    return next((folder / "timings" for folder in folders if (folder / "timings").is_dir()), None)
 
 
 if __name__ == "__main__":

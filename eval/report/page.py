@@ -28,8 +28,11 @@ LIBRARIES = ("torch", "torchvision", "faiss-gpu", "hessian-eigenthings", "mlflow
 PHASES = "ascent phases shaded, a line where a generation begins"
 
 
-def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings: Path) -> Path:
-    """Write the report of a study's runs and of their verdicts to `folder`. Gives the HTML file's path."""
+def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings: Path | None) -> Path:
+    """Write the report of a study's runs and of their verdicts to `folder`. Gives the HTML file's path.
+
+    `timings`: of a record that keeps its own. Without, nothing that depends on the machine is in it.
+    """
     runs, arms = study.runs, study.main_arms
     sections = [
         verdicts(claims),
@@ -43,12 +46,18 @@ def write_report(folder: Path, study: Study, claims: Mapping[str, Any], timings:
         choices(study, ABLATIONS),
         provenance(runs),
         evidence(claims),
-        compute(timings),
-        versions(),
+        *([compute(timings), versions()] if timings is not None else []),
     ]
 
     there = [*filter(None, sections)]
     return write_document(folder, "report", "SEAL, reproduced: which claims hold", lead(study), there)
+
+
+def write_times(folder: Path) -> Path:
+    """Write what this machine took to `folder`, whose timings it is made of: a page of its own, as no other machine's
+    could equal it."""
+    lead = ["What each stage took on this machine, the last time that it ran here."]
+    return write_document(folder, "times", "SEAL, reproduced: time and versions", lead, [compute(folder), versions()])
 
 
 def lead(study: Study) -> list[str]:

@@ -152,6 +152,7 @@ class Evaluation:
 
 
 def folder_name(evaluation: str, target: str | None) -> str:
+    """Of an evaluation's results; and, of a run, how DVC names its stage."""
     return evaluation if target is None else f"{evaluation}-{target}"
 
 
@@ -189,7 +190,7 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         parser.add_argument("--target", required=True, metavar="DATASET", help="a key of `datasets` in params.yaml")
     chosen = parser.parse_args(arguments)
 
-    with stage(f"{folder_name(name, chosen.target)}@{chosen.run}") as timing, progress_bar() as bar:
+    with stage(f"{name}@{folder_name(chosen.run, chosen.target)}") as timing, progress_bar() as bar:
         params = load_params()
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
         if chosen.target is not None and chosen.target not in params.datasets:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seal.errors import UserError
+from seal.errors import UserError, short
 from seal.measure import Arrays
 from seal.record import read_json
 
@@ -67,7 +67,7 @@ def read_summary(path: Path) -> Mapping[str, Any]:
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
-        raise BrokenEvidence(f"{path}: {place or 'it all'}: {problem['msg']}; {MEND}") from None
+        raise BrokenEvidence(f"{path}: {short(place) or 'it all'}: {problem['msg']}; {MEND}") from None
     name = f"{facts.arm}-{facts.seed}"
     if name != path.parent.name:
         raise BrokenEvidence(f"{path}: found run {name}, expected {path.parent.name}; {MEND}")
@@ -80,8 +80,8 @@ def read_checked_json(path: Path) -> Any:
     """Raises BrokenEvidence for what is not JSON."""
     try:
         return read_json(path)
-    except ValueError as error:
-        raise BrokenEvidence(f"{path}: not JSON ({error}); {MEND}") from None
+    except (ValueError, RecursionError) as error:
+        raise BrokenEvidence(f"{path}: not JSON ({short(str(error))}); {MEND}") from None
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -19,11 +19,28 @@ def atomic(path: Path) -> Iterator[Path]:
     It replaces a name and never what the name leads to: links into DVC's cache stay whole. What a killed process has
     left of an earlier try goes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_litter(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_owned(path))
-    os.close(handle)
-    temporary = Path(name)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_litter(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_owned(path))
+        os.close(handle)
+        with _renamed(Path(name), path) as temporary:
+            yield temporary
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A system's error that names no file, or an unfinished one, names the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}."):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import resource
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from seal.errors import UserError
 from seal.files import atomic as atomic
 
 # Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
@@ -67,8 +69,46 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 
 def read_history(path: Path) -> list[Row]:
     """The rows of a history.csv: integers, floats, the phase's name, None where nothing was measured."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_row(cells) for cells in csv.DictReader(file)]
+    rows: list[Row] = []
+    remedy = "`dvc checkout` or `dvc repro` restores it"
+    for cells in _table(path, KEY_COLUMNS, remedy):
+        try:
+            rows.append(_row(cells))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: row {len(rows) + 1}: {error}; {remedy}") from None
+    return rows
+
+
+def read_timings(path: Path) -> list[dict[str, str]]:
+    """The rows of a stage's timings. Raises UserError for what is none."""
+    remedy = "delete it: the next run begins a new one"
+    rows = _table(path, TIMING_COLUMNS, remedy)
+    for number, row in enumerate(rows, start=1):
+        try:
+            numbers = float(row["seconds"]), float(row["rate"] or 0)
+            datetime.fromisoformat(row["date"])
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError("a time that is not finite")
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: row {number}: {error}; {remedy}") from None
+    return rows
+
+
+def _table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
+    """The rows of a csv file. Raises UserError where it is none, or lacks one of these columns or a cell of a row."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            rows, header = list(table), table.fieldnames or []
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no table: {error}; {remedy}") from None
+
+    if lacking := [column for column in columns if column not in header]:
+        raise UserError(f"{path}: found no column {', '.join(lacking)}; {remedy}")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise UserError(f"{path}: row {number}: found not one cell for each column; {remedy}")
+    return rows
 
 
 def _row(cells: Mapping[str, str]) -> Row:

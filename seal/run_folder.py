@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from seal.errors import UserError
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite_items, read_arrays, read_checked_json, read_summary
 from seal.measure import NOWHERE, Cell, Measure
 from seal.readings import EvaluationFile, Missing, Reading, Status, reading
@@ -80,7 +81,11 @@ class RunFolder:
 
     @cached_property
     def history(self) -> list[Row]:
-        return read_history(self.existing("history.csv"))
+        path = self.existing("history.csv")
+        try:
+            return read_history(path)
+        except UserError as error:
+            raise BrokenEvidence(str(error)) from None
 
     def existing(self, name: str) -> Path:
         path = self.folder / name

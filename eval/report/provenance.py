@@ -1,9 +1,11 @@
 """The report's sections on where its numbers come from: the images, and the machine's time."""
 
-import csv
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 from eval.report.document import Section, Table
+from seal.record import read_timings
 from seal.runs import RunFolder, Runs
 
 
@@ -27,7 +29,8 @@ def _pack(run: RunFolder) -> list[str]:
 
 def compute(timings: Path) -> Section:
     """The last row of each stage's timings; none of it is part of the record."""
-    rows = [*map(_stage, sorted(timings.glob("*.csv")))]
+    lasts = (read_timings(path)[-1:] for path in sorted(timings.glob("*.csv")))
+    rows = [*map(_stage, chain.from_iterable(lasts))]
     if not rows:
         return Section("Compute", text=["Not recorded."])
 
@@ -35,10 +38,7 @@ def compute(timings: Path) -> Section:
     return Section("Compute", parts=[Table("Time and memory of each stage", columns, rows)])
 
 
-def _stage(path: Path) -> list[str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        last = list(csv.DictReader(file))[-1]
-
+def _stage(last: Mapping[str, str]) -> list[str]:
     seconds = f"{float(last['seconds']):.0f}"
     rate = f"{float(last['rate']):,.0f} {last['unit']}/s" if last["rate"] else ""
     machine = f"{last['cpu']}, {last['threads']} threads"

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seal.errors import UserError
+from seal.errors import UserError, short
 
 # An archive may claim at most FLOOR + RATIO times its own size: images hardly compress, a bomb does by 1,000 and more.
 UNPACKED_FLOOR = 64 * 2**20
@@ -96,7 +96,8 @@ def _listing(path: Path, stack: ExitStack) -> Iterator[Member]:
     try:
         yield from listing(path, stack)
     except _DAMAGE as error:
-        raise DataError(f"{path.name}: damaged, or neither zip nor tar: {error}") from error
+        reason = " ".join(str(error).split())  # tarfile says it once for each kind that it has tried
+        raise DataError(f"{path.name}: damaged, or neither zip nor tar: {short(reason)}") from error
 
 
 def _zip_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
@@ -119,6 +120,8 @@ def _tar_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
     for info in archive:
         if not (info.isfile() or info.isdir()):
             raise DataError(f"{path.name}: {info.name} is a link or a device; expected plain files only")
+        if info.issparse():
+            raise DataError(f"{path.name}: {info.name} is a sparse file; expected plain files only")
         if info.isfile():
             yield Member(_inside(path, info.name), info.size, path.name, partial(content, info))
 
@@ -127,6 +130,10 @@ def _inside(path: Path, name: str) -> str:
     """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
     if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
         raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path.name}: {name!r} is no name in UTF-8; give it another") from None
     if "\n" in name:
         raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
 

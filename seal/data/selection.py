@@ -95,6 +95,10 @@ def read_list(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(f"split {path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"split {path}: found a folder, expected a csv file of split,file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"split {path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
 
     rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
     if len(rows) < 2 or rows[0] != ["split", "file"]:

@@ -1,6 +1,5 @@
 """The MLflow view from the record: `seal sync` makes it anew wherever it is missing or another."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Literal
 
 from seal.errors import UserError
 from seal.evidence import BrokenEvidence
+from seal.record import read_timings
 from seal.runs import RunFolder, is_recorded
 from seal.soundness import sound_run
 from seal.tracking.database import REMEDY
@@ -90,9 +90,8 @@ def stages_of(lock: Path) -> dict[str, str]:
 
 def times_of(timing: Path, folder: Path, epochs: int) -> tuple[int, int]:
     """Start and end in ms: the stage's last timing; without one the record's date, at a second an epoch."""
-    if timing.exists():
-        with timing.open(encoding="utf-8", newline="") as file:
-            *_, row = csv.DictReader(file)
+    if timing.exists() and (rows := read_timings(timing)):
+        row = rows[-1]
         end = int(datetime.fromisoformat(row["date"]).timestamp() * 1000)
         return end - int(float(row["seconds"]) * 1000), end
 

@@ -147,24 +147,9 @@ def test_a_calibration_that_is_damaged_is_measured_anew(tmp_path: Path, text: st
 
 
 NUMBERS = [
-    "ENOSPC",
-    "EDQUOT",
-    "EACCES",
-    "EPERM",
-    "EROFS",
-    "EIO",
-    "ENOTDIR",
-    "EEXIST",
-    "EISDIR",
-    "ENOTEMPTY",
-    "ENAMETOOLONG",
-    "ELOOP",
-    "EFBIG",
-    "ENOENT",
-    "EMFILE",
-    "ENOMEM",
-    "ESTALE",
-]
+    "ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOTDIR", "EEXIST", "EISDIR", "ENOTEMPTY", "ENAMETOOLONG",
+    "ELOOP", "EFBIG", "ENOENT", "EMFILE", "ENOMEM", "ESTALE",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NUMBERS)

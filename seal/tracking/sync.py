@@ -75,16 +75,15 @@ def stages_of(lock: Path) -> dict[str, str]:
     """The stage that wrote each run's record, by dvc.lock."""
     remedy = "`git restore dvc.lock` brings it back"
     document = read_yaml(lock, remedy) if lock.exists() else {"stages": {}}
+    stage_of_run = {}
     try:
-        outs = {name: [out["path"] for out in stage.get("outs", [])] for name, stage in document["stages"].items()}
+        for name, stage in document["stages"].items():
+            for out in stage.get("outs", []):
+                path = PurePosixPath(out["path"])
+                if path.name == "summary.json":
+                    stage_of_run[path.parent.name] = str(name)
     except (LookupError, TypeError, AttributeError):
         raise UserError(f"{lock}: not as DVC writes it; {remedy}") from None
-
-    stage_of_run = {}
-    for name, paths in outs.items():
-        for path in map(PurePosixPath, paths):
-            if path.name == "summary.json":
-                stage_of_run[path.parent.name] = name
     return stage_of_run
 
 

@@ -5,6 +5,8 @@ left alone, and one is missed only where it is asked for.
 """
 
 import math
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ Items = NDArray[np.float64]
 
 # What a record means that is older than a choice: the one side of it that there was.
 BEFORE_A_CHOICE = {"model": {"classifier_bias": "zero"}}
+# What numpy and zipfile raise for damaged files; a damaged header may be any text, and is parsed as Python's literals.
+DAMAGE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, BadZipFile, NotImplementedError, RuntimeError, SyntaxError,
+    MemoryError, zlib.error, struct.error,
+)  # fmt: skip
 MEND = "`dvc checkout` or `dvc repro` restores it"
 
 
@@ -90,9 +97,13 @@ def read_arrays(path: Path) -> Arrays:
         raise BrokenEvidence(f"{path}: not found, though summary.json beside it records the run; {MEND}")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
-        raise BrokenEvidence(f"{path}: not arrays as numpy writes them ({error}); {MEND}") from None
+            arrays = dict(file)
+    except DAMAGE as error:
+        raise BrokenEvidence(f"{path}: not arrays as numpy writes them ({short(str(error))}); {MEND}") from None
+
+    if any(not isinstance(array, np.ndarray) for array in arrays.values()):
+        raise BrokenEvidence(f"{path}: not arrays as numpy writes them; {MEND}")
+    return arrays
 
 
 def entry(values: Any, key: str, path: Path) -> Any:

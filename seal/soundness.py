@@ -6,10 +6,11 @@ shown; what fails is no evidence. Old records are asked for what they say, and f
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from seal.errors import short
 from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, read_checked_json
 from seal.measure import Cell, Measure, keys_of, lookup
@@ -27,20 +28,31 @@ def sound_run(folder: Path) -> RunFolder:
     """The run in a folder. Raises BrokenEvidence where a part of it cannot be read, or contradicts another."""
     run = RunFolder.read(folder)
     _outcomes_follow(run)
-    for outcome in run.summary["outcomes"]:
-        _numbers_are_possible(outcome, run.summary_path)
-        _history_agrees(outcome, run)
-        _predictions_agree(outcome, run)
+    with _as_written(run.summary_path):
+        for outcome in run.summary["outcomes"]:
+            _numbers_are_possible(outcome, run.summary_path)
+            _history_agrees(outcome, run)
+            _predictions_agree(outcome, run)
 
     checkpoints: dict[int, tuple[str, Path]] = {}
     for evaluation in run.evaluation_folders():
         for path in _evaluation_files(evaluation):
-            record = read_checked_json(path)
-            _is_the_runs(record, path, run)
-            if path.name != SKIPPED:
-                _one_checkpoint(record, path, run, checkpoints)
-                _measures_hold(run, path)
+            with _as_written(path):
+                record = read_checked_json(path)
+                _is_the_runs(record, path, run)
+                if path.name != SKIPPED:
+                    _one_checkpoint(record, path, run, checkpoints)
+                    _measures_hold(run, path)
     return run
+
+
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """A value of another kind than is written there is broken evidence, wherever in the file it is met."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BrokenEvidence(f"{path}: not as it was written ({short(repr(error))}); {MEND}") from None
 
 
 def _broken(path: Path, key: str, met: object, expected: str) -> BrokenEvidence:

@@ -130,10 +130,7 @@ def _inside(path: Path, name: str) -> str:
     """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
     if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
         raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{path.name}: {name!r} is no name in UTF-8; give it another") from None
+    _is_text(path, name)
     if "\n" in name:
         raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
 
@@ -165,7 +162,16 @@ def class_files(folder: Path) -> list[Path]:
     for path in _entries(folder):
         if not is_hidden(path.name) and _kind(path) == stat.S_IFDIR:
             files += [file for file in _entries(path) if not is_hidden(file.name) and _kind(file) == stat.S_IFREG]
+    for file in files:
+        _is_text(folder, file.relative_to(folder).as_posix())
     return sorted(files)
+
+
+def _is_text(path: Path, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path.name}: {name!r} is no name in UTF-8; give it another") from None
 
 
 def hidden_entries(folder: Path) -> int:

@@ -44,7 +44,7 @@ def listing(folder: Path, kept: Path, report: Report) -> dict[str, Any]:
     for done, file in enumerate(files):
         name = file.relative_to(folder).as_posix()
         now[name] = _state(file, before.get(name))
-        digest.update(f"{now[name][-1]} {name}\n".encode(errors="surrogateescape"))
+        digest.update(f"{now[name][-1]} {name}\n".encode())
         if done % 500 == 0:
             report(done, len(files))
 

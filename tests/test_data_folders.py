@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, features
 from scipy.io import savemat
 
-from seal.data.archives import DataError, Member, class_files, hidden_entries, open_archives, open_folder, open_table
+from seal.data.archives import DataError, Member, open_archives, open_table
+from seal.data.folders import class_files, hidden_entries, open_folder
 from seal.data.layouts import IMAGE_SUFFIXES, class_folders, left_out, tiny_imagenet
 from seal.data.lists import flowers_102
 from seal.data.packing import make_pack

@@ -19,8 +19,9 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, safe_open, save_file
 
-from seal.data.archives import DataError, open_archives, open_folder
+from seal.data.archives import DataError, open_archives
 from seal.data.fetch import read_record
+from seal.data.folders import open_folder
 from seal.data.images import decode_images
 from seal.data.pack import SPLITS, open_pack
 from seal.data.selection import read_list

@@ -3,9 +3,7 @@
 A source opens its archives by one of the three `open_...`; layouts and packing read the members that these give.
 """
 
-import errno
 import lzma
-import os
 import re
 import stat
 import tarfile
@@ -25,12 +23,6 @@ from seal.errors import UserError, short
 # An archive may claim at most FLOOR + RATIO times its own size: images hardly compress, a bomb does by 1,000 and more.
 UNPACKED_FLOOR = 64 * 2**20
 UNPACKED_RATIO = 20
-
-# Of systems and programs that leave their own beside images.
-SYSTEM_NAMES = {
-    "__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle",
-    "#snapshot",
-}  # fmt: skip
 
 Encoded = bytes | NDArray[np.uint8]  # an image file's content, or the grey levels [H, W] of a table's row
 
@@ -106,7 +98,7 @@ def _zip_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
         if stat.S_ISLNK(info.external_attr >> 16):
             raise DataError(f"{path.name}: {info.filename} is a link; expected plain files only")
         if not info.is_dir():
-            yield Member(_inside(path, info.filename), info.file_size, path.name, partial(archive.read, info))
+            yield Member(inside(path, info.filename), info.file_size, path.name, partial(archive.read, info))
 
 
 def _tar_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
@@ -123,88 +115,25 @@ def _tar_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
         if info.issparse():
             raise DataError(f"{path.name}: {info.name} is a sparse file; expected plain files only")
         if info.isfile():
-            yield Member(_inside(path, info.name), info.size, path.name, partial(content, info))
+            yield Member(inside(path, info.name), info.size, path.name, partial(content, info))
 
 
-def _inside(path: Path, name: str) -> str:
-    """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
-    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
-        raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
-    _is_text(path, name)
-    if "\n" in name:
-        raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
-
-    return "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-@contextmanager
-def open_folder(paths: Sequence[Path]) -> Iterator[Members]:
-    """The files `FOLDER/CLASS/*` of one folder, sorted by name."""
-    (folder,) = paths
-    members: Members = {}
-    for path in class_files(folder):
-        name = _inside(folder, path.relative_to(folder).as_posix())
-        members[name] = Member(name, path.stat().st_size, folder.name, path.read_bytes)
-    yield members
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is the system's, and not a class or an image of the user's."""
-    return name.startswith((".", "@")) or name in SYSTEM_NAMES
-
-
-def class_files(folder: Path) -> list[Path]:
-    """The files FOLDER/CLASS/*, sorted, without hidden ones and the system's.
-
-    Raises DataError for a class or file that is there and cannot be read.
-    """
-    files = []
-    for path in _entries(folder):
-        if not is_hidden(path.name) and _kind(path) == stat.S_IFDIR:
-            files += [file for file in _entries(path) if not is_hidden(file.name) and _kind(file) == stat.S_IFREG]
-    for file in files:
-        _is_text(folder, file.relative_to(folder).as_posix())
-    return sorted(files)
-
-
-def _is_text(path: Path, name: str) -> None:
+def is_text(path: Path, name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
         raise DataError(f"{path.name}: {name!r} is no name in UTF-8; give it another") from None
 
 
-def hidden_entries(folder: Path) -> int:
-    """How many entries of a folder of classes, and of its classes, are hidden or the system's."""
-    entries = _entries(folder)
-    for path in list(entries):
-        if not is_hidden(path.name) and _kind(path) == stat.S_IFDIR:
-            entries += _entries(path)
-    return sum(is_hidden(path.name) for path in entries)
+def inside(path: Path, name: str) -> str:
+    """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
+    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+        raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
+    is_text(path, name)
+    if "\n" in name:
+        raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
 
-
-def _entries(folder: Path) -> list[Path]:
-    with readable(folder):
-        return list(folder.iterdir())
-
-
-def _kind(path: Path) -> int:
-    """Whether it is a file, a folder or something else, what a link leads to."""
-    with readable(path):
-        if stat.S_IFMT(mode := path.stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR) and not os.access(path, os.R_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return stat.S_IFMT(mode)
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """A file or folder that cannot be read in the block raises DataError, which names it."""
-    try:
-        yield
-    except OSError as error:
-        dangles = error.errno == errno.ENOENT and path.is_symlink()
-        fact = "a link to nothing" if dangles else error.strerror
-        raise DataError(f"{path}: {fact}; make it one that can be read, or take it out of its folder") from error
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seal.data.archives import DataError, class_files
+from seal.data.archives import DataError
 from seal.data.download import Report, download, mismatch
+from seal.data.folders import class_files
 from seal.data.sources import SOURCES, Source
 from seal.errors import short
 from seal.record import file_sha256, read_json, write_json

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from posixpath import splitext
 
-from seal.data.archives import DataError, Members, is_hidden
+from seal.data.archives import DataError, Members
+from seal.data.folders import is_hidden
 
 # What Pillow reads of one picture to a file.
 IMAGE_SUFFIXES = {

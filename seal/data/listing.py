@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.config import load_params
-from seal.data.archives import class_files, readable
+from seal.data.folders import class_files, readable
 from seal.errors import one_line_errors
 from seal.record import file_sha256, read_json, write_json
 from seal.sections import Dataset

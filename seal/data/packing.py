@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from seal.data import images as image_files
-from seal.data.archives import DataError, Encoded, Member, Members, hidden_entries
+from seal.data.archives import DataError, Encoded, Member, Members
 from seal.data.download import Report, full_disk_is_an_error, require_space
 from seal.data.fetch import Places, SourceRecord, read_record, relocate, source_of
+from seal.data.folders import hidden_entries
 from seal.data.layouts import below, class_folders, left_out
 from seal.data.pack import METADATA, PACKS, SCHEMA, SPLITS
 from seal.data.selection import Selection, follows_list, parameters_of, read_list, select

@@ -15,7 +15,7 @@ Parameters = Callable[[], list[Tensor]]
 
 def negated(values: Tensor) -> Tensor:
     """The same values as a view that is lazily negated."""
-    view = torch.complex(torch.zeros_like(values), -values).conj().imag
+    view = torch._neg_view(-values) if values.ndim == 1 else torch.complex(values, -values).conj().imag
     assert view.is_neg()
     assert torch.equal(view, values)
     return view

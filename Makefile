@@ -12,12 +12,13 @@ unexport PYTHONDONTWRITEBYTECODE
 # A zip of the repository has no Git, which DVC would look for.
 READY := $(BIN)/.ready $(if $(wildcard .git),,.dvc/config.local)
 
-.PHONY: help repro bundle tables test test-processors drills lint lock ui release-check
+.PHONY: help repro bundle tables test test-processors drills campaign lint lock ui release-check
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(READY)  ## Run what has changed of the pipeline, at the tier that params.yaml holds (smoke by default)
+	@$(BIN)/python -m seal.data.listing
 	$(BIN)/dvc repro
 	@$(BIN)/python -m seal.study.machine
 	@$(BIN)/python -m eval.report.ending
@@ -60,6 +61,11 @@ tables: $(READY)  ## Regenerate what is generated: verdicts and reports of expec
 	done
 	$(BIN)/python -m eval.report.artifact_tables
 	$(BIN)/python -m seal.data.table
+
+# Both go on where they were stopped; what they did is in scratch/.
+campaign: $(READY)  ## Run the campaigns of bad inputs and of kills, from their seeds
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --counts benchmarks/campaign.csv
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign.kills --counts benchmarks/kills.csv
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .

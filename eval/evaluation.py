@@ -20,7 +20,7 @@ It is a function of network, images and section alone. All randomness is seal.rn
 """
 
 import argparse
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,11 +32,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval.networks import TrainedNetwork, kept_weights, load_network
-from seal.data.pack import PACKS, DatasetMissing, Pack, open_pack
+from eval.networks import TrainedNetwork, kept_weights, load_network, was_trained_on
+from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
-from seal.record import RESULTS, atomic, read_json, write_json
+from seal.files import new_folder, put_in_place
+from seal.record import RESULTS, atomic, write_json
 from seal.stage import Timing, progress_bar, stage
 
 if TYPE_CHECKING:
@@ -80,11 +81,15 @@ class Evaluation:
     device: torch.device
     bar: "Progress"
     timing: Timing
+    made: Path | None = None  # a folder that takes the place of `folder` when it is whole
 
     @cached_property
     def pack(self) -> Pack:
         """Of the target, else of the images that the run was trained on. Raises DatasetMissing."""
-        return open_pack(PACKS / f"{self.target or self.params.source}.safetensors")
+        from seal.data.selection import chosen_pack  # it needs pydantic, as below
+
+        name = self.target or self.params.source
+        return chosen_pack(name, self.params.datasets[name])
 
     @property
     def folder(self) -> Path:
@@ -96,12 +101,16 @@ class Evaluation:
         Raises UserError where none of them was, and Skipped where that is because the training diverged.
         """
         place = RESULTS / self.run.name
+        from seal.evidence import read_summary  # it needs pydantic, as below
+
         if not (place / "summary.json").exists():
             raise UserError(f"{place}: no record of this run; `dvc repro` trains it")
 
         wanted = [self.run.generations.num_generations] if generations == "last" else sorted(set(generations))
         weights = kept_weights(place, wanted)
-        diverged = read_json(place / "summary.json")["diverged"]
+        summary = read_summary(place / "summary.json")
+        was_trained_on(self.run.name, summary, self.params.source, self.pack if self.target is None else None)
+        diverged = summary["diverged"]
         if not weights and diverged:
             raise Skipped(f"the training diverged in generation {diverged['generation']}", "DIVERGED")
         if not weights:
@@ -110,11 +119,11 @@ class Evaluation:
             )
 
         for generation, path in weights.items():
-            yield load_network(path, generation, self.run.model, self.device)
+            yield load_network(path, generation, self.run.model, self.device, summary)
 
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""
-        path = self.folder / f"gen-{network.generation:02d}.json"
+        path = (self.made or self.folder) / f"gen-{network.generation:02d}.json"
         if findings.arrays:
             write_arrays(path.with_suffix(".npz"), findings.arrays)
         record = self._facts() | {
@@ -131,7 +140,7 @@ class Evaluation:
             self._say(f"{self.folder}: generation {network.generation}: {findings.remark}")
 
     def skip(self, reason: str, status: str) -> None:
-        write_json(self.folder / SKIPPED, self._facts() | {"status": status, "reason": reason})
+        write_json((self.made or self.folder) / SKIPPED, self._facts() | {"status": status, "reason": reason})
         self._say(f"{self.folder}: {status}: {reason}")
 
     def _facts(self) -> dict[str, Any]:
@@ -144,6 +153,7 @@ class Evaluation:
 
 
 def folder_name(evaluation: str, target: str | None) -> str:
+    """Of an evaluation's results; and, of a run, how DVC names its stage."""
     return evaluation if target is None else f"{evaluation}-{target}"
 
 
@@ -181,7 +191,7 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         parser.add_argument("--target", required=True, metavar="DATASET", help="a key of `datasets` in params.yaml")
     chosen = parser.parse_args(arguments)
 
-    with stage(f"{folder_name(name, chosen.target)}@{chosen.run}") as timing, progress_bar() as bar:
+    with stage(f"{name}@{folder_name(chosen.run, chosen.target)}") as timing, progress_bar() as bar:
         params = load_params()
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
         if chosen.target is not None and chosen.target not in params.datasets:
@@ -194,9 +204,23 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
             needed = section.memory_mb * MB
             require_memory(device, needed, f"{timing.lower} of {section.memory_mb}", f"lower {timing.lower}")
 
-        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
-        shutil.rmtree(evaluation.folder, ignore_errors=True)
-        try:
-            yield evaluation
-        except (DatasetMissing, Skipped) as reason:
-            evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
+        folder = RESULTS / run.name / "eval" / folder_name(name, chosen.target)
+        with new_folder(folder) as staging, _last_result_comes_back(folder):
+            evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing, staging / "made")
+            try:
+                yield evaluation
+            except (DatasetMissing, Skipped) as reason:
+                evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
+            put_in_place(staging / "made", folder)
+
+
+@contextmanager
+def _last_result_comes_back(folder: Path) -> Iterator[None]:
+    """Where DVC has deleted the last good result before it was refused to make a new one, the line says how to get it
+    back."""
+    try:
+        yield
+    except UserError as error:
+        if "DVC_STAGE" not in os.environ or folder.exists():
+            raise
+        raise UserError(f"{error}; `dvc checkout {folder}` brings the last result back") from error

@@ -3,14 +3,17 @@
 eval/evaluation.py gives them to every evaluation.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from seal.checkpoint import load_tensors
+from seal.checkpoint import CheckpointError, fits, load_tensors
+from seal.data.pack import Pack
+from seal.errors import UserError
 from seal.models import ResNet
 from seal.record import file_sha256
 
@@ -33,10 +36,50 @@ def kept_weights(run_folder: Path, generations: Iterable[int]) -> dict[int, Path
     return {generation: path for generation, path in paths.items() if path.exists()}
 
 
-def load_network(path: Path, generation: int, section: "Model", device: torch.device) -> TrainedNetwork:
-    """The network of a checkpoint, on the device. Raises CheckpointError where the file is damaged."""
+def was_trained_on(run: str, summary: Mapping[str, Any], source: str, pack: Pack | None) -> None:
+    """Raises UserError where a run was trained on another source, or on other images than this pack of it has."""
+    again = "`dvc repro` trains it anew, `dvc checkout` brings back what it was trained on"
+    if summary["data"] != source:
+        raise UserError(f"{run}: trained on {summary['data']}, source is {source}; {again}")
+    if pack is not None and summary["data_sha256"] != pack.sha256:
+        digests = f"found sha256 {pack.sha256[:12]}..., expected {summary['data_sha256'][:12]}..."
+        raise UserError(f"{pack.path}: {digests}, on which {run} was trained; {again}")
+
+
+def load_network(
+    path: Path, generation: int, section: "Model", device: torch.device, summary: Mapping[str, Any] | None = None
+) -> TrainedNetwork:
+    """The network of a checkpoint, on the device; `summary`: of the run whose it is to be.
+
+    Raises CheckpointError where the file is damaged, is no such network's, or is not what the summary tells of it.
+    """
     tensors, _ = load_tensors(path)
-    model = ResNet(section, len(tensors["fc.bias"]))
+    bias = tensors.get("fc.bias", torch.zeros(1))
+    model = ResNet(section, len(bias) if bias.ndim else 1)
+    fits(tensors, model.state_dict(), path)
     model.load_state_dict(tensors)
+    if summary is not None:
+        _is_the_runs(model, summary, generation, path)
     model.to(device).eval().requires_grad_(False)
     return TrainedNetwork(model, generation, file_sha256(path))
+
+
+def _is_the_runs(model: ResNet, summary: Mapping[str, Any], generation: int, path: Path) -> None:
+    """Raises CheckpointError where the weights' norm is not the one that training has measured of them.
+
+    Of two runs' weights it differs in its first digits. Where the best epoch was kept, the history has its norm, and
+    the summary does not: then the weights are taken as they are.
+    """
+    kept_best = summary["generations"].get("checkpoint") == "best"
+    outcomes: Mapping[int, Any] = {outcome["generation"]: outcome for outcome in summary["outcomes"]}
+    told = outcomes.get(generation, {})
+    if kept_best or "norm_early" not in told:
+        return
+
+    squares = [value.detach().double().square().sum() for value in model.parameters()]
+    norm, expected = float(torch.stack(squares).sum().sqrt()), math.hypot(told["norm_early"], told["norm_late"])
+    if not math.isclose(norm, expected, rel_tol=1e-4):
+        raise CheckpointError(
+            f"{path}: found weights of norm {norm:.6g}, expected {expected:.6g}, as summary.json beside it has it; "
+            "`dvc checkout` or `dvc repro` restores them"
+        )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 if "DVC_STAGE" in os.environ and sys.argv[:1] == ["-m"]:  # DVC starts a stage of this package, or of eval
@@ -9,6 +10,18 @@ if "DVC_STAGE" in os.environ and sys.argv[:1] == ["-m"]:  # DVC starts a stage o
     from seal.stage import die_with_parent
 
     die_with_parent()
+
+if sys.argv[:1] == ["-m"]:  # a stage or command of this package, or of eval, is about to import what it needs
+
+    def _one_word(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """Ctrl-C before the stage's own handling is there: one word, and not where in an import it came."""
+        if not issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+            return
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
+
+    sys.excepthook = _one_word
 
 if TYPE_CHECKING:
     from seal.forgetting import Forgetting as Forgetting

@@ -9,6 +9,9 @@ def main() -> None:
         from seal.cli import app
 
         app()
+    except KeyboardInterrupt:  # while it imports; later each command has its own line for it
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "seal", "eval"):

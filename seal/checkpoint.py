@@ -57,6 +57,21 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); delete it and run again") from error
 
 
+def fits(tensors: Tensors, expected: Mapping[str, Tensor], path: Path) -> None:
+    """Raises CheckpointError unless these are a network's tensors, by name, shape and dtype, and finite."""
+    again = "`dvc checkout` restores it, or delete it and run again"
+    if differing := sorted(tensors.keys() ^ expected.keys()):
+        raise CheckpointError(f"{path}: found no network of these parameters: {differing[0]} is one side's; {again}")
+
+    for name, tensor in tensors.items():
+        wanted = expected[name]
+        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+            met, asked = (f"{value.dtype} {tuple(value.shape)}" for value in (tensor, wanted))
+            raise CheckpointError(f"{path}: {name}: found {met}, expected {asked}; {again}")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name}: found numbers that are not finite; {again}")
+
+
 @dataclass
 class State:
     """Everything that an unfinished training needs, as of the end of epoch `clock`."""
@@ -72,6 +87,8 @@ class State:
     rows: list[Row] = field(default_factory=list)
     generations: list[dict[str, Any]] = field(default_factory=list)
     made_by: dict[str, Any] | None = None  # what a file says of the machine that wrote it
+    run: str | None = None  # whose it is
+    threads: int | None = None  # that it was trained with; another number sums in another order
 
     def save(self, path: Path, made_by: Mapping[str, Any] | None = None) -> None:
         """Write it whole or not at all. `made_by`: what a resume state says of its machine, and a handover does not."""
@@ -88,7 +105,13 @@ class State:
             tensors |= {f"{group}/{name}": value for name, value in members.items()}
 
         clock = None if self.clock is None else asdict(self.clock)
-        facts = {"clock": clock, "best_epoch": self.best_epoch, "rows": self.rows, "generations": self.generations}
+        facts: dict[str, Any] = {
+            "clock": clock,
+            "best_epoch": self.best_epoch,
+            "rows": self.rows,
+            "generations": self.generations,
+        }
+        facts |= {key: value for key, value in (("run", self.run), ("threads", self.threads)) if value is not None}
         metadata = {"state": json.dumps(facts, sort_keys=True)}
         if made_by is not None:
             metadata["made_by"] = json.dumps(dict(made_by), sort_keys=True)
@@ -96,19 +119,30 @@ class State:
 
     @classmethod
     def load(cls, path: Path) -> "State":
+        """Raises CheckpointError for what is no such state."""
         tensors, metadata = load_tensors(path)
+        try:
+            state = cls._of(tensors, json.loads(metadata["state"]))
+            state.made_by = json.loads(metadata["made_by"]) if "made_by" in metadata else None
+            return state
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: no resume state of this version ({error!r}); delete it and run again"
+            ) from None
+
+    @classmethod
+    def _of(cls, tensors: Tensors, facts: dict[str, Any]) -> "State":
         groups: dict[str, Tensors] = {name: {} for name in GROUPS}
         for name, value in tensors.items():
             group, _, member = name.partition("/")
             groups[group][member] = value
 
-        facts = json.loads(metadata["state"])
         if facts["best_epoch"] and not groups["best"]:
             groups["best"] = groups["model"]
         clock = None if facts["clock"] is None else Clock(**facts["clock"])
         return cls(
-            clock, **groups, best_epoch=facts["best_epoch"], rows=facts["rows"], generations=facts["generations"],
-            made_by=json.loads(metadata["made_by"]) if "made_by" in metadata else None,
+            clock, **groups, best_epoch=facts["best_epoch"], rows=list(facts["rows"]),
+            generations=list(facts["generations"]), run=facts.get("run"), threads=facts.get("threads"),
         )  # fmt: skip
 
     def take(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:

@@ -51,8 +51,10 @@ def study(seed: Annotated[int | None, typer.Option(help="this seed alone")] = No
 def sync() -> None:
     """Rebuild the MLflow view from the record: every run, and each arm over its seeds. What is there already stays."""
     with one_line_errors():
-        for outcome in _synced():
-            typer.echo(f"{outcome.run}: {outcome.status}")
+        outcomes = _synced()
+        for outcome in outcomes:
+            typer.echo(str(outcome))
+    raise typer.Exit(1 if any(outcome.status == "BROKEN" for outcome in outcomes) else 0)
 
 
 def _synced() -> "list[SyncOutcome]":

@@ -10,10 +10,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from seal.errors import ConfigError
+from seal.errors import ConfigError, short
 from seal.evaluations import EVALUATIONS, Sections
 from seal.methods import METHODS, method_of, options_of
 from seal.options import ImpossibleOption, options_from
@@ -22,6 +21,7 @@ from seal.sections import BASE_ARM as BASE_ARM
 from seal.sections import BASE_KEYS as BASE_KEYS
 from seal.sections import Arm, Dataset, Generations, Model, Runtime, Training
 from seal.sections import Run as Run
+from seal.yaml_files import read_yaml
 
 # The base run's own. Arms go on from its end, so there is nothing to record of one that diverges.
 BASE = Arm.model_validate(
@@ -33,7 +33,9 @@ ARM_LISTS = ("main_arms", "extra_arms", "sensitivity_arms")
 SEED_LISTS = ("seeds", "extra_seeds", "sensitivity_seeds")
 EVALUATED_LISTS = ("evaluated_arms", "evaluated_extra_arms", "evaluated_sensitivity_arms")
 
-Seed = Annotated[int, Field(ge=0)]
+MOST_PROBLEMS = 12  # told at once
+
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
@@ -168,16 +170,11 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check a parameter file. Raises ConfigError with one line for each problem."""
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path, "correct it, or write one with `seal tier smoke`")
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: not found; run from the project's root, or write one with `seal tier smoke`"
         ) from None
-    except (IsADirectoryError, UnicodeDecodeError) as error:
-        content = "a folder" if isinstance(error, OSError) else f"bytes that are not UTF-8 ({error.reason})"
-        raise ConfigError(f"{path}: found {content}, expected YAML in UTF-8; `seal tier smoke` writes one") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return parse_params(raw, str(path))
 
 
@@ -203,6 +200,7 @@ def _one_line(error: ValidationError) -> str:
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
         message = words.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        value = "" if problem["type"] in (*words, "value_error") else f" (found {problem['input']!r})"
+        value = "" if problem["type"] in (*words, "value_error") else f" (found {short(repr(problem['input']))})"
         lines.append(f"{place}: {message}{value}" if place else f"{message}{value}")
-    return "; ".join(lines)
+    more = len(lines) - MOST_PROBLEMS
+    return "; ".join(lines[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")

@@ -14,10 +14,35 @@ class ConfigError(UserError):
     """A parameter that cannot be used."""
 
 
+LONGEST = 2000  # characters of a message: a screen
+SHOWN = 120  # of a value in it
+
+
+def short(text: str, most: int = SHOWN) -> str:
+    """A value as a message shows it: its middle left out where it is long."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text)} characters)"
+
+
+def printable(message: str) -> str:
+    """One line, no longer than a screen, in which a file's name cannot steer the terminal."""
+    shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in message)
+    return short(shown, LONGEST)
+
+
 # What the user can mend when a file cannot be written.
+AGAIN = "and run the same command again"
 REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run the same command again"),
-    **dict.fromkeys((errno.EACCES, errno.EROFS), "make it one that can be written, and run the same command again"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"make room {AGAIN}"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"make it one that can be written, {AGAIN}"),
+    **dict.fromkeys((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE), f"look after the disk, {AGAIN}"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM), f"let the system give more (ulimit), {AGAIN}"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY), f"move away what is there, {AGAIN}"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV), f"choose another folder or name, {AGAIN}"),
+    errno.EFBIG: f"let files be larger (ulimit -f), {AGAIN}",
+    errno.ENOENT: f"bring it back, {AGAIN}",
 }
 
 
@@ -30,13 +55,13 @@ def one_line_errors(prefix: str = "error") -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"{prefix}: {error}")
+        sys.exit(printable(f"{prefix}: {error}"))
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
 
         place = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"{prefix}: {place}{error.strerror}; {REMEDIES[error.errno]}")
+        sys.exit(printable(f"{prefix}: {place}{error.strerror}; {REMEDIES[error.errno]}"))
     except RuntimeError as error:
         if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
             raise

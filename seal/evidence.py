@@ -5,6 +5,8 @@ left alone, and one is missed only where it is asked for.
 """
 
 import math
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seal.errors import UserError
+from seal.errors import UserError, short
 from seal.measure import Arrays
 from seal.record import read_json
 
@@ -22,6 +24,11 @@ Items = NDArray[np.float64]
 
 # What a record means that is older than a choice: the one side of it that there was.
 BEFORE_A_CHOICE = {"model": {"classifier_bias": "zero"}}
+# What numpy and zipfile raise for damaged files; a damaged header may be any text, and is parsed as Python's literals.
+DAMAGE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, BadZipFile, NotImplementedError, RuntimeError, SyntaxError,
+    MemoryError, zlib.error, struct.error,
+)  # fmt: skip
 MEND = "`dvc checkout` or `dvc repro` restores it"
 
 
@@ -67,7 +74,7 @@ def read_summary(path: Path) -> Mapping[str, Any]:
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
-        raise BrokenEvidence(f"{path}: {place or 'it all'}: {problem['msg']}; {MEND}") from None
+        raise BrokenEvidence(f"{path}: {short(place) or 'it all'}: {problem['msg']}; {MEND}") from None
     name = f"{facts.arm}-{facts.seed}"
     if name != path.parent.name:
         raise BrokenEvidence(f"{path}: found run {name}, expected {path.parent.name}; {MEND}")
@@ -80,8 +87,8 @@ def read_checked_json(path: Path) -> Any:
     """Raises BrokenEvidence for what is not JSON."""
     try:
         return read_json(path)
-    except ValueError as error:
-        raise BrokenEvidence(f"{path}: not JSON ({error}); {MEND}") from None
+    except (ValueError, RecursionError) as error:
+        raise BrokenEvidence(f"{path}: not JSON ({short(str(error))}); {MEND}") from None
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -90,9 +97,13 @@ def read_arrays(path: Path) -> Arrays:
         raise BrokenEvidence(f"{path}: not found, though summary.json beside it records the run; {MEND}")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
-        raise BrokenEvidence(f"{path}: not arrays as numpy writes them ({error}); {MEND}") from None
+            arrays = dict(file)
+    except DAMAGE as error:
+        raise BrokenEvidence(f"{path}: not arrays as numpy writes them ({short(str(error))}); {MEND}") from None
+
+    if any(not isinstance(array, np.ndarray) for array in arrays.values()):
+        raise BrokenEvidence(f"{path}: not arrays as numpy writes them; {MEND}")
+    return arrays
 
 
 def entry(values: Any, key: str, path: Path) -> Any:

@@ -13,12 +13,13 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim.optimizer import ParamsT, StateDict
 from torch.optim.sgd import SGD
 
 from seal.kernels.backends import BACKENDS, Kernel, load
 from seal.kernels.checks import check_gradients, check_group, check_parameter
-from seal.kernels.memory import places
+from seal.kernels.memory import places, share_no_memory
 from seal.kernels.signed_sgd import Group
 
 
@@ -58,9 +59,11 @@ class SignedSGD(SGD):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
+    @_disable_dynamo
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient. Returns the closure's loss."""
+        """Update every parameter that has a gradient. Returns the closure's loss. Within a compiled function it runs as
+        it is: kernels walk memory, which a compiler does not follow."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -121,11 +124,13 @@ class SignedSGD(SGD):
                 m.neg_()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        param_group = _no_parameter_twice(param_group)
         super().add_param_group(param_group)
         try:
             check_group(self.param_groups[-1])
             for p in self.param_groups[-1]["params"]:
                 check_parameter(p)
+            share_no_memory([*self._parameters()])
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
@@ -190,6 +195,8 @@ class SignedSGD(SGD):
         params, grads, buffers = [], [], []
         for p in group["params"]:
             if p.grad is not None:
+                if p.grad.is_neg():  # a view that is to be negated, which kernels that walk memory would not see
+                    p.grad = p.grad.resolve_neg()
                 params.append(p)
                 grads.append(p.grad)
                 if group["momentum"]:
@@ -216,3 +223,15 @@ class SignedSGD(SGD):
 def _first_buffer(p: Tensor) -> Tensor:
     # -0.0 is what IEEE addition leaves alone: mu*(-0.0) + d is d to the bit, so a first step needs no flag.
     return torch.full_like(p, -0.0)
+
+
+def _no_parameter_twice(group: dict[str, Any]) -> dict[str, Any]:
+    """The group, its parameters as a list. Raises ValueError for one that is there twice: it would be stepped twice."""
+    if isinstance(group["params"], Tensor | set):  # a set is refused by torch, for its order
+        return group
+
+    params = list(group["params"])
+    tensors = [id(entry[-1] if isinstance(entry, tuple) else entry) for entry in params]
+    if len(set(tensors)) < len(tensors):
+        raise ValueError("a parameter is twice in a group, expected it once: it would be stepped twice")
+    return {**group, "params": params}

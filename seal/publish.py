@@ -2,12 +2,14 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seal.checkpoint import HANDOVER, RESUME, State, load_tensors, save_tensors
+from seal.checkpoint import HANDOVER, State, load_tensors, save_tensors
 from seal.config import BASE_ARM, Run
 from seal.errors import UserError
+from seal.files import new_folder, put_in_place
 from seal.record import HISTORY_COLUMNS, write_csv, write_json
 
 SHOWN = ("test_accuracy", "test_loss", "val_accuracy", "train_accuracy", "clean_accuracy")  # by `dvc metrics show`
@@ -33,16 +35,20 @@ def publish(run: Run, state: State, folder: Path, results: Path, facts: dict[str
         wanted, done = broken, [outcome for outcome in done if outcome["generation"] < broken]
         before = load_tensors(folder / f"weights/gen-{broken - 1:02d}.safetensors")[0] if done else {}
 
-    _copy_networks(run, done, folder, results)
-    if run.arm == BASE_ARM:  # with momentum, and the best weights so far: the arms go on from it
-        State.load(folder / RESUME).save(results / HANDOVER)  # without what it says of its machine
-    if diverged is not None and before:
-        save_tensors(results / "weights/before-divergence.safetensors", before)
+    results.mkdir(parents=True, exist_ok=True)
+    with new_folder(results / "record") as made:  # whole before a first name is taken: a full disk changes nothing
+        _copy_networks(run, done, folder, made)
+        if run.arm == BASE_ARM:  # with momentum, and the best weights so far: the arms go on from it
+            replace(state, run=None, threads=None).save(made / HANDOVER)
+        if diverged is not None and before:
+            save_tensors(made / "weights/before-divergence.safetensors", before)
 
-    final = done[-1] if done else None
-    write_csv(results / "history.csv", HISTORY_COLUMNS, [row for row in state.rows if row["generation"] <= wanted])
-    write_json(results / "summary.json", facts | {"outcomes": done, "final": final, "diverged": diverged})
-    write_json(results / "metrics.json", _shown(final, diverged))
+        final = done[-1] if done else None
+        write_csv(made / "history.csv", HISTORY_COLUMNS, [row for row in state.rows if row["generation"] <= wanted])
+        write_json(made / "metrics.json", _shown(final, diverged))
+        write_json(made / "summary.json", facts | {"outcomes": done, "final": final, "diverged": diverged})
+        for part in sorted(made.iterdir()):
+            put_in_place(part, results / part.name)
 
 
 def refuse(run: Run, state: State, folder: Path, reason: str) -> None:
@@ -60,8 +66,7 @@ def refuse(run: Run, state: State, folder: Path, reason: str) -> None:
 def _copy_networks(run: Run, done: Outcomes, folder: Path, results: Path) -> None:
     """Predictions of every generation, weights of those that are kept and of the last."""
     for name in ("weights", "predictions"):
-        shutil.rmtree(results / name, ignore_errors=True)
-        (results / name).mkdir(parents=True)
+        (results / name).mkdir()
 
     kept = {*run.generations.kept_generations, run.generations.num_generations}
     for generation in (outcome["generation"] for outcome in done):

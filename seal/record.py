@@ -7,17 +7,19 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import resource
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from seal.errors import UserError
+from seal.files import atomic as atomic
 
 # Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
 # written to six digits, and a sum of them in points is rounded at 1e-14.
@@ -54,23 +56,7 @@ TIMING_COLUMNS = (
     "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date", "gpu",
     "capture",
 )  # fmt: skip
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well, and is removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+LATER_COLUMNS = ("gpu", "capture")  # which older timings lack
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -85,8 +71,46 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 
 def read_history(path: Path) -> list[Row]:
     """The rows of a history.csv: integers, floats, the phase's name, None where nothing was measured."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_row(cells) for cells in csv.DictReader(file)]
+    rows: list[Row] = []
+    remedy = "`dvc checkout` or `dvc repro` restores it"
+    for cells in _table(path, KEY_COLUMNS, remedy):
+        try:
+            rows.append(_row(cells))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: row {len(rows) + 1}: {error}; {remedy}") from None
+    return rows
+
+
+def read_timings(path: Path) -> list[dict[str, str]]:
+    """The rows of a stage's timings. Raises UserError for what is none."""
+    remedy = "delete it: the next run begins a new one"
+    rows = _table(path, [column for column in TIMING_COLUMNS if column not in LATER_COLUMNS], remedy)
+    for number, row in enumerate(rows, start=1):
+        try:
+            numbers = float(row["seconds"]), float(row["rate"] or 0)
+            datetime.fromisoformat(row["date"])
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError("a time that is not finite")
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: row {number}: {error}; {remedy}") from None
+    return rows
+
+
+def _table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
+    """The rows of a csv file. Raises UserError where it is none, or lacks one of these columns or a cell of a row."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            rows, header = list(table), table.fieldnames or []
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no table: {error}; {remedy}") from None
+
+    if lacking := [column for column in columns if column not in header]:
+        raise UserError(f"{path}: found no column {', '.join(lacking)}; {remedy}")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise UserError(f"{path}: row {number}: found not one cell for each column; {remedy}")
+    return rows
 
 
 def _row(cells: Mapping[str, str]) -> Row:
@@ -120,7 +144,7 @@ def file_sha256(path: Path) -> str:
 
 def run_digest(folder: Path) -> str:
     """A hash over what tables and curves are drawn from: history, summary and evaluations of a run's folder."""
-    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("*/*.json"))]
+    files = [folder / "history.csv", folder / "summary.json", *sorted((folder / "eval").glob("[!.]*/[!.]*.json"))]
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)}\n".encode())

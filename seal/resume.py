@@ -1,21 +1,24 @@
 """Where a training begins: where it was interrupted, where the base stage's generation 1 ended, or at nothing."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State
+from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State, fits
 from seal.clock import Clock, clocks, course_of
 from seal.config import BASE_ARM, BASE_KEYS, Run
 from seal.device import device_words
-from seal.record import RESULTS
+from seal.evidence import read_summary
+from seal.record import RESULTS, atomic
 from seal.trainer import Trainer
 
 # Facts that change nothing of what is there already: a record's origin, what is kept of it, where a divergence leads.
 FREE = {"tier", "provenance"}
 FREE_GENERATIONS = {"kept_generations", "on_divergence"}
+MIXED_THREADS = "SEAL_MIXED_THREADS"
 
 
 def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State:
@@ -24,17 +27,33 @@ def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State
     Raises CheckpointError for a resume state that was made in another way or elsewhere.
     """
     if (folder / RESUME).exists():
-        state = State.load(folder / RESUME)
-        require_same_making(folder / RESUME, state, making(trainer))
-        return state
-    if run.arm != BASE_ARM and shares_generation_1(run, base, trainer):
-        state = _handed_over(RESULTS / base.name, folder)
-        if trainer.method.looks_back:
-            state.previous = state.copied()
-        return state
+        return _interrupted(run, trainer, folder / RESUME)
 
     state = State()
-    state.take(trainer.model, trainer.optimizer, trainer.names)
+    if run.arm != BASE_ARM and shares_generation_1(run, base, trainer):
+        state = _handed_over(base, trainer, folder)
+        if trainer.method.looks_back:
+            state.previous = state.copied()
+    else:
+        state.take(trainer.model, trainer.optimizer, trainer.names)
+    state.run, state.threads = run.name, torch.get_num_threads()
+    return state
+
+
+def _interrupted(run: Run, trainer: Trainer, path: Path) -> State:
+    """The run's own state. Raises CheckpointError for another run's, or one that this training cannot go on from."""
+    state, threads = State.load(path), torch.get_num_threads()
+    if state.run not in (None, run.name):
+        raise CheckpointError(f"{path}: found the resume state of {state.run}, expected {run.name}'s; delete it")
+    fits(state.model, trainer.model.state_dict(), path)
+    require_same_making(path, state, making(trainer))
+
+    on_cpu = trainer.device.type == "cpu"
+    if on_cpu and state.threads not in (None, threads) and os.environ.get(MIXED_THREADS) != "1":
+        raise CheckpointError(
+            f"{path}: was trained with {state.threads} threads and would go on with {threads}, whose sums round "
+            f"otherwise; set runtime.threads (or OMP_NUM_THREADS) to {state.threads}, or {MIXED_THREADS}=1 to mix them"
+        )
     return state
 
 
@@ -88,10 +107,20 @@ def resume_key(facts: dict[str, Any]) -> dict[str, Any]:
     return key
 
 
-def _handed_over(source: Path, folder: Path) -> State:
-    """The end of the base run's generation 1; its weights and predictions become this run's."""
-    state = State.load(source / HANDOVER)
+def _handed_over(base: Run, trainer: Trainer, folder: Path) -> State:
+    """The end of the base run's generation 1; its weights and predictions become this run's.
+
+    Raises CheckpointError where the handover is not what the base run's record beside it tells.
+    """
+    source = RESULTS / base.name
+    state, summary = State.load(source / HANDOVER), read_summary(source / "summary.json")
+    fits(state.model, trainer.model.state_dict(), source / HANDOVER)
+    if state.generations != summary["outcomes"]:
+        raise CheckpointError(
+            f"{source / HANDOVER}: not the end of {base.name}, whose summary.json lies beside it; "
+            f"`dvc checkout` or `dvc repro base@{base.seed}` restores it"
+        )
     for name in ("weights/gen-01.safetensors", "predictions/gen-01.npz"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
+        with atomic(folder / name) as temporary:
+            shutil.copyfile(source / name, temporary)
     return state

@@ -1,162 +1,39 @@
 """Folders of runs as they stand on disk: results/, and committed ones of the same layout. The one reader.
 
-Claims, report, study tables, `seal compare`, the MLflow view, curves and the plan read a run through it. It knows the
-layout that a training and an evaluation write; where an evaluation's numbers stand, a Measure says.
+Claims, report, study tables, `seal compare`, the MLflow view, curves and the plan read a run through it. What a run's
+folder holds is seal/run_folder.py's to know; a run whose parts contradict one another (seal/soundness.py) is none here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from seal.errors import UserError
-from seal.evidence import MEND, BrokenEvidence, Items, entry, finite_items, read_arrays, read_checked_json, read_summary
-from seal.measure import NOWHERE, Cell, Measure
-from seal.readings import EvaluationFile, Missing, Reading, Status, reading
-from seal.record import Row, file_sha256, read_history
+from seal.evidence import BrokenEvidence
+from seal.record import file_sha256
+from seal.run_folder import Generation as Generation
+from seal.run_folder import RunFolder as RunFolder
+from seal.soundness import sound_run
 
-Generation = int | Literal["last"]
 Names = Sequence[str] | None
 Targets = Mapping[str, Sequence[str]] | None  # by evaluation
 RECORD = ("history.csv", "summary.json")  # a folder with both is a run's
-SKIPPED = "skipped.json"
-
-
-class RunFolder:
-    """A run's folder. Files are read once, when they are asked for; each that cannot be used is a BrokenEvidence."""
-
-    def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
-        self.folder, self.summary = folder, summary
-        self._files: dict[Path, EvaluationFile] = {}
-
-    @classmethod
-    def read(cls, folder: Path) -> "RunFolder":
-        return cls(folder, read_summary(folder / "summary.json"))
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def summary_path(self) -> Path:
-        return self.folder / "summary.json"
-
-    @property
-    def arm(self) -> str:
-        return str(self.summary["arm"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.summary["seed"])
-
-    @property
-    def last(self) -> int:
-        """The last generation that it was to train."""
-        return int(self.summary["generations"]["num_generations"])
-
-    @property
-    def diverged_in(self) -> int | None:
-        """The generation in which it diverged."""
-        diverged = self.summary["diverged"]
-        return None if diverged is None else int(diverged["generation"])
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What it was trained by from generation to generation: the section `generations`, and its method's numbers,
-        which stood in that section before they had one of their own."""
-        return dict(self.summary["generations"]) | dict(self.summary.get("options", {}))
-
-    def number(self, generation: Generation) -> int:
-        return self.last if generation == "last" else generation
-
-    def outcome(self, generation: Generation) -> Mapping[str, Any] | Missing:
-        """What summary.json says of a generation's end."""
-        wanted = self.number(generation)
-        for outcome in self.summary["outcomes"]:
-            if outcome["generation"] == wanted:
-                return dict(outcome)
-
-        if self.diverged_in is not None:
-            return Missing("NOT-COMPARABLE", f"{self.name} diverged in generation {self.diverged_in}")
-        if wanted > self.last:
-            return Missing("NOT-RUN", f"{self.name} ends at generation {self.last}")
-        raise BrokenEvidence(f"{self.summary_path}: no outcome of generation {wanted}; {MEND}")
-
-    @cached_property
-    def history(self) -> list[Row]:
-        return read_history(self.existing("history.csv"))
-
-    def existing(self, name: str) -> Path:
-        path = self.folder / name
-        if not path.is_file():
-            raise BrokenEvidence(f"{path}: not found, though summary.json beside it records the run; {MEND}")
-        return path
-
-    def predictions(self, generation: Generation) -> tuple[Path, Items]:
-        """Whether each test image was right at a generation's end, 0 or 1 [N], and the file that says so."""
-        path = self.existing(f"predictions/gen-{self.number(generation):02d}.npz")
-        return path, finite_items(read_arrays(path).get("correct"), path, "correct")
-
-    def evaluation_folders(self, evaluation: str = "*") -> list[Path]:
-        """Of every evaluation that was run or skipped; of those that the pattern names."""
-        return sorted(path for path in (self.folder / "eval").glob(evaluation) if path.is_dir())
-
-    def evaluations(self, name: str) -> dict[int, EvaluationFile]:
-        """Generation -> what an evaluation found, e.g. of `transfer-digits`; empty where it has not run."""
-        paths = sorted((self.folder / "eval" / name).glob("gen-*.json"))
-        return {int(path.stem.removeprefix("gen-")): self._evaluation_file(path) for path in paths}
-
-    def skipped(self, name: str) -> Missing | None:
-        """Why an evaluation was skipped."""
-        path = self.folder / "eval" / name / SKIPPED
-        if not path.is_file():
-            return None
-        skip = read_checked_json(path)
-        status: Status = "SKIPPED-DATA" if entry(skip, "status", path) == "SKIPPED-DATA" else "NOT-COMPARABLE"
-        return Missing(status, f"{self.name}/eval/{name}: {entry(skip, 'reason', path)}")
-
-    def evaluation(self, name: str, generation: Generation, target: str | None = None) -> EvaluationFile | Missing:
-        """What an evaluation found of a generation's network."""
-        name = name if target is None else f"{name}-{target}"
-        folder, wanted = self.folder / "eval" / name, self.number(generation)
-        if skipped := self.skipped(name):
-            return skipped
-        if not folder.is_dir():
-            return Missing("NOT-RUN", f"{self.name}: {name} has not been run")
-
-        path = folder / f"gen-{wanted:02d}.json"
-        if path.is_file():
-            return self._evaluation_file(path)
-        if any(folder.glob("gen-*.json")):
-            return Missing("NOT-RUN", f"{self.name}: {name} has not been run for generation {wanted}")
-        raise BrokenEvidence(f"{folder}: neither gen-{wanted:02d}.json nor {SKIPPED}; {MEND}")
-
-    def measured(
-        self, evaluation: str, measure: Measure, generation: Generation, cell: Cell = NOWHERE, items: bool = True
-    ) -> Reading | Missing:
-        """A number of an evaluation, at a cell, whose target is the evaluation's. Without `items` no array is read."""
-        file = self.evaluation(evaluation, generation, cell.target)
-        if isinstance(file, Missing):
-            return file
-        return reading(self.name, file.path.parent.name, file, measure, cell, items)
-
-    def _evaluation_file(self, path: Path) -> EvaluationFile:
-        if path not in self._files:
-            record = read_checked_json(path)
-            self._files[path] = EvaluationFile(path, entry(record, "values", path), record.get("params", {}))
-        return self._files[path]
 
 
 class Runs:
     """Runs by arm and seed, in the order in which they were named."""
 
-    def __init__(self, runs: Iterable[RunFolder], targets: Targets = None) -> None:
+    def __init__(
+        self, runs: Iterable[RunFolder], targets: Targets = None, broken: Mapping[str, str] | None = None
+    ) -> None:
         self._runs = {(run.arm, run.seed): run for run in runs}
+        self.broken = dict(broken or {})  # runs that are no evidence, by name, and why
         self._targets = targets  # those that count, whatever else is there; None: all
 
     @classmethod
     def read(cls, folders: Sequence[Path], names: Names = None, targets: Targets = None) -> "Runs":
         """Every run, or those of these names, that the folders hold; `targets`: of each evaluation those that count.
+        A run that contradicts itself or cannot be read is in `broken`.
 
         Raises UserError where a folder is not there, or two hold one run with different records.
         """
@@ -167,7 +44,8 @@ class Runs:
                 if earlier != path.parent and file_sha256(earlier / "summary.json") != file_sha256(path):
                     raise UserError(f"{path} and {earlier}: two records of one run differ; give only one of them")
         wanted = sorted(places) if names is None else [name for name in names if name in places]
-        return cls([RunFolder.read(places[name]) for name in wanted], targets)
+        runs, broken = sound_runs(places[name] for name in wanted)
+        return cls(runs, targets, broken)
 
     def __iter__(self) -> Iterator[RunFolder]:
         return iter(self._runs.values())
@@ -207,6 +85,17 @@ class Runs:
                 places = f"{first.folder} ({first.summary.get(key)}) and {run.folder} ({run.summary.get(key)})"
                 raise UserError(f"{key} differs between {places}; give records of one study")
         return first.summary.get(key)
+
+
+def sound_runs(folders: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]]:
+    """The runs in these folders that hold together; of the others, by name, why they do not."""
+    runs, broken = [], {}
+    for folder in folders:
+        try:
+            runs.append(sound_run(folder))
+        except BrokenEvidence as error:
+            broken[folder.name] = str(error)
+    return runs, broken
 
 
 def is_recorded(folder: Path) -> bool:

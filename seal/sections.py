@@ -12,10 +12,15 @@ from seal.blocks import BLOCKS
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
 BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
 
+# Beyond these bounds no machine trains, and memory or float32 would say so first.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-Above0 = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Above0 = Annotated[float, Field(gt=0, le=1e6)]
+NonNegative = Annotated[float, Field(ge=0, le=1e6)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # pixels
+Width = Annotated[int, Field(ge=1, le=4096)]
+Batch = Annotated[int, Field(ge=2, le=2**20)]  # BatchNorm cannot train on one image
+Epochs = Annotated[int, Field(ge=0, le=10**6)]
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 Precision = Literal["float32", "tf32", "bfloat16"]  # of products and convolutions: seal/precision.py
 Positives = Annotated[tuple[Above0, Above0, Above0], Field(strict=False)]
@@ -34,7 +39,7 @@ class SplitFractions(Strict):
 
 class Dataset(Strict):
     source: str
-    image_size: Positive
+    image_size: Side
     split: Literal["official"] | Annotated[str, Field(pattern=r"\.csv$")] | SplitFractions
     classes: list[str] | Positive | None = None
     images_per_class: Positive | None = None
@@ -49,7 +54,7 @@ class Dataset(Strict):
 
 class Model(Strict):
     depth: Literal[18, 50]
-    width: Positive
+    width: Width
     stem: Literal["imagenet", "small"]
     classifier_bias: Literal["zero", "uniform"]
 
@@ -58,14 +63,14 @@ class Training(Strict):
     """What an epoch is made of; generation 1 depends on these alone."""
 
     epochs_per_generation: Positive
-    batch_size: Positive
+    batch_size: Batch
     learning_rate: Above0
-    warmup_epochs: Annotated[int, Field(ge=0)]
+    warmup_epochs: Epochs
     momentum: Fraction
     weight_decay: NonNegative
     label_smoothing: Fraction
     flip: bool
-    crop_padding: Annotated[int, Field(ge=0)]
+    crop_padding: Annotated[int, Field(ge=0, le=4096)]
     mean: Channels
     std: Positives
     precision: Precision
@@ -89,7 +94,7 @@ class Runtime(Strict):
     """How a run is carried out; no result may depend on it beyond rounding."""
 
     device: str
-    threads: Positive | None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None
     optimizer_backend: Literal["auto", "reference", "cpu", "triton"]
     capture: Literal["auto", "off"] = "auto"
     deterministic: bool = True

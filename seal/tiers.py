@@ -8,16 +8,16 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml as pyyaml
-
 from seal.config import Params, parse_params
 from seal.errors import ConfigError
 from seal.record import Tier, atomic
+from seal.yaml_files import parse_yaml, read_text
 
 PARAMS = Path("params")
 WHOLE = "paper"
 TIERS = get_args(Tier)
 REPLACED = ("datasets",)
+RESTORED = "`git restore params` brings it back"
 
 
 def tier_params(tier: str, choices: str | None = None, folder: Path = PARAMS) -> Params:
@@ -26,7 +26,7 @@ def tier_params(tier: str, choices: str | None = None, folder: Path = PARAMS) ->
     Raises ConfigError for a file that is not there, and with one line for each problem of the whole.
     """
     laid = " with ".join(str(folder / f"{name}.yaml") for name in (tier, choices) if name)
-    return parse_params(pyyaml.safe_load(tier_text(tier, choices, folder)), laid)
+    return parse_params(parse_yaml(tier_text(tier, choices, folder), laid, "correct it"), laid)
 
 
 def tier_text(tier: str, choices: str | None = None, folder: Path = PARAMS) -> str:
@@ -110,4 +110,8 @@ def _read(folder: Path, name: str) -> str:
     path = folder / f"{name}.yaml"
     if not path.exists():
         raise ConfigError(f"{path}: not found; run from the project's root")
-    return path.read_text(encoding="utf-8")
+
+    text = read_text(path, RESTORED)
+    if not isinstance(parse_yaml(text, str(path), RESTORED), dict):
+        raise ConfigError(f"{path}: found no sections, expected those of params.yaml; {RESTORED}")
+    return text

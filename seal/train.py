@@ -9,7 +9,8 @@ from typing import Any
 
 from seal.captured import CapturedTrainer
 from seal.config import Params, Run, load_params
-from seal.data.pack import PACKS, Pack, open_pack
+from seal.data.pack import Pack
+from seal.data.selection import chosen_pack
 from seal.device import require_memory, torch_device
 from seal.loop import train
 from seal.progress import TrainingProgress
@@ -36,7 +37,7 @@ def run_stage(run_name: str, params: Params) -> tuple[float, str, str]:
     """Train a run and write its record to results/<run>/. Gives images per second, the optimizer's backend, and what
     became of the step's capture."""
     run, base, runtime = params.find_run(run_name), params.base_of(run_name), params.runtime
-    pack = open_pack(PACKS / f"{params.source}.safetensors")
+    pack = chosen_pack(params.source, params.datasets[params.source])
     device = torch_device(runtime)
     require_memory(device, bytes_of(pack), f"the images of {pack.path}", "free it, or train on a larger GPU")
     kind = CapturedTrainer if runtime.capture == "auto" and device.type == "cuda" else Trainer

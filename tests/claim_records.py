@@ -14,7 +14,7 @@ from eval.claims.verdicts import ClaimVerdict, evaluate_claims
 from seal.record import HISTORY_COLUMNS, write_csv, write_json
 from seal.runs import Runs
 from seal.tiers import tier_params
-from tests.invented_records import facts_of
+from tests.invented_records import evaluation_facts, facts_of
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = load_claims()
@@ -78,7 +78,8 @@ def write_evaluation(
     results: Path, run: str, name: str, values: Mapping[str, Any], arrays: Mapping[str, Any], generation: int = 3
 ) -> Path:
     folder = results / run / "eval" / name
-    write_json(folder / f"gen-{generation:02d}.json", {"values": values})
+    facts = evaluation_facts(results / run, name, generation)
+    write_json(folder / f"gen-{generation:02d}.json", facts | {"values": values})
     np.savez(folder / f"gen-{generation:02d}.npz", **arrays)
     return folder
 

@@ -5,10 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seal.config import Run
 from seal.methods.paper import Ascent
-from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, write_csv, write_json
+from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, read_json, write_csv, write_json
 from tests.strategies import params_with
+
+IMAGES = 10_000  # of the test split
 
 # Where each arm's invented accuracy ends.
 LEVEL = {
@@ -76,16 +80,30 @@ def rows_of(run: Run) -> list[Row]:
     return rows
 
 
+def evaluation_facts(run_folder: Path, name: str, generation: int) -> dict[str, Any]:
+    """What an evaluation's file says beside its values, of a run whose summary is there."""
+    summary = read_json(run_folder / "summary.json")
+    evaluation, _, target = name.partition("-")
+    facts = {key: summary[key] for key in ("arm", "seed", "tier", "data_sha256")}
+    facts |= {"evaluation": evaluation, "target": target or None, "generation": generation}
+    return facts | {"checkpoint_sha256": f"{generation:064x}"}
+
+
 def write_record(results: Path, run: Run, diverged: dict[str, Any] | None = None) -> Path:
     """Write history.csv and summary.json as a training does; returns the run's folder."""
     rows, epochs = rows_of(run), run.training.epochs_per_generation
-    outcomes = [
-        row
-        | {"test_loss": row["val_loss"], "test_accuracy": row["val_accuracy"]}
-        | {"best": {"generation": 1, "epoch": 2, "val_accuracy": 0.4, "test_accuracy": 0.39}}
-        for row in rows[epochs - 1 :: epochs]
-    ]
+    best = {"generation": 1, "epoch": 2, "val_accuracy": 0.4, "test_accuracy": 0.39}
+    outcomes = []
+    for row in rows[epochs - 1 :: epochs]:
+        right = np.arange(IMAGES) < round(IMAGES * row["val_accuracy"])
+        path = results / run.name / f"predictions/gen-{row['generation']:02d}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, correct=right.astype(np.uint8))
+        outcomes.append(row | {"test_loss": row["val_loss"], "test_accuracy": float(right.mean()), "best": best})
     write_csv(results / run.name / "history.csv", HISTORY_COLUMNS, rows)
-    summary = facts_of(run) | {"outcomes": outcomes, "final": outcomes[-1], "diverged": diverged}
+    if diverged is not None:
+        outcomes = outcomes[: diverged["generation"] - 1]
+    final = outcomes[-1] if outcomes else None
+    summary = facts_of(run) | {"outcomes": outcomes, "final": final, "diverged": diverged}
     write_json(results / run.name / "summary.json", summary)
     return results / run.name

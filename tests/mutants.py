@@ -17,7 +17,18 @@ import yaml
 from tests.copies import copy_project
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("seal", "eval", "tests", "params", "expected", "params.yaml", "dvc.yaml", "pyproject.toml", "README.md")
+COPIED = (
+    "seal",
+    "eval",
+    "tests",
+    "params",
+    "expected",
+    "params.yaml",
+    "dvc.yaml",
+    "folders.json",
+    "pyproject.toml",
+    "README.md",
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from seal.options import Range, parted
 from seal.tiers import tier_text
 
 SMOKE: dict[str, Any] = yaml.safe_load(tier_text("smoke", folder=Path(__file__).parents[1] / "params"))
+SMOKE["runtime"]["threads"] = None  # the process's own: tests run beside one another
 
 
 def params_with(**sections: Any) -> Params:

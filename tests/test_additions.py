@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("seal", "eval", "params", "tests", "dvc.yaml", "pyproject.toml", ".dvcignore", ".dvc/config")
+COPIED = ("seal", "eval", "params", "tests", "dvc.yaml", "folders.json", "pyproject.toml", ".dvcignore", ".dvc/config")
 LAST = GENERATIONS["num_generations"]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from invented_records import facts_of, invented_run, write_record
+from invented_records import evaluation_facts, facts_of, invented_run, write_record
 
 from seal.record import RESULTS, write_json
 from seal.tracking.arms import sync_aggregates
@@ -18,7 +18,8 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     runs = [invented_run("seal", seed) for seed in (20, 21)]
     for run, accuracy in zip(runs, (0.25, 0.75), strict=True):
         folder = write_record(RESULTS, run)
-        write_json(folder / "eval/transfer-digits/gen-02.json", {"values": {"accuracy": accuracy, run.name: 1.0}})
+        facts = evaluation_facts(folder, "transfer-digits", 2) | {"values": {"accuracy": accuracy, run.name: 1.0}}
+        write_json(folder / "eval/transfer-digits/gen-02.json", facts)
     write_json(Path("claims/claims.json"), {"claims": []})
     Path("report/figures").mkdir(parents=True, exist_ok=True)
     Path("report/figures/smoke-accuracy.svg").write_text("<svg/>")

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.claims.__main__ import recorded_runs
+from seal.errors import UserError
 from seal.evidence import BrokenEvidence
 from seal.record import read_json, write_json
+from seal.runs import Runs
 from tests.claim_records import SEEDS, N, verdicts, write_evaluation, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 
@@ -57,13 +60,13 @@ def empty_evaluation(study: Path) -> Path:
 def null_in_evaluation(study: Path) -> Path:
     write_transfer(study, "digits", {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6})
     path = study / "llf-1/eval/transfer-digits/gen-03.json"
-    write_json(path, {"values": {"paper": {"accuracy": None}}})
+    write_json(path, read_json(path) | {"values": {"paper": {"accuracy": None}}})
     return path
 
 
 def drop_a_key(study: Path) -> Path:
     path = null_in_evaluation(study)
-    write_json(path, {"values": {}})
+    write_json(path, read_json(path) | {"values": {}})
     return path
 
 
@@ -112,14 +115,32 @@ def drop_the_labels(study: Path) -> Path:
 @pytest.mark.parametrize(
     "damage",
     [
-        lose_the_schedule, count_the_outcomes, cut_the_history, number_for_shots, empty_the_hessian, drop_the_labels,
-        poison_array, poison_summary, remove_predictions, shorten_predictions, spoil_json, spoil_arrays,
-        empty_evaluation, null_in_evaluation, drop_a_key, drop_the_blocks,
+        lose_the_schedule, count_the_outcomes, cut_the_history, drop_the_labels, poison_array, poison_summary,
+        remove_predictions, shorten_predictions, spoil_json, spoil_arrays, empty_evaluation, null_in_evaluation,
     ],
 )  # fmt: skip
-def test_broken_evidence_is_one_line_that_names_the_file(study: Path, damage: Callable[[Path], Path]) -> None:
+def test_broken_evidence_is_no_evidence_and_its_file_is_named(study: Path, damage: Callable[[Path], Path]) -> None:
+    path = damage(study)
+    broken = Runs.read([study]).broken
+    assert path.relative_to(study).parts[0] in broken
+    assert any(str(path) in reason for reason in broken.values())
+    assert not any("\n" in reason for reason in broken.values())
+    assert verdicts(study)["seal_over_normal_long"].judged, "the others are judged as ever"
+
+
+@pytest.mark.parametrize("damage", [number_for_shots, empty_the_hessian, drop_a_key, drop_the_blocks])
+def test_a_number_that_is_not_there_is_missed_where_a_claim_asks_for_it(
+    study: Path, damage: Callable[[Path], Path]
+) -> None:
     path = damage(study)
     with pytest.raises(BrokenEvidence) as caught:
         verdicts(study)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_run_broken_ends_in_one_line(study: Path) -> None:
+    for path in study.glob("*/history.csv"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"found no run's folder with a sound record.*BROKEN: .*history.csv: not found"):
+        recorded_runs([study])

@@ -130,7 +130,7 @@ def test_r4_gates_claims_about_overfitting_and_never_the_primary_ones(study: Pat
             write_evaluation(
                 study, f"{arm}-{seed}", "prediction_depth",
                 {"blocks": [], "knn_accuracy": [], "mean_depth": depth + seed / 100},
-                {"depth": np.full(N, depth)}, generation=1 if arm == "normal" else 3,
+                {"depth": np.full(N, depth + seed / 100)}, generation=1 if arm == "normal" else 3,
             )  # fmt: skip
 
     judged = verdicts(study)

@@ -1,6 +1,7 @@
 """Verdicts on what the evaluations wrote: families, cells, blocks, missing data."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from eval.claims.rule import Verdict
 from seal.record import read_json, write_json
 from tests.claim_records import SEEDS, N, refails, verdicts, write_evaluation, write_run, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
+from tests.invented_records import evaluation_facts
 
 
 def test_a_family_is_one_number_a_seed_and_counts_wins_beside_it(study: Path) -> None:
@@ -46,8 +48,9 @@ def test_missing_data_is_said_and_not_counted(study: Path) -> None:
     arms = {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6}
     for arm in arms:
         for seed in SEEDS:
-            reason = {"status": "SKIPPED-DATA", "reason": "cub is not there"}
-            write_json(study / f"{arm}-{seed}/eval/transfer-cub_200_2011/skipped.json", reason)
+            name, reason = "transfer-cub_200_2011", {"status": "SKIPPED-DATA", "reason": "cub is not there"}
+            facts = evaluation_facts(study / f"{arm}-{seed}", name, 1)
+            write_json(study / f"{arm}-{seed}/eval/{name}/skipped.json", facts | reason)
 
     judged = verdicts(study)
     assert judged["transfer_family"].verdict == judged["transfer.cub_200_2011"].verdict == Verdict.SKIPPED_DATA
@@ -143,9 +146,11 @@ def test_a_divergence_is_counted_by_its_own_claims_and_spoils_others(study: Path
     def gone(summary: dict[str, Any]) -> None:
         summary["diverged"] = {"generation": 2, "epoch": 0, "batch": 3}
         summary["outcomes"] = summary["outcomes"][:1]
+        summary["final"] = summary["outcomes"][0]
 
     for seed in SEEDS:
         folder = write_run(study, "seal_freeze", seed, (0.5, 0.5), change=gone)
+        shutil.copytree(folder, study / f"seal_full_rate-{seed}")
         summary = read_json(folder / "summary.json") | {"arm": "seal_full_rate", "run": f"seal_full_rate-{seed}"}
         write_json(study / f"seal_full_rate-{seed}/summary.json", summary)
     refails(study, "llf", 2, change=gone)

@@ -14,6 +14,7 @@ from eval.claims.rule import Verdict
 from eval.report.__main__ import main as report
 from seal.cli import app
 from seal.errors import UserError
+from seal.record import read_json
 from tests.claim_records import SEEDS, refails, verdict, verdicts, write_run, write_study, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.strategies import SMOKE
@@ -145,12 +146,23 @@ def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:
 
 def test_an_empty_record_or_a_broken_one_ends_the_stage_with_one_line(project: Path) -> None:
     Path("empty").mkdir()
-    with pytest.raises(SystemExit, match=r"empty: found no run's folder with a summary\.json"):
+    with pytest.raises(SystemExit, match=r"empty: found no run's folder with a sound record"):
         main(["--record", "empty"])
+    for path in Path("results").glob("*/predictions/gen-01.npz"):
+        path.unlink()
+    with pytest.raises(SystemExit, match=r"BROKEN: results/\S+/predictions/gen-01.npz: not found"):
+        main([])
+
+
+def test_a_broken_run_is_shown_as_such_and_is_no_evidence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path("results/llf-1/predictions/gen-03.npz")
     path.unlink()
-    with pytest.raises(SystemExit, match=f"error: {path}: not found"):
-        main([])
+    main(["--out", "claims/claims.json"])
+    printed, verdicts = capsys.readouterr().out, read_json(Path("claims/claims.json"))
+    assert f"BROKEN, and no evidence: {path}: not found" in printed
+    assert list(verdicts["broken"]) == ["llf-1"]
+    assert "llf-1" not in verdicts["runs"]
+    assert not [name for name in verdicts["files"] if name.startswith("llf-1/")]
 
 
 def test_the_committed_verdicts_are_those_of_the_committed_record(tmp_path: Path) -> None:

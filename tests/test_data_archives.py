@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal.data import archives
-from seal.data.archives import DataError, open_archives, open_folder, open_table
+from seal.data.archives import DataError, open_archives, open_table
+from seal.data.folders import open_folder
 from tests.fixtures_data import write_tar, write_zip
 
 FILES = {"a/one.txt": b"1" * 700, "a/b/two.bin": bytes(range(256)), "three": b""}

@@ -31,7 +31,10 @@ def test_what_the_user_can_mend_ends_in_one_line(error: Exception, words: str) -
     assert "\n" not in str(caught.value.code)
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "x"), RuntimeError("shapes differ"), ValueError("x")])
+FAULTS = [OSError(errno.EBADF, "x"), OSError("x"), RuntimeError("shapes differ"), ValueError("x")]
+
+
+@pytest.mark.parametrize("error", FAULTS)
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), one_line_errors():
         raise error

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room is a package of its own, or a file. Each may import itself, what stands here, and the basics that it is not one
 # of. Arrows point one way: a test below looks for circles.
-BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock")
+BASICS = ("errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock", "yaml_files", "files")
 ARROWS = {
     "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
     "seal.__main__": {"seal.cli"},
@@ -32,20 +32,27 @@ ARROWS = {
     },
     "seal.errors": set(),
     "seal.rng": set(),
-    "seal.record": set(),
+    "seal.record": {"seal.files"},
+    "seal.files": set(),
     "seal.blocks": set(),
     "seal.sections": {"seal.blocks"},
     "seal.measure": set(),
     "seal.evaluations": {"seal.measure", "seal.sections"},
-    "seal.config": {"seal.errors", "seal.record", "seal.sections", "seal.evaluations", "seal.methods", "seal.options"},
+    "seal.config": {
+        "seal.errors", "seal.record", "seal.sections", "seal.evaluations", "seal.methods", "seal.options",
+        "seal.yaml_files",
+    },
     "seal.clock": {"seal.sections"},
+    "seal.yaml_files": {"seal.errors"},
     "seal.options": set(),
     "seal.rules": {"seal.split"},
     "seal.tiers": set(),
     "seal.stage": set(),
     "seal.evidence": set(),
     "seal.readings": {"seal.evidence"},
-    "seal.runs": {"seal.evidence", "seal.readings"},
+    "seal.run_folder": {"seal.evidence", "seal.readings"},
+    "seal.soundness": {"seal.evidence", "seal.readings", "seal.run_folder"},
+    "seal.runs": {"seal.evidence", "seal.run_folder", "seal.soundness"},
     "seal.device": set(),
     "seal.kernels": set(),
     "seal.precision": set(),
@@ -75,10 +82,10 @@ ARROWS = {
     "seal.resume_file": {"seal.checkpoint"},
     "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.steps", "seal.trainer"},
     "seal.loop": {"seal.checkpoint", "seal.resume_file", "seal.rows", "seal.trainer"},
-    "seal.resume": {"seal.checkpoint", "seal.device", "seal.trainer"},
+    "seal.resume": {"seal.checkpoint", "seal.device", "seal.evidence", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
-    "seal.tracking": {"seal.runs"},
+    "seal.tracking": {"seal.evidence", "seal.runs", "seal.soundness"},
     "seal.train": {
         "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume",
         "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
@@ -90,13 +97,15 @@ ARROWS = {
         "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
     },
     "seal.release": {"seal.checkpoint", "seal.runs", "seal.tiers"},
-    "seal.cluster": {"seal.planning", "seal.stage", "seal.study", "seal.tracking"},
-    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.tracking"},
+    "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.study", "seal.tracking"},
+    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.tracking"},
     "seal.cli": {
         "seal.accept", "seal.cluster", "seal.doctor", "seal.planning", "seal.release", "seal.split_shown", "seal.study",
         "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
     },
-    "eval": {"seal.checkpoint", "seal.data", "seal.device", "seal.models", "seal.precision", "seal.stage"},
+    "eval": {
+        "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.precision", "seal.stage",
+    },
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {
         "seal.evidence", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims",

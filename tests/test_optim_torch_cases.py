@@ -225,5 +225,5 @@ def test_errors() -> None:
     for params, kwargs, error, message in cases:
         with pytest.raises(error, match=message):
             SignedSGD(params, **{"lr": 0.1} | kwargs)
-    with pytest.warns(UserWarning, match="a parameter group with duplicate parameters"):
+    with pytest.raises(ValueError, match="a parameter is twice in a group"):  # where torch warns
         SignedSGD([p, p], lr=0.1)

@@ -7,9 +7,11 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from invented_records import invented_run, write_record
+from invented_records import evaluation_facts, invented_run, write_record
+from numpy.typing import NDArray
 
 from eval.claims.__main__ import main as judge
 from eval.report.__main__ import main
@@ -33,8 +35,20 @@ BLOCKS = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
 ARMS = ("normal", "normal_long", "llf", "seal")
 
 
-def evaluation(folder: Path, name: str, generation: int, values: dict[str, Any]) -> None:
-    write_json(folder / f"eval/{name}/gen-{generation:02d}.json", {"generation": generation, "values": values})
+IMAGES = 100  # an evaluation's
+
+
+def share(right: float) -> NDArray[np.int64]:
+    """0 or 1 an image, of which this share is 1."""
+    return (np.arange(IMAGES) < round(IMAGES * right)).astype(int)
+
+
+def evaluation(
+    folder: Path, name: str, generation: int, values: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None
+) -> None:
+    path = folder / f"eval/{name}/gen-{generation:02d}.json"
+    write_json(path, evaluation_facts(folder, name, generation) | {"values": values})
+    np.savez(path.with_suffix(".npz"), **(arrays or {}))
 
 
 @pytest.fixture
@@ -48,16 +62,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = write_record(tmp_path / "results", run)
         last = run.generations.num_generations
         rules = {"paper": {"accuracy": 0.5 + place / 10}, "validation": {"accuracy": 0.4 + place / 10}}
-        evaluation(folder, "transfer-digits", last, rules)
+        right = {"correct_paper": share(0.5 + place / 10), "correct_validation": share(0.4 + place / 10)}
+        evaluation(folder, "transfer-digits", last, rules, right)
         shots = {"1": {"accuracy": 0.3 + place / 10, "interval": 0.01}, "5": {"skipped": "too few images"}}
-        evaluation(folder, "fewshot-digits", last, {"shots": shots})
-        write_json(folder / "eval/fewshot_affines-digits/skipped.json", {"status": "SKIPPED-DATA", "reason": "absent"})
+        evaluation(folder, "fewshot-digits", last, {"shots": shots}, {"accuracy_1": np.full(9, 0.3 + place / 10)})
+        name, reason = "fewshot_affines-digits", {"status": "SKIPPED-DATA", "reason": "absent"}
+        write_json(folder / f"eval/{name}/skipped.json", evaluation_facts(folder, name, last) | reason)
         depth = {
             "blocks": BLOCKS,
             "knn_accuracy": [0.1 * place + 0.05 * b for b in range(8)],
             "mean_depth": 3.0 + place,
         }
-        evaluation(folder, "prediction_depth", last, depth)
+        votes = np.stack([1 - share(accuracy) for accuracy in depth["knn_accuracy"]], axis=1)
+        arrays = {"votes": votes, "labels": np.zeros(IMAGES, int), "depth": np.full(IMAGES, 3 + place)}
+        evaluation(folder, "prediction_depth", last, depth, arrays)
         hessian = {"max_eigenvalue": 100.0 + place, "negative_fraction": 0.01 * place, "batches": 2}
         evaluation(folder, "hessian", last, {"lanczos": hessian})
     files = {
@@ -130,6 +148,8 @@ def test_swapped_records_swap_the_tables(project: Path) -> None:
         (project / f"results/{old}-0").rename(project / f"results/{new}-0")
         path = project / f"results/{new}-0/summary.json"
         write_json(path, read_json(path) | {"arm": new})
+        for file in path.parent.glob("eval/*/*.json"):
+            write_json(file, read_json(file) | {"arm": new})
     assert (column("llf"), column("seal")) == before
     assert before[0] != before[1]
 
@@ -140,9 +160,14 @@ def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(p
     Path("params.yaml").write_text(yaml.safe_dump(params | {"sensitivity_arms": ["seal_s3"], "sensitivity_seeds": [0]}))
     shutil.copytree("results/seal-0", "results/seal_s3-0")
     path = Path("results/seal_s3-0/summary.json")
+    shutil.rmtree(path.parent / "eval")
     summary = read_json(path) | {"arm": "seal_s3"}
     accuracy = summary["final"]["test_accuracy"]
-    summary["final"]["test_accuracy"] = accuracy - 0.05
+    with np.load(path.parent / "predictions/gen-02.npz") as arrays:
+        right = arrays["correct"]
+    right[right.nonzero()[0][: len(right) // 20]] = 0
+    np.savez(path.parent / "predictions/gen-02.npz", correct=right)
+    summary["final"]["test_accuracy"] = summary["outcomes"][-1]["test_accuracy"] = float(right.mean())
     write_json(path, summary)
     main([])
     lines = lines_of(project / "report/report.md")
@@ -150,7 +175,8 @@ def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(p
     table = lines[lines.index("**Table 2: test accuracy, %**") :]
     assert not [line for line in table[: table.index("", 2)] if "seal_s3" in line]
 
-    write_json(path, summary | {"diverged": {"generation": 2, "epoch": 0, "batch": 1}})
+    first, diverged = summary["outcomes"][0], {"generation": 2, "epoch": 0, "batch": 1}
+    write_json(path, summary | {"outcomes": [first], "final": first, "diverged": diverged})
     main([])
     assert "| seal_s3 | ascent_lr_scale = 0.3 | 1 diverged | – | 0 |" in lines_of(project / "report/report.md")
 

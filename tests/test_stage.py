@@ -99,11 +99,18 @@ PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-m', sys.argv
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc")
-@pytest.mark.parametrize("module", ["seal.train", "eval.hessian"])
-def test_a_stage_whose_dvc_is_killed_while_it_imports_torch_does_not_live_on(module: str, folder: Path) -> None:
-    (folder / "torch").mkdir()
-    slow_torch = "import os, time, pathlib; pathlib.Path('pid').write_text(f'{os.getpid()}.'); time.sleep(60)"
-    (folder / "torch/__init__.py").write_text(slow_torch)
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        ("seal.train", "torch"), ("eval.hessian", "torch"), ("eval.transfer", "torch"), ("seal.data.fetch", "numpy"),
+        ("seal.data.packing", "numpy"), ("eval.claims", "pydantic"), ("eval.report", "jinja2"),
+        ("seal.curves", "pydantic"),
+    ],
+)  # fmt: skip
+def test_a_stage_whose_dvc_is_killed_while_it_imports_does_not_live_on(module: str, slow: str, folder: Path) -> None:
+    (folder / slow).mkdir()
+    slow_import = "import os, time, pathlib; pathlib.Path('pid').write_text(f'{os.getpid()}.'); time.sleep(60)"
+    (folder / slow / "__init__.py").write_text(slow_import)
     environment = os.environ | {"DVC_STAGE": "a stage", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     parent = subprocess.Popen([sys.executable, "-c", PARENT, module], cwd=folder, env=environment)
     try:

@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_table(verdicts, console if console.is_terminal else Console(highlight=False, width=WIDTH))
         counts = f"{len(verdicts)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
         print(f"{chosen.out}: {counts}" if chosen.out else counts)
+        for reason in runs.broken.values():
+            print(f"BROKEN, and no evidence: {reason}")
 
     refuted = [verdict.claim.id for verdict in verdicts if verdict.verdict == Verdict.REFUTED]
     if chosen.strict and refuted:
@@ -82,7 +84,9 @@ def _some(runs: Runs, folders: Sequence[Path]) -> Runs:
     """The same runs. Raises UserError for none."""
     if not len(runs):
         places = ", ".join(map(str, folders))
-        raise UserError(f"{places}: found no run's folder with a summary.json, expected some, as in expected/mini")
+        broken = "".join(f"; BROKEN: {reason}" for reason in runs.broken.values())
+        expected = "expected some, as in expected/mini"
+        raise UserError(f"{places}: found no run's folder with a sound record, {expected}{broken}")
     return runs
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from eval.claims.claim import Bound, Claim, Condition, ConditionName, Strict, Term, Untestable, Where
@@ -17,6 +16,7 @@ from eval.claims.paper import paper_number
 from seal.config import BASE_ARM, load_params
 from seal.measure import Cell
 from seal.record import ROUNDING
+from seal.yaml_files import read_yaml
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 KNOWS_THE_ARMS = "params/paper.yaml"
@@ -113,7 +113,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     An entry with `each` stands for one claim for every combination of its values, put in for {name} wherever it
     stands; `contradiction` stays with those of which it is true.
     """
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw = read_yaml(path, "`git restore eval/claims` brings it back")
     raw.pop("names", None)  # anchors
     raw["claims"] = list(itertools.chain.from_iterable(map(_variants, raw["claims"])))
     try:

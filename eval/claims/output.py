@@ -51,7 +51,7 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         files[names[path]] = {"sha256": file_sha256(path), "stage": _stage(path, run, stages)}
 
     tier = runs.the_same("tier")
-    return {
+    described = {
         "schema": SCHEMA,
         "tier": tier,
         "runs": sorted(run.name for run in runs),
@@ -60,6 +60,7 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         "untestable": list(map(Untestable.model_dump, claims.untestable)),
         "files": files,
     }
+    return described | ({"broken": runs.broken} if runs.broken else {})
 
 
 def _runs_by_file(runs: Runs, verdicts: Sequence[ClaimVerdict]) -> dict[Path, RunFolder]:

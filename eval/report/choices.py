@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eval.report.accuracy import end_of_training
 from eval.report.cells import NOTHING, percent, with_diverged
 from eval.report.document import Table
 from eval.report.drawing import label
 from eval.report.settings import Study
+from seal.errors import ConfigError
 from seal.runs import RunFolder, Runs
+from seal.yaml_files import read_yaml
 
 PAPER, CODE = Path("params/paper.yaml"), Path("params/author_code.yaml")
 
@@ -75,7 +75,11 @@ def _gains(runs: Runs, seeds: Sequence[RunFolder], method: str) -> list[float]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    remedy = "`git restore params` brings it back"
+    sections = read_yaml(path, remedy)
+    if not isinstance(sections, dict):
+        raise ConfigError(f"{path}: found no sections, expected those of params.yaml; {remedy}")
+    return sections
 
 
 def _values(tree: Mapping[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

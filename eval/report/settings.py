@@ -72,7 +72,7 @@ def recorded_study(folders: Sequence[Path]) -> Study:
         params.find_run(run.name)
 
     arms = [BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms, *params.arms]
-    ordered = Runs(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)))
+    ordered = Runs(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), broken=runs.broken)
     return Study(params, ordered, recorded_values(ordered))
 
 

@@ -3,12 +3,12 @@
 No stage's output holds a time, and no verdict rests on one: eval/report/ending.py writes the page after the report.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval.report.document import Section, Table
 from eval.report.writing import write_sections
+from seal.record import read_timings
 
 PAGE = "times.html"
 
@@ -36,9 +36,7 @@ def _section(folder: Path) -> Section:
 
 
 def _last_row(path: Path) -> Mapping[str, str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        *_, last = csv.DictReader(file)
-    return last
+    return read_timings(path)[-1]
 
 
 def _cells(row: Mapping[str, str]) -> list[str]:

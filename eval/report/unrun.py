@@ -4,7 +4,6 @@ By timings that are committed in expected/, and for the paper's scale by counts 
 say.
 """
 
-import csv
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from seal.planning.gpu_bills import Prices
 from seal.planning.network import network_of_tier
 from seal.planning.show import duration
 from seal.planning.stages import TRAINING, parts
-from seal.record import EXPECTED
+from seal.record import EXPECTED, read_timings
 from seal.runs import RunFolder
 from seal.tiers import PARAMS
 
@@ -171,9 +170,7 @@ def committed_seconds(timings: Path, name: str) -> list[float]:
     seconds = []
     for path in sorted(timings.glob(f"{name}*@*.csv")):
         if parts(path.stem).name == name:
-            with path.open(encoding="utf-8", newline="") as file:
-                *_, last = csv.DictReader(file)
-            seconds.append(float(last["seconds"]))
+            seconds += [float(row["seconds"]) for row in read_timings(path)[-1:]]
     return seconds
 
 

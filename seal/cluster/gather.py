@@ -3,7 +3,6 @@
 The last job of a submission, and the start of each `seal submit`. No job's stage is run here.
 """
 
-import csv
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from seal.cluster.snapshot import submission_of
 from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError
-from seal.record import RESULTS, TIMINGS
+from seal.record import RESULTS, TIMINGS, read_timings
 
 
 def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
@@ -70,8 +69,7 @@ def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None
     for stage in stages:
         path = TIMINGS / f"{stage}.csv"
         if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                *_, row = csv.DictReader(file)
+            *_, row = read_timings(path)
             gpus = (submission.mark(stage) or {}).get("gpus", [])
             machines.add(", ".join([f"{row['cpu'].partition(' x ')[2]} with {row['threads']} threads", *gpus]))
     if len(machines) < 2:

@@ -1,6 +1,5 @@
 """How long a submission still takes, by what stages of the same kind took here. `seal status` prints it."""
 
-import csv
 import statistics
 import time
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from seal.cluster.status import Row
 from seal.cluster.submission import Submission
 from seal.planning.places import schedule
 from seal.planning.show import duration
-from seal.record import TIMINGS
+from seal.record import TIMINGS, read_timings
 
 OPEN = ("running", "waiting")
 
@@ -41,7 +40,5 @@ def seconds_of_kind(stage: str) -> float | None:
     """The median over the last times of such stages; None where there is none."""
     took = []
     for path in TIMINGS.glob(f"{kind(stage)}@*.csv"):
-        with path.open(encoding="utf-8", newline="") as file:
-            *_, row = csv.DictReader(file)
-        took.append(float(row["seconds"]))
+        took += [float(row["seconds"]) for row in read_timings(path)[-1:]]
     return statistics.median(took) if took else None

@@ -3,12 +3,11 @@
 A training goes on from its last epoch, so that a limit too short costs a restart and no result.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 
 from seal.config import load_params
 from seal.planning.places import seconds_of
-from seal.record import TIMINGS
+from seal.record import TIMINGS, read_timings
 
 Jobs = Mapping[str, Sequence[str]]  # the stages of each
 
@@ -38,5 +37,4 @@ def peaks_mb(stage: str) -> list[float]:
     path = TIMINGS / f"{stage}.csv"
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [float(row["peak_mb"]) for row in csv.DictReader(file)]
+    return [float(row["peak_mb"]) for row in read_timings(path)]

@@ -19,6 +19,7 @@ from seal.cluster.pipeline import HERE, Pipeline, check_remote, kind, locked_ent
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.submission import CLUSTER, Submission, write_facts
 from seal.config import load_params
+from seal.data.listing import update
 from seal.errors import UserError
 
 ROOM = 64 * 2**20  # bytes; with less free in the cache nothing is sent
@@ -40,6 +41,7 @@ def prepared(asked: Sequence[str], threads: int, how: str, places: int, remote: 
     CLUSTER.mkdir(exist_ok=True)
     try:
         with FileLock(CLUSTER / "submit.lock", blocking=False):
+            update(load_params().datasets, lambda done, total: None)
             yield prepare(asked, threads, how, places, remote)
     except Timeout:
         raise UserError("another submit is under way here; `seal status` shows its jobs") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seal.errors import UserError
+from seal.errors import UserError, short
 
 # An archive may claim at most FLOOR + RATIO times its own size: images hardly compress, a bomb does by 1,000 and more.
 UNPACKED_FLOOR = 64 * 2**20
@@ -88,7 +88,8 @@ def _listing(path: Path, stack: ExitStack) -> Iterator[Member]:
     try:
         yield from listing(path, stack)
     except _DAMAGE as error:
-        raise DataError(f"{path.name}: damaged, or neither zip nor tar: {error}") from error
+        reason = " ".join(str(error).split())  # tarfile says it once for each kind that it has tried
+        raise DataError(f"{path.name}: damaged, or neither zip nor tar: {short(reason)}") from error
 
 
 def _zip_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
@@ -97,7 +98,7 @@ def _zip_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
         if stat.S_ISLNK(info.external_attr >> 16):
             raise DataError(f"{path.name}: {info.filename} is a link; expected plain files only")
         if not info.is_dir():
-            yield Member(_inside(path, info.filename), info.file_size, path.name, partial(archive.read, info))
+            yield Member(inside(path, info.filename), info.file_size, path.name, partial(archive.read, info))
 
 
 def _tar_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
@@ -111,34 +112,28 @@ def _tar_listing(path: Path, stack: ExitStack) -> Iterator[Member]:
     for info in archive:
         if not (info.isfile() or info.isdir()):
             raise DataError(f"{path.name}: {info.name} is a link or a device; expected plain files only")
+        if info.issparse():
+            raise DataError(f"{path.name}: {info.name} is a sparse file; expected plain files only")
         if info.isfile():
-            yield Member(_inside(path, info.name), info.size, path.name, partial(content, info))
+            yield Member(inside(path, info.name), info.size, path.name, partial(content, info))
 
 
-def _inside(path: Path, name: str) -> str:
+def is_text(path: Path, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path.name}: {name!r} is no name in UTF-8; give it another") from None
+
+
+def inside(path: Path, name: str) -> str:
     """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
     if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
         raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
+    is_text(path, name)
     if "\n" in name:
         raise DataError(f"{path.name}: {name!r} has a line break in its name: refused")
 
     return "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-@contextmanager
-def open_folder(paths: Sequence[Path]) -> Iterator[Members]:
-    """The files `FOLDER/CLASS/*` of one folder, sorted by name."""
-    (folder,) = paths
-    members: Members = {}
-    for path in class_files(folder):
-        name = _inside(folder, path.relative_to(folder).as_posix())
-        members[name] = Member(name, path.stat().st_size, folder.name, path.read_bytes)
-    yield members
-
-
-def class_files(folder: Path) -> list[Path]:
-    """The files FOLDER/CLASS/*, sorted."""
-    return sorted(path for path in folder.glob("*/*") if path.is_file())
 
 
 @contextmanager

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from seal.data.archives import DataError, class_files
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seal.data.archives import DataError
 from seal.data.download import Report, download, mismatch
+from seal.data.folders import class_files
 from seal.data.sources import SOURCES, Source
+from seal.errors import short
 from seal.record import file_sha256, read_json, write_json
 from seal.sections import Dataset
 from seal.stage import dataset_stage
@@ -27,6 +31,33 @@ SCHEMA = 1
 NO_CHECKSUM = "no official checksum is published"
 
 SourceRecord = dict[str, Any]  # data/sources/NAME.json
+
+
+class FetchedArchive(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+    name: str
+    bytes: int
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    official: bool
+
+
+class Fetched(BaseModel):
+    """What data/sources/NAME.json has to say."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    name: str
+    source: str
+    homepage: str
+    licence: str
+    status: Literal["present", "missing"]
+    reason: str | None = None
+    archives: list[FetchedArchive] = []
+
+    @model_validator(mode="after")
+    def _says_what_is_there(self) -> Self:
+        if (self.status == "present") != bool(self.archives) or (self.status == "missing") != bool(self.reason):
+            raise ValueError("found neither archives nor a reason why there are none")
+        return self
 
 
 @dataclass(frozen=True)
@@ -137,7 +168,18 @@ def read_record(name: str) -> SourceRecord:
     path = RECORDS / f"{name}.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; run `dvc repro fetch@{name}`")
-    record: SourceRecord = read_json(path)
+    again = f"run `dvc repro -f fetch@{name}`"
+    try:
+        record: SourceRecord = read_json(path)
+        Fetched.model_validate(record)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"])) or "it all"
+        raise DataError(f"{path}: {short(place)}: {problem['msg']}; {again}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({short(str(error))}); {again}") from None
+    if record["name"] != name:
+        raise DataError(f"{path}: found the record of {short(record['name'])}; {again}")
     return record
 
 

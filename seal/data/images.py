@@ -1,5 +1,6 @@
 """From an image file to square RGB bytes: what packing asks its workers for."""
 
+import re
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -35,7 +36,8 @@ def _decode(name: str, content: Encoded, size: int) -> NDArray[np.uint8]:
         _check(name, image)
         image = image.convert("RGB")  # here the pixels are decoded
     except _UNDECODABLE as error:
-        raise DataError(f"{name}: not an image that can be decoded: {error}") from error
+        reason = re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
+        raise DataError(f"{name}: not an image that can be decoded: {reason}") from error
 
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)

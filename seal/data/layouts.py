@@ -3,12 +3,18 @@
 A source names its layout; those that follow lists are in `lists`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from posixpath import splitext
 
 from seal.data.archives import DataError, Members
+from seal.data.folders import is_hidden
 
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# What Pillow reads of one picture to a file.
+IMAGE_SUFFIXES = {
+    ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tga", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,24 @@ def below(members: Members, root: str, origin: str) -> Members:
 
 
 def class_folders(members: Members) -> list[Item]:
-    """CLASS/FILE, without an official split. Other depths, and files without an image's suffix, are left out."""
-    items = []
-    for name in members:
-        folder, _, file = name.partition("/")
-        if file and "/" not in file and _is_image(file):
-            items.append(Item(name, folder, ""))
-    return items
+    """CLASS/FILE, without an official split. Other depths, files without an image's suffix, hidden names and the
+    system's are left out."""
+    return [Item(name, name.partition("/")[0], "") for name in members if not _reason(name)]
+
+
+def left_out(members: Members) -> dict[str, int]:
+    """How many files class_folders leaves out, by reason."""
+    return dict(sorted(Counter(filter(None, map(_reason, members))).items()))
+
+
+def _reason(name: str) -> str:
+    """Why a file is none of CLASS/FILE's images; empty for one of them."""
+    parts = name.split("/")
+    if any(map(is_hidden, parts)):
+        return "hidden or the system's"
+    if len(parts) != 2:
+        return "not in a class's folder"
+    return "" if _is_image(name) else "no image by its name"
 
 
 def rows(members: Members) -> list[Item]:
@@ -59,11 +76,26 @@ def tiny_imagenet(members: Members) -> list[Item]:
         if len(parts) == 4 and (parts[0], parts[2]) == ("train", "images") and _is_image(name):
             items.append(Item(name, parts[1], "train"))
 
-    for line in text(members, "val/val_annotations.txt").splitlines():
-        file, wnid = line.split("\t")[:2]
-        items.append(Item(f"val/images/{file}", wnid, "test"))
+    annotations = "val/val_annotations.txt"
+    for number, line in enumerate(text(members, annotations).splitlines(), start=1):
+        if not line.strip():
+            continue
+        file, tab, rest = line.partition("\t")
+        if not tab:
+            raise DataError(f"{annotations}: line {number}: found {line!r}, expected FILE, a tab and WNID")
+        items.append(Item(f"val/images/{file}", rest.partition("\t")[0], "test"))
 
     same_classes("wnids.txt", wnids, {item.label for item in items if item.split == "train"})
+    return listed_once(items)
+
+
+def listed_once(items: list[Item]) -> list[Item]:
+    """The items. Raises DataError where an image is listed twice: it would be in two classes or splits."""
+    files: set[str] = set()
+    for item in items:
+        if item.file in files:
+            raise DataError(f"{item.file} is listed twice")
+        files.add(item.file)
     return items
 
 

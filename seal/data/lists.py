@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seal.data.archives import DataError, Members
-from seal.data.layouts import Item, same_classes, text
+from seal.data.layouts import Item, listed_once, same_classes, text
 
 # The benchmark's seven of ChestX-ray8's eight findings: all but Pneumonia (Guo et al. 2020, Chest_few_shot.py).
 CHESTX_FINDINGS = {
@@ -25,14 +25,14 @@ def flowers_102(members: Members) -> list[Item]:
 
     Classes are called 001 to 102: the archive has no names.
     """
-    labels = _column(members, "imagelabels.mat", "labels")
+    labels = _integers(members, "imagelabels.mat", "labels")
     items = []
     for split, key in {"train": "trnid", "val": "valid", "test": "tstid"}.items():
-        for number in map(int, _column(members, "setid.mat", key)):
+        for number in _integers(members, "setid.mat", key):
             if not 1 <= number <= len(labels):
                 raise DataError(f"setid.mat: found image {number}, expected 1 to {len(labels)} as in imagelabels.mat")
             items.append(Item(f"jpg/image_{number:05d}.jpg", f"{int(labels[number - 1]):03d}", split))
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def cub_200_2011(members: Members) -> list[Item]:
@@ -52,7 +52,7 @@ def cub_200_2011(members: Members) -> list[Item]:
     items = []
     for number, name in names.items():
         items.append(Item(f"images/{name}", classes[labels[number]], splits[training[number]]))
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def fgvc_aircraft(members: Members) -> list[Item]:
@@ -63,7 +63,7 @@ def fgvc_aircraft(members: Members) -> list[Item]:
             items.append(Item(f"images/{number}.jpg", label, split))
 
     same_classes("variants.txt", set(_lines(members, "variants.txt")), {item.label for item in items})
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def mit_indoor_67(members: Members) -> list[Item]:
@@ -71,7 +71,7 @@ def mit_indoor_67(members: Members) -> list[Item]:
     items = []
     for split, file in {"train": "TrainImages.txt", "test": "TestImages.txt"}.items():
         items += _in_class_folders(_lines(members, file), split)
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def stanford_dogs(members: Members) -> list[Item]:
@@ -83,7 +83,7 @@ def stanford_dogs(members: Members) -> list[Item]:
     everything = _in_class_folders(_column(members, "file_list.mat", "file_list"), "")
     if {item.file for item in items} != {item.file for item in everything}:
         raise DataError("train_list.mat and test_list.mat together do not hold the files of file_list.mat")
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def isic_2018(members: Members) -> list[Item]:
@@ -98,7 +98,7 @@ def isic_2018(members: Members) -> list[Item]:
 
         label = list(row)[values.index("1.0")]
         items.append(Item(f"{folder}/{image}.jpg", label, ""))
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def chestx_ray8(members: Members) -> list[Item]:
@@ -109,22 +109,12 @@ def chestx_ray8(members: Members) -> list[Item]:
         name, findings = row["Image Index"], row["Finding Labels"]
         if findings in CHESTX_FINDINGS:
             items.append(Item(places.get(name, name), findings, ""))
-    return _listed_once(items)
+    return listed_once(items)
 
 
 def _in_class_folders(names: Iterable[str], split: str) -> list[Item]:
     """Images/CLASS/FILE of each CLASS/FILE."""
     return [Item(f"Images/{name}", name.partition("/")[0], split) for name in map(str, names)]
-
-
-def _listed_once(items: list[Item]) -> list[Item]:
-    """The items. Raises DataError where an image is listed twice: it would be in two classes or splits."""
-    files: set[str] = set()
-    for item in items:
-        if item.file in files:
-            raise DataError(f"{item.file} is listed twice")
-        files.add(item.file)
-    return items
 
 
 def _column(members: Members, file: str, key: str) -> list[Any]:
@@ -144,6 +134,15 @@ def _column(members: Members, file: str, key: str) -> list[Any]:
         raise DataError(f"{file}: found no variable {key}")
     values: list[Any] = np.atleast_1d(variables[key]).tolist()
     return values
+
+
+def _integers(members: Members, file: str, key: str) -> list[int]:
+    """A vector of whole numbers from 1. Raises DataError for any other."""
+    numbers = _column(members, file, key)
+    for number in numbers:
+        if not isinstance(number, int | float) or number != number // 1 or number < 1:
+            raise DataError(f"{file}: {key}: found {number!r}, expected whole numbers from 1")
+    return [*map(int, numbers)]
 
 
 def _lines(members: Members, file: str) -> list[str]:

@@ -47,10 +47,27 @@ class Pack:
         self.provenance: dict[str, Any] = metadata["provenance"]
 
     def __getitem__(self, split: str) -> Split:
-        with safe_open(self.path, framework="pt") as file:
-            images, labels = file.get_tensor(f"{split}/images"), file.get_tensor(f"{split}/labels")
-            names = bytes(file.get_tensor(f"{split}/files").numpy()).decode("utf-8")
-        return Split(images, labels, names.split("\n") if names else [])
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                images, labels = file.get_tensor(f"{split}/images"), file.get_tensor(f"{split}/labels")
+                names = bytes(file.get_tensor(f"{split}/files").numpy()).decode("utf-8")
+        except (SafetensorError, ValueError, TypeError) as error:
+            raise DataError(f"{self.path}: {split}: {error}; run `dvc repro -f pack@{self.name}`") from None
+        opened = Split(images, labels, names.split("\n") if names else [])
+        self._is_whole(split, opened)
+        return opened
+
+    def _is_whole(self, split: str, opened: Split) -> None:
+        """Raises DataError where images, labels and names are not one another's."""
+        images, labels, count = opened.images, opened.labels, len(opened.files)
+        shapes = (images.ndim, images.shape[-1:], len(images), tuple(labels.shape)) == (4, (3,), count, (count,))
+        types = str(images.dtype) == "torch.uint8" and str(labels.dtype) == "torch.int64"
+        known = not count or bool(shapes and int(labels.min()) >= 0 and int(labels.max()) < len(self.classes))
+        if not (shapes and types and known):
+            raise DataError(
+                f"{self.path}: {split}: found images {tuple(images.shape)} and labels {tuple(labels.shape)}, expected "
+                f"{count} of each, labels from 0 to {len(self.classes) - 1}; run `dvc repro -f pack@{self.name}`"
+            )
 
     @cached_property
     def sha256(self) -> str:
@@ -73,9 +90,16 @@ def open_pack(path: Path | str) -> Pack:
     except (SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not a whole pack ({error}); run `dvc repro -f pack@{path.stem}`") from error
 
+    if not isinstance(metadata, dict) or not metadata.keys() >= {"schema", "name", "status"}:
+        raise DataError(f"{path}: not a pack's metadata; run `dvc repro -f pack@{path.stem}`")
     if metadata["schema"] != SCHEMA:
         schemas = f"found schema {metadata['schema']}, expected {SCHEMA}"
         raise DataError(f"{path}: {schemas}; run `dvc repro -f pack@{path.stem}`")
+    if metadata["name"] != path.stem:
+        raise DataError(f"{path}: found the pack of {metadata['name']}; run `dvc repro -f pack@{path.stem}`")
     if metadata["status"] == "missing":
-        raise DatasetMissing(metadata["reason"])
+        raise DatasetMissing(str(metadata.get("reason")))
+    facts = metadata.get("classes"), metadata.get("provenance")
+    if not isinstance(facts[0], list) or not isinstance(facts[1], dict):
+        raise DataError(f"{path}: found no classes or provenance; run `dvc repro -f pack@{path.stem}`")
     return Pack(path, metadata)

@@ -27,9 +27,11 @@ from seal.data import images as image_files
 from seal.data.archives import DataError, Encoded, Member, Members
 from seal.data.download import Report, full_disk_is_an_error, require_space
 from seal.data.fetch import Places, SourceRecord, read_record, relocate, source_of
-from seal.data.layouts import below
+from seal.data.folders import hidden_entries
+from seal.data.layouts import below, class_folders, left_out
 from seal.data.pack import METADATA, PACKS, SCHEMA, SPLITS
 from seal.data.selection import Selection, follows_list, parameters_of, read_list, select
+from seal.data.source import Source
 from seal.record import atomic
 from seal.sections import Dataset
 from seal.stage import dataset_stage
@@ -60,11 +62,14 @@ def make_pack(
         selection = select(
             source.layout(members), dataset, listed=listed, classes=source.classes, counts=counts, totals=totals
         )
+        if len(selection.classes) < 2:
+            raise DataError(f"classes: found {selection.classes[0]} alone, expected two or more to tell apart")
         files = _chosen_files(members, selection, origin)
 
         inputs = json.dumps(provenance)
         with decoded(files, dataset.image_size, scratch / f"pack-{name}", inputs, workers, report) as images:
             tensors = _tensors(selection, images, list(files))
+            provenance |= _left_out(source, dataset, members)
             metadata = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
             _write(target, tensors, metadata)
 
@@ -88,6 +93,20 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
     provenance["official"] = all(archive["official"] for archive in record["archives"])
     provenance["selection"] = parameters_of(dataset)
     return provenance
+
+
+def _left_out(source: Source, dataset: Dataset, members: Members) -> dict[str, Any]:
+    """What of a folder of classes is no image of a class, by reason; said, and kept where there is any."""
+    if source.layout is not class_folders:
+        return {}
+
+    reasons = left_out(members)
+    if dataset.path is not None and (hidden := hidden_entries(Path(dataset.path))):
+        reasons["hidden or the system's"] = hidden
+    if not reasons:
+        return {}
+    print("left out: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()), file=sys.stderr)
+    return {"left_out": reasons}
 
 
 def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:

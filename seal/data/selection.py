@@ -13,7 +13,7 @@ from typing import Any
 
 from seal.data.archives import DataError
 from seal.data.layouts import Item
-from seal.data.pack import SPLITS
+from seal.data.pack import PACKS, SPLITS, Pack, open_pack
 from seal.record import file_sha256
 from seal.sections import Dataset, SplitFractions
 
@@ -68,6 +68,22 @@ def parameters_of(dataset: Dataset) -> dict[str, Any]:
     return parameters
 
 
+def chosen_pack(name: str, dataset: Dataset) -> Pack:
+    """The pack of a dataset, of the images that its parameters choose now.
+
+    Raises what open_pack raises, and DataError for a pack of other parameters: another split, size or class.
+    """
+    pack = open_pack(PACKS / f"{name}.safetensors")
+    packed, chosen = pack.provenance.get("selection"), parameters_of(dataset)
+    if packed != chosen:
+        differing = [key for key in chosen if (packed or {}).get(key) != chosen[key]]
+        raise DataError(
+            f"{pack.path}: packed with another {', '.join(differing)} than datasets.{name} has now; "
+            f"run `dvc repro pack@{name}`"
+        )
+    return pack
+
+
 def follows_list(dataset: Dataset) -> bool:
     """Whether `split` names a list of files."""
     return isinstance(dataset.split, str) and dataset.split != "official"
@@ -79,6 +95,10 @@ def read_list(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(f"split {path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"split {path}: found a folder, expected a csv file of split,file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"split {path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
 
     rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
     if len(rows) < 2 or rows[0] != ["split", "file"]:

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from seal.data.archives import open_folder, open_table
+from seal.data.archives import open_table
+from seal.data.folders import open_folder
 from seal.data.layouts import class_folders, rows, tiny_imagenet
 from seal.data.source import Archive, Source
 from seal.data.targets import TARGETS

@@ -8,7 +8,7 @@ from seal.doctor.cluster import cluster_checks
 from seal.doctor.finding import Finding, render
 from seal.doctor.machine import check_chromium, check_compiler, check_disk, check_gpu, check_threads
 from seal.doctor.probe import probed
-from seal.doctor.project import check_datasets, check_dvc, check_mirror, check_mlflow
+from seal.doctor.project import check_datasets, check_dvc, check_mirror, check_mlflow, check_records
 from seal.doctor.software import check_cuda_stack, check_faiss, check_packages, check_python, installed_packages
 from seal.doctor.speed import check_speed
 from seal.errors import ConfigError
@@ -33,6 +33,7 @@ def check(of_cluster: bool = False) -> list[Finding]:
         "disk": partial(check_disk, params),
         "data mirror": check_mirror,
         "datasets": partial(check_datasets, params),
+        "record": partial(check_records, params),
         "DVC": check_dvc,
         "MLflow": check_mlflow,
         "Chromium": check_chromium,

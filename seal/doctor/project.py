@@ -11,6 +11,8 @@ from seal.data.source import Source
 from seal.data.sources import SOURCES
 from seal.doctor.finding import Finding
 from seal.doctor.software import AGAIN
+from seal.record import RESULTS
+from seal.runs import Runs
 from seal.tracking.database import REMEDY, database, database_problem
 
 
@@ -61,6 +63,18 @@ def _how_to_get(source: Source) -> str:
         return "by hand"
     size_mb = sum(archive.bytes or 0 for archive in source.archives) / 1e6  # None: not published
     return f"downloads about {size_mb:.0f} MB"
+
+
+def check_records(params: Params | None) -> Finding:
+    """Of results/ the runs of the parameters, by the check that is made before a run is judged."""
+    if params is None:
+        return Finding("record", "warn", "unknown without params.yaml")
+
+    runs = Runs.read([RESULTS], params.run_names())
+    if runs.broken:
+        broken = "; ".join(f"{name} is BROKEN: {reason}" for name, reason in runs.broken.items())
+        return Finding("record", "fail", broken, "it is no evidence until it is restored")
+    return Finding("record", "ok", f"{len(runs)} of {len(params.run_names())} runs are here and hold together")
 
 
 def check_dvc() -> Finding:

@@ -29,6 +29,9 @@ def check_parameter(p: Tensor) -> None:
     if p.layout is not torch.strided:
         raise TypeError(f"a parameter is {p.layout}, expected a dense one")
 
+    if p.is_neg():
+        raise ValueError(f"a parameter of shape {tuple(p.shape)} is a lazily negated view: clone it")
+
     if any(stride == 0 and size > 1 for stride, size in zip(p.stride(), p.shape, strict=True)):
         raise ValueError(f"a parameter of shape {tuple(p.shape)} is expanded, its elements share memory: clone it")
 
@@ -37,10 +40,10 @@ def check_gradients(group: Group, device: torch.device) -> None:
     """Raises TypeError for a gradient or a momentum buffer that is not its parameter's."""
     strided = torch.strided
     for p, g, m in group.triples():
-        dtype, size = p.dtype, p.numel()
-        if g.dtype is not dtype or g.numel() != size or g.layout is not strided or g.device != device:
+        dtype, size = p.dtype, p.shape
+        if g.dtype is not dtype or g.shape != size or g.layout is not strided or g.device != device:
             raise TypeError(f"a gradient is {_kind(g)}, expected its parameter's {_kind(p)}, on {device}")
-        if m is not None and (m.dtype is not dtype or m.numel() != size):
+        if m is not None and (m.dtype is not dtype or m.shape != size or m.is_neg() or p.is_neg()):
             raise TypeError(f"a momentum buffer is {_kind(m)}, expected its parameter's {_kind(p)}")
         if dtype not in DTYPES:
             check_parameter(p)

@@ -54,6 +54,44 @@ def _alike(p: Tensor, g: Tensor, m: Tensor | None) -> bool:
     return all(t is None or t.is_contiguous(memory_format=torch.channels_last) for t in (p, g, m))
 
 
+def share_no_memory(tensors: Sequence[Tensor]) -> None:
+    """Raises ValueError where an element of one tensor is an element of another, or twice one of its own."""
+    spans = []
+    for tensor in tensors:
+        if tensor.numel() and tensor.device.type != "meta" and tensor.layout is torch.strided:
+            extent = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+            if not _each_element_once(tensor) and len(torch.unique(_element_addresses(tensor))) < tensor.numel():
+                raise ValueError(f"a parameter of shape {tuple(tensor.shape)} has elements that share memory: clone it")
+            begin = tensor.data_ptr()
+            spans.append((str(tensor.device), begin, begin + extent * tensor.itemsize, tensor))
+
+    spans.sort(key=lambda span: span[:3])
+    for index, (device, _, end, tensor) in enumerate(spans):
+        for other_device, begin, _, other in spans[index + 1 :]:
+            if other_device != device or begin >= end:
+                break
+            if torch.isin(_element_addresses(tensor), _element_addresses(other)).any():
+                shapes = f"shapes {tuple(tensor.shape)} and {tuple(other.shape)}"
+                raise ValueError(f"parameters of {shapes} share memory, expected each its own: clone one of them")
+
+
+def _each_element_once(tensor: Tensor) -> bool:
+    """Whether strides alone say so: each is longer than all that the shorter ones reach. Others need a look."""
+    reached = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reached:
+            return False
+        reached += (size - 1) * stride
+    return True
+
+
+def _element_addresses(tensor: Tensor) -> Tensor:
+    offsets = torch.zeros((), dtype=torch.int64)
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        offsets = offsets[..., None] + torch.arange(size) * stride
+    return tensor.data_ptr() + offsets.flatten() * tensor.itemsize
+
+
 def addresses(groups: Sequence[Group], dtype: torch.dtype) -> "array[int]":
     """Five int64 for each tensor of that dtype: the addresses of p, g and m (0 where there is none), size, group."""
     table = array("q")

@@ -28,7 +28,7 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     path = scratch / "calibration.json"
     facts = json.dumps(_facts(params), sort_keys=True)
     key = hashlib.sha256(facts.encode()).hexdigest()[:16]
-    kept = read_json(path) if path.exists() else {}
+    kept = _kept(path)
 
     if key not in kept or time.time() - kept[key]["at"] > FRESH:
         from seal.planning import rates
@@ -40,6 +40,15 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
 
     values = kept[key]
     return Machine(Rates(**{"launched": math.inf} | values["rates"]), values["start_seconds"], values["device"])
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What was measured earlier; nothing where that cannot be read, as it is measured anew."""
+    try:
+        kept = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _facts(params: Params) -> dict[str, Any]:

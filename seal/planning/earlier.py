@@ -1,6 +1,5 @@
 """What earlier runs took here: timings of this processor, of stages whose record has the active parameters."""
 
-import csv
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from seal.config import Params
 from seal.evidence import BrokenEvidence
 from seal.planning.setting import HOW, SHAPE, processor, threads_of
 from seal.planning.stages import TRAINING, StageParts, parts
-from seal.record import RESULTS, TIMINGS
+from seal.record import RESULTS, TIMINGS, read_timings
 from seal.runs import RunFolder
 
 TimingRow = dict[str, str]
@@ -74,6 +73,5 @@ class Earlier:
 
 def rows_of_this_machine(path: Path, threads: int | None) -> list[TimingRow]:
     """Timings of this processor with as many threads; None where their number does not matter."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["cpu"] == processor()]
+    rows = [row for row in read_timings(path) if row["cpu"] == processor()]
     return rows if threads is None else [row for row in rows if row["threads"] == str(threads)]

@@ -29,7 +29,8 @@ class StageParts(NamedTuple):
 def parts(stage: str) -> StageParts:
     """What a stage's name says: `transfer@seal-0-digits` -> transfer, seal-0, digits; of any list of arms."""
     match = STAGE.fullmatch(stage)
-    assert match is not None, stage
+    if match is None:  # of another version, or by hand
+        return StageParts(stage)
     name, key = _without_list(match["name"]), match["key"]
 
     if name == "base":

@@ -3,13 +3,12 @@
 Another kind of processor, or another number of threads, sums in another order: 27 of smoke's 31 stages then differ.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from seal.config import load_params
 from seal.errors import one_line_errors
-from seal.record import EXPECTED, TIMINGS
+from seal.record import EXPECTED, TIMINGS, read_timings
 
 
 @dataclass(frozen=True, order=True)
@@ -30,8 +29,10 @@ def machines(timings: Path, runs: set[str]) -> set[Machine]:
         stage, _, key = path.stem.partition("@")
         run = f"normal-{key}" if stage == "base" else key
         if run in runs:
-            with path.open(encoding="utf-8", newline="") as file:
-                *_, last = csv.DictReader(file)
+            rows = read_timings(path)
+            if not rows:
+                continue
+            last = rows[-1]
             trained_on.add(Machine(last["cpu"].partition(" x ")[2], last["threads"]))
     return trained_on
 

@@ -60,6 +60,7 @@ def make(stages: dict[str, list[Any]], target: Path) -> None:
     if not wanted:
         return
 
+    call("seal.data.listing")
     call("dvc", "repro", *addresses)
     for name in wanted:
         keep(name, target, locked_identity(stages[name]))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seal.record import RESULTS
-from seal.runs import RunFolder, Runs, is_recorded
+from seal.runs import Runs, is_recorded, sound_runs
 from seal.tracking.finished import FinishedRun, final_values
 from seal.tracking.mlflow_view import View, run_key
 from seal.tracking.sync import SyncOutcome, Written
@@ -21,7 +21,8 @@ FINDINGS = REPORT / "findings.md"  # the primary claims in words, and the matrix
 
 def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[SyncOutcome]:
     """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
-    runs = Runs(RunFolder.read(results / name) for name in run_names if is_recorded(results / name))
+    sound, _ = sound_runs(results / name for name in run_names if is_recorded(results / name))
+    runs = Runs(sound)
     if not len(runs):
         return []
 

@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from seal.errors import UserError
+from seal.errors import UserError, short
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "seal"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 PATIENCE = 5.0  # s, with another process that holds the database
+LONGEST_MIGRATION = 120.0  # s, of a process that makes it anew; on a busy machine it takes 25
 REMEDY = "it is only a view: close what uses it, or delete it, then `seal sync`"
 
 # What MLflow's menu "Views" shows as "Results": the runs by test accuracy, highest first, in the columns that matter.
@@ -65,6 +66,8 @@ def artifacts_of(root: Path, run_id: str) -> Path:
 def database_problem(root: Path) -> str | None:
     """Why MLflow could not write to its database, or None. MLflow itself would retry a hopeless file for minutes."""
     path = database(root)
+    if artifacts(root).exists() and not artifacts(root).is_dir():
+        return f"{artifacts(root).name}: found a file, expected a folder"
     if not path.exists():
         return None if os.access(root, os.W_OK) else f"{path.name}: its folder is not writable"
 
@@ -87,17 +90,22 @@ def open_database(root: Path) -> "tuple[MlflowClient, str]":
 
     os.environ.update(QUIET)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
 
     # Two processes that create the database at once, each by MLflow's migrations, break each other's.
-    with FileLock(f"{database(root)}.lock"):
-        try:
+    try:
+        with FileLock(f"{database(root)}.lock", timeout=LONGEST_MIGRATION):
             client = MlflowClient(tracking_uri=address(root), registry_uri=address(root))
             return client, _experiment(client)
-        except MlflowException as error:
-            raise UserError(f"{database(root).name}: {str(error).splitlines()[0]}; {REMEDY}") from error
+    except Timeout:
+        waited = f"another process has held {database(root).name}.lock for {LONGEST_MIGRATION:.0f} s"
+        raise UserError(f"{waited}; {REMEDY}") from None
+    except OSError:
+        raise
+    except Exception as error:  # MLflow's, SQLAlchemy's and Alembic's: of a newer schema, of another program's tables
+        words = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"{database(root).name}: {short(words[0])}; {REMEDY}") from error
 
 
 def _experiment(client: "MlflowClient") -> str:

@@ -1,19 +1,20 @@
 """The MLflow view from the record: `seal sync` makes it anew wherever it is missing or another."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import yaml
-
 from seal.errors import UserError
+from seal.evidence import BrokenEvidence
+from seal.record import read_timings
 from seal.runs import RunFolder, is_recorded
+from seal.soundness import sound_run
 from seal.tracking.database import REMEDY
 from seal.tracking.finished import FinishedRun
 from seal.tracking.mlflow_view import View, run_key
+from seal.yaml_files import read_yaml
 
 Written = Literal["written", "unchanged"]
 
@@ -21,13 +22,18 @@ Written = Literal["written", "unchanged"]
 @dataclass(frozen=True)
 class SyncOutcome:
     run: str
-    status: Written | Literal["not recorded"]
+    status: Written | Literal["not recorded", "BROKEN"]
+    reason: str = ""  # of one that is BROKEN
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.status}" + (f": {self.reason}" if self.reason else "")
 
 
 def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOutcome]:
-    """Make the view of these runs equal to their record; a second call changes nothing. Other runs stay as they are.
+    """Make the view of these runs equal to their record; a second call changes nothing. Other runs stay as they are,
+    and so does one whose record is BROKEN.
 
-    Raises UserError where the database cannot be used or a record cannot be read.
+    Raises UserError where the database cannot be used.
     """
     outcomes = {name: SyncOutcome(name, "not recorded") for name in run_names}
     recorded = [name for name in run_names if is_recorded(results / name)]
@@ -36,18 +42,17 @@ def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOut
         for name in recorded:
             stage = stages.get(name)
             timing = timings / f"{stage or f'train@{name}'}.csv"
-            outcomes[name] = SyncOutcome(name, _sync_run(view, results / name, stage, timing))
+            outcomes[name] = _sync_run(view, results / name, stage, timing)
     return list(outcomes.values())
 
 
-def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> Written:
+def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> SyncOutcome:
     from mlflow.exceptions import MlflowException
 
     try:
-        return _write_run(view, RunFolder.read(folder), stage, timing)
-    except (LookupError, TypeError, ValueError) as error:
-        remedy = "`dvc checkout` or `dvc repro` restores it"
-        raise UserError(f"{folder}: not a record of this version ({error!r}); {remedy}") from error
+        return SyncOutcome(folder.name, _write_run(view, sound_run(folder), stage, timing))
+    except BrokenEvidence as error:
+        return SyncOutcome(folder.name, "BROKEN", str(error))
     except MlflowException as error:
         raise UserError(f"{folder.name} in mlflow.db: {str(error).splitlines()[0]}; {REMEDY}") from error
 
@@ -68,21 +73,24 @@ def _write_run(view: View, run: RunFolder, stage: str | None, timing: Path) -> W
 
 def stages_of(lock: Path) -> dict[str, str]:
     """The stage that wrote each run's record, by dvc.lock."""
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
+    remedy = "`git restore dvc.lock` brings it back"
+    document = read_yaml(lock, remedy) if lock.exists() else {"stages": {}}
     stage_of_run = {}
-    for name, stage in stages.items():
-        for out in stage.get("outs", []):
-            path = PurePosixPath(out["path"])
-            if path.name == "summary.json":
-                stage_of_run[path.parent.name] = name
+    try:
+        for name, stage in document["stages"].items():
+            for out in stage.get("outs", []):
+                path = PurePosixPath(out["path"])
+                if path.name == "summary.json":
+                    stage_of_run[path.parent.name] = str(name)
+    except (LookupError, TypeError, AttributeError):
+        raise UserError(f"{lock}: not as DVC writes it; {remedy}") from None
     return stage_of_run
 
 
 def times_of(timing: Path, folder: Path, epochs: int) -> tuple[int, int]:
     """Start and end in ms: the stage's last timing; without one the record's date, at a second an epoch."""
-    if timing.exists():
-        with timing.open(encoding="utf-8", newline="") as file:
-            *_, row = csv.DictReader(file)
+    if timing.exists() and (rows := read_timings(timing)):
+        row = rows[-1]
         end = int(datetime.fromisoformat(row["date"]).timestamp() * 1000)
         return end - int(float(row["seconds"]) * 1000), end
 

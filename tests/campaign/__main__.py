@@ -1,0 +1,132 @@
+"""The mutation campaign: `python -m tests.campaign [--cases N] [--seconds S] [--seed K]`.
+
+Bad inputs of every family, each in a copy of a small project and in one process, are judged by one rule: a good end, or
+one line that ends the command; nothing of results/, packs or reports changed by what was refused; no litter; in time.
+A case is a function of seed, family and number. What was done is kept in scratch/campaign.jsonl, so that a campaign
+that was stopped goes on; --counts writes the counts by family.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from seal.errors import LONGEST, UserError
+from tests.campaign.families import FAMILIES
+from tests.campaign.project import make_project
+
+LONGEST_CASE = 30.0  # s
+KEPT = Path("scratch/campaign.jsonl")
+PROTECTED = ("results", "data/packs", "report", "claims")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = {}
+    for name in PROTECTED:
+        for path in sorted((folder / name).rglob("*")):
+            if path.is_file():
+                files[str(path.relative_to(folder))] = path.read_bytes()
+    return files
+
+
+def judged(family: str, number: int, seed: int, project: Path) -> str:
+    """What is wrong with how a case ended; empty where nothing is."""
+    rng = random.Random(f"{seed}/{family}/{number}")
+    environment = dict(os.environ)
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        copy = Path(name) / "project"
+        shutil.copytree(project, copy, symlinks=True)
+        os.chdir(copy)
+        try:
+            command = FAMILIES[family](rng)
+            before, began = contents(copy), time.monotonic()
+            words = _end_of(command)
+            return _judge(words, before, contents(copy), time.monotonic() - began, copy)
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+            os.chdir(name)
+
+
+def _end_of(command: object) -> str | None:
+    """The line with which a command was refused; None where it ended well. Raises what is a fault."""
+    assert callable(command)
+    quiet = io.StringIO()
+    with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
+        try:
+            command()
+        except UserError as error:
+            return str(error)
+        except SystemExit as end:
+            return None if end.code in (None, 0) else str(end.code)
+    return None
+
+
+def _judge(line: str | None, before: dict[str, bytes], after: dict[str, bytes], seconds: float, project: Path) -> str:
+    if seconds > LONGEST_CASE:
+        return f"took {seconds:.0f} s"
+    if litter := [str(path) for path in project.rglob(".*.*-*.*") if path.name.count(".") > 2]:
+        return f"litter: {litter[0]}"
+    if line is None:
+        return ""
+    if "\n" in line or len(line) > LONGEST + 100 or len(line) < 10:
+        return f"no line: {line[:200]!r}"
+    return "what was refused changed something" if before != after else ""
+
+
+def run(cases: int, seconds: float, seed: int) -> Counter[tuple[str, str]]:
+    """Counts by family and end of all cases so far; those that lack are tried while there is time."""
+    KEPT.parent.mkdir(exist_ok=True)
+    done = [json.loads(line) for line in KEPT.read_text().splitlines()] if KEPT.exists() else []
+    known = {(case["family"], case["number"]) for case in done if case["seed"] == seed}
+    deadline, kept = time.monotonic() + seconds, KEPT.resolve()
+
+    with tempfile.TemporaryDirectory() as folder:
+        project = make_project(Path(folder))
+        for number in range(cases):
+            for family in FAMILIES:
+                if (family, number) in known or time.monotonic() > deadline:
+                    continue
+                try:
+                    problem = judged(family, number, seed, project)
+                except BaseException as error:  # a traceback is what the campaign looks for
+                    if isinstance(error, KeyboardInterrupt):
+                        raise
+                    problem = f"{type(error).__name__}: {str(error)[:200]}"
+                case = {"seed": seed, "family": family, "number": number, "problem": problem}
+                done.append(case)
+                with kept.open("a") as file:
+                    file.write(json.dumps(case) + "\n")
+                if problem:
+                    print(f"FAILED {family} {number}: {problem}", flush=True)
+
+    mine = [case for case in done if case["seed"] == seed and case["number"] < cases]
+    return Counter((case["family"], "failed" if case["problem"] else "passed") for case in mine)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign")
+    parser.add_argument("--cases", type=int, default=120, help="of each family")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--counts", type=Path, help="a csv file for the counts by family")
+    chosen = parser.parse_args()
+
+    counts = run(chosen.cases, chosen.seconds, chosen.seed)
+    rows = [f"{family},{counts[family, 'passed']},{counts[family, 'failed']}" for family in FAMILIES]
+    text = "\n".join(["family,passed,failed", *(row.replace("disk, perm", "disk perm") for row in rows)]) + "\n"
+    print(text)
+    if chosen.counts:
+        chosen.counts.write_text(text)
+    raise SystemExit(1 if any(end == "failed" for _, end in counts) else 0)
+
+
+if __name__ == "__main__":
+    main()

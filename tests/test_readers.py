@@ -1,0 +1,274 @@
+"""Every file of ours is read by a reader that checks it: one line, which names the file and says what to do."""
+
+import errno
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, safe_open, save_file
+
+from seal.data.archives import DataError, open_archives
+from seal.data.fetch import read_record
+from seal.data.folders import open_folder
+from seal.data.images import decode_images
+from seal.data.pack import SPLITS, open_pack
+from seal.data.selection import read_list
+from seal.errors import UserError, one_line_errors
+from seal.files import atomic
+from seal.planning.calibration import _kept
+from seal.planning.stages import parts
+from seal.record import read_history, read_json, read_timings, write_json
+from seal.tracking import database
+from seal.tracking.sync import stages_of
+from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained
+from tests.test_train_stage import project as project  # a copy of it
+
+ROOT = Path(__file__).parents[1]
+Edit = Callable[[dict[str, Any]], object]
+
+
+def refused(read: Callable[[], object], *words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("key", ["name", "source", "homepage", "licence", "status", "archives"])
+@pytest.mark.parametrize("value", [None, 7, [1], {}, "x"])
+def test_a_fetched_record_is_checked(project: Path, key: str, value: Any) -> None:
+    path = Path("data/sources/mine.json")
+    record = read_json(path)
+    if type(value) is type(record[key]) and key not in ("name", "status"):
+        return
+    path.unlink()
+    write_json(path, record | {key: value})
+    refused(lambda: read_record("mine"), str(path), "`dvc repro -f fetch@mine`")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000, '{"name": "mine"}', "\x00"])
+def test_what_is_no_fetched_record_is_refused(project: Path, text: str) -> None:
+    path = Path("data/sources/mine.json")
+    path.unlink()
+    path.write_text(text)
+    refused(lambda: read_record("mine"), str(path), "`dvc repro -f fetch@mine`")
+
+
+def spoil_pack(change: Callable[[dict[str, torch.Tensor]], object], edit: Edit = lambda metadata: None) -> None:
+    path = Path("data/packs/mine.safetensors")
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["pack"])
+    change(tensors)
+    edit(metadata)
+    path.unlink()
+    save_file(tensors, path, {"pack": json.dumps(metadata)})
+
+
+TENSORS: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "a label of -1": lambda tensors: tensors["train/labels"][0].fill_(-1),
+    "a label too large": lambda tensors: tensors["test/labels"][0].fill_(2),
+    "labels as floats": lambda tensors: tensors.update({"train/labels": tensors["train/labels"].float()}),
+    "a label less": lambda tensors: tensors.update({"train/labels": tensors["train/labels"][1:].clone()}),
+    "an image less": lambda tensors: tensors.update({"val/images": tensors["val/images"][1:].clone()}),
+    "images as floats": lambda tensors: tensors.update({"val/images": tensors["val/images"].float()}),
+    "one channel": lambda tensors: tensors.update({"train/images": tensors["train/images"][..., :1].clone()}),
+    "no images": lambda tensors: tensors.pop("train/images"),
+    "no names": lambda tensors: tensors.update({"train/files": torch.zeros(0, dtype=torch.uint8)}),
+    "names of no text": lambda tensors: tensors["train/files"].fill_(255),
+}
+
+
+@pytest.mark.parametrize("change", TENSORS)
+def test_a_packs_tensors_are_checked(project: Path, change: str) -> None:
+    spoil_pack(TENSORS[change])
+
+    def read() -> None:
+        pack = open_pack("data/packs/mine.safetensors")
+        for split in SPLITS:
+            pack[split]
+
+    refused(read, "data/packs/mine.safetensors", "`dvc repro -f pack@mine`")
+
+
+@pytest.mark.parametrize("key", ["schema", "name", "status", "classes", "provenance"])
+@pytest.mark.parametrize("value", [None, 7, "x"])
+def test_a_packs_metadata_is_checked(project: Path, key: str, value: Any) -> None:
+    spoil_pack(lambda tensors: None, lambda metadata: metadata.update({key: value}))
+    if key == "status":
+        return
+    refused(lambda: open_pack("data/packs/mine.safetensors"), "data/packs/mine.safetensors", "pack@mine`")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n1,2\n", "generation,epoch\n1\n", "\x00", "generation,epoch,global_epoch,phase\nx,1,1,a\n"]
+)
+def test_a_history_is_checked(tmp_path: Path, text: str) -> None:
+    (tmp_path / "history.csv").write_text(text)
+    refused(lambda: read_history(tmp_path / "history.csv"), str(tmp_path / "history.csv"), "`dvc checkout`")
+
+
+def test_timings_are_checked(tmp_path: Path) -> None:
+    text = next(iter(sorted((ROOT / "expected/smoke/timings").glob("*.csv")))).read_text()
+    path = tmp_path / "timings.csv"
+    header, row, *_ = text.splitlines()
+    for spoiled in ("x,y\n1,2", f"{header}\n{row},1", f"{header}\n{row[:-9]}noon", row, f"{header}\nabc"):
+        path.write_text(spoiled)
+        refused(lambda: read_timings(path), str(path), "delete it")
+    path.write_bytes(b"\xff\xfe")
+    refused(lambda: read_timings(path), "delete it")
+    path.write_text(text)
+    assert read_timings(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "stages: 7", "stages: {a: 7}", "stages: {a: {outs: [7]}}", "{", "a: 1\na: 2"])
+def test_dvc_lock_is_checked(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dvc.lock").write_text(text)
+    refused(lambda: stages_of(tmp_path / "dvc.lock"), "dvc.lock", "`git restore dvc.lock` brings it back")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7"])
+def test_a_calibration_that_is_damaged_is_measured_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "calibration.json").write_text(text)
+    assert _kept(tmp_path / "calibration.json") == {}
+
+
+NUMBERS = [
+    "ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOTDIR", "EEXIST", "EISDIR", "ENOTEMPTY", "ENAMETOOLONG",
+    "ELOOP", "EFBIG", "ENOENT", "EMFILE", "ENOMEM", "ESTALE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_error_of_the_system_is_a_line_that_names_what_was_to_be_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = getattr(errno, name)
+
+    def fails(*arguments: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number), "/tmp/.summary.json.host-1.abc")
+
+    monkeypatch.setattr("seal.files.tempfile.mkstemp", fails)
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        write_json(tmp_path / "summary.json", {})
+    line = str(caught.value.code)
+    assert line.startswith(f"error: {tmp_path}/summary.json: {os.strerror(number)}; ")
+    assert "run the same command again" in line
+
+
+def test_a_write_without_a_name_names_the_file(tmp_path: Path) -> None:
+    def fill() -> None:
+        with atomic(tmp_path / "x"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SystemExit, match=f"{tmp_path}/x: No space left"), one_line_errors():
+        fill()
+
+
+def test_names_lists_and_members_that_are_no_text_or_no_plain_file(tmp_path: Path) -> None:
+    (tmp_path / "images/cat").mkdir(parents=True)
+    (tmp_path / "images/cat" / os.fsdecode(b"\xff.png")).write_bytes(b"x")
+    with pytest.raises(DataError, match="is no name in UTF-8"), open_folder([tmp_path / "images"]):
+        pass
+
+    (tmp_path / "list.csv").write_bytes("split,file\ntrain,caf\xe9.png\n".encode("latin-1"))
+    refused(lambda: read_list(tmp_path / "list.csv"), "not UTF-8", "save it as UTF-8")
+    refused(lambda: read_list(tmp_path / "images"), "found a folder")
+
+    with tarfile.open(tmp_path / "sparse.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        info = tarfile.TarInfo("cat/0.png")
+        info.type = tarfile.GNUTYPE_SPARSE
+        archive.addfile(info)
+    with pytest.raises(DataError) as caught, open_archives([tmp_path / "sparse.tar"]):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04 and no more", b"\x1f\x8b\x08", b"x" * 5000])
+def test_a_damaged_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "images.zip").write_bytes(content)
+    words = r"images.zip: damaged, or neither zip nor tar: "
+    with pytest.raises(DataError, match=words) as caught, open_archives([tmp_path / "images.zip"]):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0", b"GIF89a"])
+def test_an_image_that_is_none_is_named_without_pythons_words(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"^cat/0.png: not an image that can be decoded: ") as caught:
+        decode_images([("cat/0.png", np.frombuffer(content, np.uint8).tobytes())], 8)
+    assert "object at 0x" not in str(caught.value)
+
+
+COMMANDS = {
+    "seal.train": "torch", "seal.data.fetch": "numpy", "seal.data.packing": "numpy", "seal.curves": "pydantic",
+    "eval.transfer": "torch", "eval.hessian": "torch", "eval.claims": "pydantic", "eval.report": "jinja2",
+    "seal": "typer", "seal.data.listing": "pydantic", "seal.study.machine": "pydantic",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_ctrl_c_while_importing_is_one_word(module: str, tmp_path: Path) -> None:
+    slow = tmp_path / COMMANDS[module]
+    slow.mkdir()
+    (slow / "__init__.py").write_text("import time, pathlib; pathlib.Path('there').touch(); time.sleep(30)")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", module]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "there").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        words = process.stderr.read()
+    assert (process.returncode, words) == (130, "interrupted\n")
+
+
+def test_a_lock_of_the_database_is_waited_for_and_then_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LONGEST_MIGRATION", 0.1)
+    with FileLock(tmp_path / "mlflow.db.lock"):
+        refused(lambda: database.open_database(tmp_path), "another process has held mlflow.db.lock", "`seal sync`")
+
+
+def test_a_database_of_another_program_or_a_newer_schema_is_said(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.execute("INSERT INTO alembic_version VALUES ('of_the_future')")
+    connection.close()
+    refused(lambda: database.open_database(tmp_path), "mlflow.db: ", "it is only a view")
+
+
+def test_artifacts_that_are_a_file_are_said(tmp_path: Path) -> None:
+    (tmp_path / "mlartifacts").touch()
+    refused(lambda: database.open_database(tmp_path), "mlartifacts: found a file, expected a folder")
+
+
+@pytest.mark.parametrize("name", ["transfer-digits@seal-0", "transfer.csv", "", "a b@c", "train@@"])
+def test_a_stages_name_of_another_kind_is_no_stages(name: str) -> None:
+    assert parts(name).run is None
+
+
+def test_by_hand_an_evaluation_notes_its_time_under_dvcs_name(project: Path) -> None:
+    import yaml
+
+    from eval import transfer
+    from tests.test_train_stage import write_params
+
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    write_params(transfer=params["transfer"] | {"targets": ["mine"], "epochs": 1})
+    transfer.main(["--run", "normal-0", "--target", "mine"])
+    assert Path("timings/transfer@normal-0-mine.csv").is_file()

@@ -1,0 +1,176 @@
+"""The one check of a run: parts of two runs that were swapped, and numbers that cannot be, are no evidence."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seal.evidence import BrokenEvidence
+from seal.record import file_sha256, read_json, write_json
+from seal.soundness import sound_run
+
+KEPT = Path(__file__).parents[1] / "expected/mini"
+RUN, OTHER = "seal-0", "llf-1"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    for name in (RUN, OTHER):
+        shutil.copytree(KEPT / name, tmp_path / name)
+    return tmp_path
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    document = read_json(path)
+    edit(document)
+    write_json(path, document)
+
+
+def swapped(part: str) -> Callable[[Path], str]:
+    def swap(record: Path) -> str:
+        shutil.copy(record / OTHER / part, record / RUN / part)
+        return part
+
+    return swap
+
+
+def outcome_of(**values: object) -> Callable[[Path], str]:
+    def edit(record: Path) -> str:
+        path = record / RUN / "summary.json"
+        text = path.read_text()
+        for key, value in values.items():
+            was = read_json(path)["outcomes"][1][key]
+            assert f'"{key}": {was}' in text
+            text = text.replace(f'"{key}": {was}', f'"{key}": {value}')
+        path.write_text(text)
+        return "summary.json"
+
+    return edit
+
+
+def evaluation_of(name: str, **facts: object) -> Callable[[Path], str]:
+    def edit(record: Path) -> str:
+        path = next(iter(sorted((record / RUN / "eval" / name).glob("gen-*.json"))))
+        change(path, lambda document: document.update(facts))
+        return f"eval/{name}"
+
+    return edit
+
+
+def value_of(name: str, keys: str, value: float) -> Callable[[Path], str]:
+    def edit(record: Path) -> str:
+        def put(document: dict[str, Any]) -> None:
+            section = document["values"]
+            *path, last = keys.split(".")
+            for key in path:
+                section = section[key]
+            section[last] = value
+
+        change(record / RUN / f"eval/{name}/gen-03.json", put)
+        return f"eval/{name}"
+
+    return edit
+
+
+def other_items(record: Path) -> str:
+    path = record / RUN / "eval/transfer-eurosat/gen-03.npz"
+    with np.load(path) as arrays:
+        turned = {name: 1 - values for name, values in arrays.items()}
+    np.savez(path, **turned)
+    return "eval/transfer-eurosat"
+
+
+def items_of_the_other(record: Path) -> str:
+    swapped("eval/transfer-eurosat/gen-03.npz")(record)
+    return "gen-03.npz"
+
+
+def other_weights(record: Path) -> str:
+    """Weights lie there that no evaluation looked at."""
+    (record / RUN / "weights").mkdir()
+    (record / RUN / "weights/gen-03.safetensors").write_bytes(b"other")
+    return "checkpoint_sha256"
+
+
+def a_generation_more(record: Path) -> str:
+    change(record / RUN / "summary.json", lambda summary: summary["outcomes"].pop(0))
+    return "outcomes"
+
+
+def another_final(record: Path) -> str:
+    change(record / RUN / "summary.json", lambda summary: summary["final"].update(test_accuracy=0.9))
+    return "final"
+
+
+def a_file_of_no_generation(record: Path) -> str:
+    folder = record / RUN / "eval/hessian"
+    shutil.copy(folder / "gen-03.json", folder / "gen-best.json")
+    return "gen-best.json"
+
+
+FAULTS = {
+    "predictions": swapped("predictions/gen-02.npz"),
+    "the last predictions": swapped("predictions/gen-03.npz"),
+    "history": swapped("history.csv"),
+    "summary": swapped("summary.json"),
+    "a transfer": swapped("eval/transfer-eurosat/gen-03.json"),
+    "few shots": swapped("eval/fewshot-eurosat/gen-03.json"),
+    "curvature": swapped("eval/hessian/gen-03.json"),
+    "depth": swapped("eval/prediction_depth/gen-02.json"),
+    "items of a transfer": items_of_the_other,
+    "an accuracy of 200": outcome_of(test_accuracy=200),
+    "an accuracy below none": outcome_of(test_accuracy=-0.1),
+    "an accuracy that is not the mean": outcome_of(test_accuracy=0.5),
+    "a validation accuracy of 2": outcome_of(val_accuracy=2.0),
+    "a loss that is no number": outcome_of(test_loss="NaN"),
+    "an infinite loss": outcome_of(test_loss="Infinity"),
+    "a norm in quotes": outcome_of(norm_early='"20"'),
+    "another arm": evaluation_of("hessian", arm="llf"),
+    "another seed": evaluation_of("transfer-eurosat", seed=1),
+    "another tier": evaluation_of("transfer-digits", tier="smoke"),
+    "another generation": evaluation_of("hessian", generation=1),
+    "another target": evaluation_of("transfer-digits", target="eurosat"),
+    "another evaluation": evaluation_of("transfer-digits", evaluation="fewshot"),
+    "other data": evaluation_of("hessian", data_sha256="0" * 64),
+    "another checkpoint": evaluation_of("hessian", checkpoint_sha256="0" * 64),
+    "weights that were not looked at": other_weights,
+    "a transfer of 200%": value_of("transfer-eurosat", "paper.accuracy", 2.0),
+    "a transfer that is not the mean": value_of("transfer-eurosat", "paper.accuracy", 0.5),
+    "few shots below none": value_of("fewshot-eurosat", "shots.5.accuracy", -0.5),
+    "a depth that is not the mean": value_of("prediction_depth", "mean_depth", 1.0),
+    "an eigenvalue that is no number": value_of("hessian", "lanczos.max_eigenvalue", True),
+    "a share of negatives above one": value_of("hessian", "lanczos.negative_fraction", 1.5),
+    "items turned round": other_items,
+    "a generation that is not told": a_generation_more,
+    "another final": another_final,
+    "a file of no generation": a_file_of_no_generation,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_that_contradicts_itself_is_broken_and_the_file_is_named(record: Path, fault: str) -> None:
+    part = FAULTS[fault](record)
+    with pytest.raises(BrokenEvidence) as caught:
+        sound_run(record / RUN)
+    assert part in str(caught.value)
+    assert str(caught.value).startswith(str(record / RUN))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_evaluations_looked_at_are_sound(record: Path) -> None:
+    folder = record / RUN
+    (folder / "weights").mkdir()
+    (folder / "weights/gen-03.safetensors").write_bytes(b"these")
+    sha256 = file_sha256(folder / "weights/gen-03.safetensors")
+    for path in folder.glob("eval/*/gen-03.json"):
+        change(path, lambda document: document.update(checkpoint_sha256=sha256))
+    sound_run(folder)
+
+
+@pytest.mark.parametrize("study", ["mini", "smoke"])
+def test_every_committed_run_is_sound(study: str) -> None:
+    for summary in sorted((KEPT.parent / study).glob("*/summary.json")):
+        sound_run(summary.parent)

@@ -1,0 +1,179 @@
+"""A training and an evaluation refuse what is not theirs: packs, weights, resume states and handovers of another."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from seal.checkpoint import State
+from seal.config import load_params
+from seal.data import fetch, packing
+from seal.record import read_json, write_json
+from seal.train import run_stage
+from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained
+from tests.test_train_stage import project as project  # a copy of it
+from tests.test_train_stage import write_params
+
+PACK = Path("data/packs/mine.safetensors")
+WEIGHTS = Path("results/normal-0/weights/gen-01.safetensors")
+HANDOVER = Path("results/normal-0/handover.safetensors")
+SPLIT = {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.5, "val": 0.25}}
+
+
+def evaluate() -> None:
+    from eval import prediction_depth
+
+    prediction_depth.main(["--run", "normal-0"])
+
+
+def refused(command: Callable[[], object], words: str) -> None:
+    with pytest.raises((SystemExit, Exception), match=words) as caught:
+        command()
+    assert "\n" not in str(caught.value)
+    assert not [*Path("results/normal-0").glob("eval/*")], "nothing is recorded"
+
+
+def another_split() -> None:
+    write_params(datasets={"mine": SPLIT})
+
+
+def another_split_packed() -> None:
+    another_split()
+    fetch.main(["mine"])
+    packing.main(["mine"])
+
+
+def another_datasets_pack() -> None:
+    other = SPLIT | {"split": {"test": 0.25, "val": 0.25}}
+    write_params(datasets={"mine": other, "other": other})
+    fetch.main(["other"])
+    packing.main(["other"])
+    shutil.copy("data/packs/other.safetensors", PACK)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (another_split, "packed with another split than datasets.mine has now; run `dvc repro pack@mine`"),
+        (another_split_packed, r"found sha256 .*, on which normal-0 was trained; `dvc repro` trains it anew"),
+        (another_datasets_pack, "found the pack of other; run `dvc repro -f pack@mine`"),
+    ],
+)
+def test_an_evaluation_sees_what_the_network_was_trained_on(
+    project: Path, change: Callable[[], None], words: str
+) -> None:
+    change()
+    refused(evaluate, words)
+
+
+@pytest.mark.parametrize("change", [another_split, another_datasets_pack])
+def test_a_training_sees_what_its_parameters_choose(project: Path, change: Callable[[], None]) -> None:
+    change()
+    with pytest.raises(Exception, match=r"data/packs/mine.safetensors: (packed with another|found the pack of)"):
+        run_stage("seal-0", load_params())
+
+
+def changed_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    path.unlink()
+    save_file(tensors, path)
+
+
+def halved(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["fc.weight"] = tensors["fc.weight"].half()
+
+
+DAMAGES: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
+    "a number that is none": (lambda tensors: tensors["fc.weight"][0].fill_(torch.nan), "fc.weight: found numbers"),
+    "an infinite one": (lambda tensors: tensors["fc.bias"][0].fill_(-torch.inf), "fc.bias: found numbers that are not"),
+    "half precision": (halved, r"fc.weight: found torch.float16 .*, expected torch.float32"),
+    "a tensor less": (lambda tensors: tensors.pop("conv1.weight"), "no network of these parameters: conv1.weight"),
+    "no classifier": (lambda tensors: tensors.pop("fc.bias"), "no network of these parameters: fc.bias"),
+    "a tensor more": (lambda tensors: tensors.update(x=torch.zeros(1)), "no network of these parameters: x"),
+    "another shape": (lambda tensors: tensors.update({"conv1.weight": torch.zeros(2)}), "conv1.weight: found"),
+    "a scalar": (lambda tensors: tensors.update({"fc.bias": torch.zeros(())}), "fc.bias: found"),
+    "another run's numbers": (lambda tensors: tensors["conv1.weight"].mul_(2), "found weights of norm"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_weights_that_are_not_the_runs_are_refused(project: Path, damage: str) -> None:
+    change, words = DAMAGES[damage]
+    changed_tensors(WEIGHTS, change)
+    refused(evaluate, f"{WEIGHTS}.*{words}")
+
+
+@pytest.mark.parametrize("length", [0, 7, 100, 2000])
+def test_weights_that_are_cut_off_are_refused(project: Path, length: int) -> None:
+    content = WEIGHTS.read_bytes()
+    WEIGHTS.unlink()
+    WEIGHTS.write_bytes(content[:length])
+    refused(evaluate, "not a whole safetensors file")
+
+
+def test_the_handover_is_the_base_runs_own(project: Path) -> None:
+    state = State.load(HANDOVER)
+    assert (state.run, state.threads) == (None, None), "what depends on the machine is in no output of a stage"
+    state.generations[0]["test_accuracy"] = 0.123
+    state.save(HANDOVER)
+    with pytest.raises(Exception, match=r"handover.safetensors: not the end of normal-0.*`dvc repro base@0`"):
+        run_stage("seal-0", load_params())
+
+
+def test_a_handover_that_is_not_finite_is_refused(project: Path) -> None:
+    state = State.load(HANDOVER)
+    state.model["fc.weight"][0] = torch.nan
+    state.save(HANDOVER)
+    with pytest.raises(Exception, match=r"handover.safetensors: fc.weight: found numbers that are not finite"):
+        run_stage("seal-0", load_params())
+
+
+def scratch(run: str) -> Path:
+    (state,) = Path("scratch").glob(f"{run}-*/state.safetensors")
+    return state
+
+
+@pytest.fixture
+def trained(project: Path) -> Path:
+    run_stage("seal-0", load_params())
+    return scratch("seal-0")
+
+
+def test_another_runs_resume_state_is_refused(trained: Path) -> None:
+    run_stage("llf-0", load_params())
+    shutil.copy(scratch("llf-0"), trained)
+    with pytest.raises(Exception, match=r"found the resume state of llf-0, expected seal-0's; delete it"):
+        run_stage("seal-0", load_params())
+
+
+def test_a_resume_state_of_nothing_is_refused(trained: Path) -> None:
+    tensors = load_file(trained)
+    for metadata in (None, {"state": "{"}, {"state": "[]"}, {"state": '{"clock": {"x": 1}}'}):
+        save_file(tensors, trained, metadata)
+        with pytest.raises(Exception, match=r"no resume state of this version .*; delete it and run again"):
+            run_stage("seal-0", load_params())
+
+
+def test_a_run_goes_on_with_the_threads_that_it_began_with(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State.load(trained)
+    assert (state.run, state.threads) == ("seal-0", torch.get_num_threads())
+    assert state.threads is not None
+    state.threads += 1
+    state.save(trained)
+    with pytest.raises(Exception, match=rf"trained with {state.threads} threads .* or SEAL_MIXED_THREADS=1 to mix"):
+        run_stage("seal-0", load_params())
+    monkeypatch.setenv("SEAL_MIXED_THREADS", "1")
+    run_stage("seal-0", load_params())
+
+
+def test_an_evaluation_of_other_data_is_no_evidence_later(project: Path) -> None:
+    from seal.runs import Runs
+
+    evaluate()
+    path = Path("results/normal-0/eval/prediction_depth/gen-01.json")
+    write_json(path, read_json(path) | {"data_sha256": "0" * 64})
+    assert "data_sha256" in Runs.read([Path("results")]).broken["normal-0"]

@@ -95,6 +95,11 @@ class Evaluation:
     def folder(self) -> Path:
         return RESULTS / self.run.name / "eval" / folder_name(self.name, self.target)
 
+    @property
+    def written(self) -> Path:
+        """Where files are written until all of them are there."""
+        return self.made or self.folder
+
     def networks(self, generations: "WhichGenerations") -> Iterator[TrainedNetwork]:
         """Those generations of the run whose weights were kept; `last` is the run's last.
 
@@ -123,7 +128,7 @@ class Evaluation:
 
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""
-        path = (self.made or self.folder) / f"gen-{network.generation:02d}.json"
+        path = self.written / f"gen-{network.generation:02d}.json"
         if findings.arrays:
             write_arrays(path.with_suffix(".npz"), findings.arrays)
         record = self._facts() | {
@@ -140,7 +145,7 @@ class Evaluation:
             self._say(f"{self.folder}: generation {network.generation}: {findings.remark}")
 
     def skip(self, reason: str, status: str) -> None:
-        write_json((self.made or self.folder) / SKIPPED, self._facts() | {"status": status, "reason": reason})
+        write_json(self.written / SKIPPED, self._facts() | {"status": status, "reason": reason})
         self._say(f"{self.folder}: {status}: {reason}")
 
     def _facts(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def keep_episodes(stage: Evaluation, benchmark: Benchmark) -> None:
     for shots, episodes in benchmark.episodes.items():
         parts = {"classes": episodes.classes, "support": episodes.support, "query": episodes.query}
         arrays |= {f"{name}_{shots}": part.numpy().astype(np.int32) for name, part in parts.items()}
-    write_arrays(stage.folder / "episodes.npz", arrays)
+    write_arrays(stage.written / "episodes.npz", arrays)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from seal.errors import UserError
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from tests.strategies import run_with
+from tests.test_machine import write_timings
 from tests.test_train_stage import write_params
 from tests.toy_project import ToyProject
 from tests.toy_project import packed_toy as packed_toy
@@ -120,15 +121,14 @@ def test_a_jobs_training_writes_nothing_to_mlflow(monkeypatch: pytest.MonkeyPatc
 
 def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("timings").mkdir()
     submission = Submission(tmp_path / "cluster/abc")
     for name, cpu, gpu in (("base@0", "2 x Xeon", "H100"), ("train@seal-0", "8 x Xeon", "H100")):
-        Path(f"timings/{name}.csv").write_text(f"cpu,threads\n{cpu},1\n")
+        write_timings(Path("timings"), name, (cpu, "1"))
         submission.write_mark(name, gpus=[gpu])
     stages = ["base@0", "train@seal-0"]
     assert machines_differ(submission, stages) is None
 
-    Path("timings/base@0.csv").write_text("cpu,threads\n2 x EPYC,1\n2 x EPYC,2\n")
+    write_timings(Path("timings"), "base@0", ("2 x EPYC", "1"), ("2 x EPYC", "2"))
     submission.write_mark("train@seal-0", gpus=["A100"])
     assert machines_differ(submission, stages) == (
         "stages were made on EPYC with 2 threads, H100; Xeon with 1 threads, A100: "

@@ -57,7 +57,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def timing(
     folder: Path, stage: str, seconds: float, rate: float | None = None, cpu: str = HERE, threads: int = 1
 ) -> None:
-    row = {"stage": stage, "seconds": seconds, "rate": rate, "cpu": cpu, "threads": threads}
+    row = {"stage": stage, "seconds": seconds, "rate": rate, "cpu": cpu, "threads": threads, "date": "2026-01-01"}
     write_csv(folder / "timings" / f"{stage}.csv", TIMING_COLUMNS, [row])
 
 

@@ -227,7 +227,8 @@ def test_ctrl_c_while_importing_is_one_word(module: str, tmp_path: Path) -> None
     slow.mkdir()
     (slow / "__init__.py").write_text("import time, pathlib; pathlib.Path('there').touch(); time.sleep(30)")
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    command = [sys.executable, "-m", module]
+    # A shell's background jobs begin deaf to SIGINT, and so do the tests that run in one.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", module]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "there").exists() and time.monotonic() < deadline:

@@ -178,7 +178,8 @@ def test_clean_measures_are_those_of_the_whole_training_set() -> None:
 
 
 def test_a_loss_that_is_not_finite_says_where() -> None:
-    run = small_run("seal", learning_rate=1e30)
+    run = small_run("seal")
+    run = run.model_copy(update={"training": run.training.model_copy(update={"learning_rate": 1e30})})
     trainer = Trainer(run, small_data(run), CPU)
     trainer.begin_epoch(Clock(1, 0))
     with pytest.raises(Diverged, match=r"not finite in generation 1, epoch 0, batch [1-3]") as caught:

@@ -37,7 +37,7 @@ from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
-from seal.record import RESULTS, atomic, write_json
+from seal.record import RESULTS, atomic, read_json, write_json
 from seal.stage import Timing, progress_bar, stage
 
 if TYPE_CHECKING:
@@ -106,14 +106,12 @@ class Evaluation:
         Raises UserError where none of them was, and Skipped where that is because the training diverged.
         """
         place = RESULTS / self.run.name
-        from seal.evidence import read_summary  # it needs pydantic, as below
-
         if not (place / "summary.json").exists():
             raise UserError(f"{place}: no record of this run; `dvc repro` trains it")
 
         wanted = [self.run.generations.num_generations] if generations == "last" else sorted(set(generations))
         weights = kept_weights(place, wanted)
-        summary = read_summary(place / "summary.json")
+        summary = read_json(place / "summary.json")
         was_trained_on(self.run.name, summary, self.params.source, self.pack if self.target is None else None)
         diverged = summary["diverged"]
         if not weights and diverged:
@@ -188,6 +186,7 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
     # Here, because they need pydantic, which an evaluation of tensors of one's own does not.
     from seal.config import load_params
     from seal.evaluations import EVALUATIONS
+    from seal.evidence import read_summary
 
     parser = argparse.ArgumentParser(prog=f"python -m eval.{name}")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
@@ -201,6 +200,10 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         run, device = params.find_run(chosen.run), torch_device(params.runtime)
         if chosen.target is not None and chosen.target not in params.datasets:
             raise UserError(f"--target {chosen.target}: no such dataset, expected one of {', '.join(params.datasets)}")
+
+        summary = RESULTS / run.name / "summary.json"
+        if summary.exists():  # before its parts are used
+            read_summary(summary)
 
         section = getattr(params, name)
         lower = next((key for key in LOWERED if hasattr(section, key)), "batch_size")

@@ -27,7 +27,7 @@ SIZE = NetworkSize(parameters=1000, features=500)
 def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
     smoke = tier_params("smoke", folder=ROOT / "params")
     monkeypatch.chdir(tmp_path)  # without packs, timings and results
-    return smoke
+    return smoke.model_copy(update={"runtime": smoke.runtime.model_copy(update={"threads": None})})
 
 
 def price(stage: str, params: Params) -> Work:

@@ -32,7 +32,7 @@ class Values(SimpleNamespace):
     """A section of params.yaml as plain values."""
 
     def model_dump(self, mode: str = "python") -> dict[str, Any]:
-        return vars(self)
+        return {key: value for key, value in vars(self).items() if (key, value) != ("precision", "float32")}
 
 
 class NoBar:

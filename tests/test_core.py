@@ -45,10 +45,12 @@ def evaluation_asked(project: Path, name: str) -> dict[str, Any]:
     write_params(**{name: small | ({"targets": ["mine"]} if targeted else {})})
     params = load_params()
     run_stage(name)
+    asked = params.model_dump(mode="json")
+    asked[name]["precision"] = getattr(params, name).precision  # unnamed in a record where it is float32
     return {
         "name": name,
         "run": params.find_run("normal-0").model_dump(mode="json"),
-        "params": params.model_dump(mode="json"),
+        "params": asked,
         "targets": ["mine"] if targeted else [],
     }
 

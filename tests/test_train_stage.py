@@ -60,6 +60,15 @@ def write_params(**sections: Any) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
+def make_images(root: Path) -> None:
+    """A user's image folder: two classes of 16 drawn images."""
+    for name in ("cat", "dog"):
+        (root / "images" / name).mkdir(parents=True)
+        for position in range(16):
+            pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=stream(position, name))
+            Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder in which a user's image folder is packed and generation 1 trained."""
@@ -68,11 +77,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for name in ("cat", "dog"):
-            (root / "images" / name).mkdir(parents=True)
-            for position in range(16):
-                pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=stream(position, name))
-                Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
+        make_images(root)
         write_params()
         fetch.main(["mine"])
         packing.main(["mine"])

@@ -6,10 +6,8 @@ A case is a function of seed, family and number. What was done is kept in scratc
 that was stopped goes on; --counts writes the counts by family.
 """
 
-import argparse
 import contextlib
 import io
-import json
 import os
 import random
 import shutil
@@ -19,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 from seal.errors import LONGEST, UserError
+from tests.campaign.cases import arguments_of, go_through
 from tests.campaign.families import FAMILIES
-from tests.campaign.project import make_project
 
 LONGEST_CASE = 30.0  # s
 KEPT = Path("scratch/campaign.jsonl")
@@ -81,43 +79,25 @@ def _judge(line: str | None, before: dict[str, bytes], after: dict[str, bytes], 
     return "what was refused changed something" if before != after else ""
 
 
+def judged_with_traceback(family: str, number: int, seed: int, project: Path) -> str:
+    """The same, of a case that may end in a traceback: that is what the campaign looks for."""
+    try:
+        return judged(family, number, seed, project)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return f"{type(error).__name__}: {str(error)[:200]}"
+
+
 def run(cases: int, seconds: float, seed: int) -> Counter[tuple[str, str]]:
     """Counts by family and end of all cases so far; those that lack are tried while there is time."""
-    KEPT.parent.mkdir(exist_ok=True)
-    done = [json.loads(line) for line in KEPT.read_text().splitlines()] if KEPT.exists() else []
-    known = {(case["family"], case["number"]) for case in done if case["seed"] == seed}
-    deadline, kept = time.monotonic() + seconds, KEPT.resolve()
-
-    with tempfile.TemporaryDirectory() as folder:
-        project = make_project(Path(folder))
-        for number in range(cases):
-            for family in FAMILIES:
-                if (family, number) in known or time.monotonic() > deadline:
-                    continue
-                try:
-                    problem = judged(family, number, seed, project)
-                except BaseException as error:  # a traceback is what the campaign looks for
-                    if isinstance(error, KeyboardInterrupt):
-                        raise
-                    problem = f"{type(error).__name__}: {str(error)[:200]}"
-                case = {"seed": seed, "family": family, "number": number, "problem": problem}
-                done.append(case)
-                with kept.open("a") as file:
-                    file.write(json.dumps(case) + "\n")
-                if problem:
-                    print(f"FAILED {family} {number}: {problem}", flush=True)
-
-    mine = [case for case in done if case["seed"] == seed and case["number"] < cases]
+    done = go_through(FAMILIES, "family", cases, judged_with_traceback, KEPT, seconds=seconds, seed=seed)
+    mine = [case for case in done if case["number"] < cases]
     return Counter((case["family"], "failed" if case["problem"] else "passed") for case in mine)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.campaign")
-    parser.add_argument("--cases", type=int, default=120, help="of each family")
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--counts", type=Path, help="a csv file for the counts by family")
-    chosen = parser.parse_args()
+    chosen = arguments_of("python -m tests.campaign", "cases", 120, "family")
 
     counts = run(chosen.cases, chosen.seconds, chosen.seed)
     rows = [f"{family},{counts[family, 'passed']},{counts[family, 'failed']}" for family in FAMILIES]

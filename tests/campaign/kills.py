@@ -5,8 +5,6 @@ All files of the record must be those of a project that nothing has met, bit for
 left. What was done is kept in scratch/kills.jsonl, so that a campaign that was stopped goes on.
 """
 
-import argparse
-import json
 import os
 import random
 import shutil
@@ -19,7 +17,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.campaign.project import make_project
+from tests.campaign.cases import arguments_of, go_through
 
 ROOT = Path(__file__).parents[2]
 KEPT = Path("scratch/kills.jsonl")
@@ -81,32 +79,10 @@ def killed(stage: str, number: int, seed: int, project: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.campaign.kills")
-    parser.add_argument("--kills", type=int, default=60, help="of each stage")
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--counts", type=Path, help="a csv file for the counts by stage")
-    chosen = parser.parse_args()
+    chosen = arguments_of("python -m tests.campaign.kills", "kills", 60, "stage")
+    done = go_through(STAGES, "stage", chosen.kills, killed, KEPT, seconds=chosen.seconds, seed=chosen.seed)
 
-    KEPT.parent.mkdir(exist_ok=True)
-    done = [json.loads(line) for line in KEPT.read_text().splitlines()] if KEPT.exists() else []
-    known = {(case["stage"], case["number"]) for case in done if case["seed"] == chosen.seed}
-    deadline = time.monotonic() + chosen.seconds
-    with tempfile.TemporaryDirectory() as folder:
-        project = make_project(Path(folder))
-        for number in range(chosen.kills):
-            for stage in STAGES:
-                if (stage, number) in known or time.monotonic() > deadline:
-                    continue
-                problem = killed(stage, number, chosen.seed, project)
-                case = {"seed": chosen.seed, "stage": stage, "number": number, "problem": problem}
-                done.append(case)
-                with KEPT.open("a") as file:
-                    file.write(json.dumps(case) + "\n")
-                if problem:
-                    print(f"FAILED {stage} {number}: {problem}", flush=True)
-
-    counts = Counter((case["stage"], bool(case["problem"])) for case in done if case["seed"] == chosen.seed)
+    counts = Counter((case["stage"], bool(case["problem"])) for case in done)
     text = "\n".join(
         ["stage,passed,failed", *(f"{name},{counts[name, False]},{counts[name, True]}" for name in STAGES)]
     )

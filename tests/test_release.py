@@ -227,11 +227,21 @@ def test_a_record_that_is_not_whole_is_not_bundled(study: Path, elsewhere: Path)
     assert (status, "found no record of normal-0; `make repro` makes what is missing" in printed) == (1, True)
 
 
-def test_a_kept_study_is_a_bundle_without_weights(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.chdir(ROOT)
-        path = write_bundle(Path("expected/smoke"), elsewhere / "smoke.zip")
-    with open_bundle(path) as opened:
+@pytest.fixture
+def fresh(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout in which nothing was trained: a study's weights in results/ would go into its bundle."""
+    checkout = elsewhere / "checkout"
+    shutil.copytree(ROOT / "params", checkout / "params")
+    shutil.copytree(ROOT / "expected/smoke", checkout / "expected/smoke")
+    for name in ("LICENSE", "CITATION.cff"):
+        shutil.copyfile(ROOT / name, checkout / name)
+    monkeypatch.chdir(checkout)
+    return checkout
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_kept_study_is_a_bundle_without_weights() -> None:
+    with open_bundle(write_bundle(Path("expected/smoke"))) as opened:
         assert (opened.facts.tier, opened.facts.weights) == ("smoke", [])
         assert "`dvc repro train@seal-1` with 1 among the seeds" in opened.facts.gone["seal-1"]
         assert "results/episodes/fewshot-digits.npz" in opened.checksums

@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "mirror" in getattr(item, "fixturenames", ()):
             item.add_marker("mirrored")  # a report, which a worker process sends, knows its test's marks alone
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # else a process ends with them, alone
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from seal.clock import Clock, course_of
 from seal.methods import method_of
 from seal.steps import climbing_steps
 from seal.trainer import Trainer
-from tests.small import CPU, ends, small_data, small_run, trained
+from tests.small import BATCHES, CPU, ends, small_data, small_run, trained
 
 
 def losses(*values: float) -> list[dict[str, float]]:
@@ -63,9 +63,9 @@ def test_coins_depend_on_seed_and_clock_and_the_outcome_counts_them(tmp_path: Pa
     climbed = []
     for clock in trainer.course.clocks():
         toss = trainer.method.toss(clock, state.rows[: 3 * (clock.generation - 1) + clock.epoch])
-        climbed.append(sum(climbing_steps(trainer.course, toss, clock, 4)))
+        climbed.append(sum(climbing_steps(trainer.course, toss, clock, BATCHES)))
     shares = [outcome["climbing_share"] for outcome in state.generations]
-    assert shares == [sum(climbed[3 * g : 3 * g + 3]) / 12 for g in range(3)]
+    assert shares == [sum(climbed[3 * g : 3 * g + 3]) / (3 * BATCHES) for g in range(3)]
     assert sum(shares) > 0
 
 

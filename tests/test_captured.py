@@ -18,7 +18,7 @@ from seal.methods import METHODS
 from seal.rng import stream
 from seal.train import CODE
 from seal.trainer import Trainer
-from tests.small import CPU, contents, small_data, small_run
+from tests.small import BATCHES, CPU, contents, small_data, small_run
 
 
 def ignored(*batch: object) -> None:
@@ -150,7 +150,7 @@ def test_replays_are_one_a_step_and_captures_few(method: str, tmp_path: Path) ->
     loop = train_by(Trainer, run, tmp_path / "loop")
     trainer: Any = train_by(PretendedGraphs, run, tmp_path / "graphs")
     assert contents(tmp_path / "graphs") == contents(tmp_path / "loop")
-    assert sorted(set(trainer.captured)) == [2, 8], "26 images in batches of 8"
+    assert sorted(set(trainer.captured)) == [10, 16], "26 images in batches of 16"
     assert len(trainer.captured) == len(trainer.graphs)
     assert trainer.capture == "steps are captured, bit-equal to the loop's"
     assert loop.capture == ""
@@ -160,7 +160,7 @@ def test_replays_are_one_a_step_and_captures_few(method: str, tmp_path: Path) ->
 def test_a_certificate_that_fails_leaves_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PretendedGraphs, "agrees", False)
     trainer: Any = train_by(PretendedGraphs, small_run(), tmp_path / "run")
-    assert trainer.captured == [8], "and no other is tried"
+    assert trainer.captured == [16], "and no other is tried"
     assert trainer.capture == "steps are not captured: four replays end 0.5 from four steps of the loop"
 
 
@@ -182,10 +182,10 @@ def test_a_snapshot_takes_and_puts_back_all_that_a_step_changes() -> None:
     trainer._begin(Clock(1, 0))
     trainer.optimizer.fill_buffers()
     before = trainer._snapshot()
-    first = trainer._after(before, iter([lambda: trainer._body(8)] * 4))
+    first = trainer._after(before, iter([lambda: trainer._body(10)] * BATCHES))
     assert all(torch.equal(mine, saved) for mine, saved in zip(trainer._changing(), before, strict=True))
     assert not all(torch.equal(mine, saved) for mine, saved in zip(first, before, strict=True))
-    again = trainer._after(before, iter([lambda: trainer._body(8)] * 4))
+    again = trainer._after(before, iter([lambda: trainer._body(10)] * BATCHES))
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(first, again, strict=True))
 
 

@@ -30,7 +30,7 @@ from tests.test_train_stage import write_params
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).parent / "uv"
-WITHOUT_ANOTHER_PACKAGE: dict[str, dict[str, Any]] = {"hessian": {"solvers": ["power"]}}
+WITHOUT_ANOTHER_PACKAGE: dict[str, dict[str, Any]] = {"hessian": {"solvers": ["power"], "power_steps": 10}}
 
 
 def train_run(run: Run, folder: Path) -> None:
@@ -59,7 +59,7 @@ def evaluation_asked(project: Path, name: str) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_what_trains_and_evaluates_needs_no_other_package_and_gives_the_same_bits(project: Path) -> None:
     arms = {method: small_arm(method) for method in METHODS}
-    write_params(arms=arms, main_arms=list(arms))
+    write_params(arms=arms, main_arms=list(arms), training={"epochs_per_generation": 2})
     runs = [load_params().run(method, 0) for method in METHODS]
     for run in runs:
         train_run(run, Path("here") / run.method)

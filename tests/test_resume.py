@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from seal.checkpoint import CheckpointError, State
 from seal.methods import METHODS
 from seal.scratch import held
-from tests.small import contents, small_run, train_small
+from tests.small import BATCHES, contents, small_run, train_small
 
-BATCHES = 2 * 3 * 4  # generations, epochs, batches of an epoch
+ALL_BATCHES = 2 * 3 * BATCHES  # of generations and their epochs
 
 
 @cache
@@ -29,7 +29,7 @@ def uninterrupted(method: str, schedule: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=4)
 @given(
-    points=st.lists(st.integers(0, BATCHES - 1), min_size=1, max_size=3),
+    points=st.lists(st.integers(0, ALL_BATCHES - 1), min_size=1, max_size=3),
     every=st.integers(1, 4),
     schedule=st.sampled_from(["per_generation", "one_cosine"]),
 )
@@ -46,7 +46,7 @@ def test_interrupted_equals_uninterrupted(method: str, points: list[int], every:
 
 def test_an_interruption_loses_at_most_the_epochs_since_the_last_resume_point(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_small(small_run(), tmp_path, at=4 * 4 + 2, resume_every=2)
+        train_small(small_run(), tmp_path, at=4 * BATCHES + 1, resume_every=2)
     clock = State.load(tmp_path / "state.safetensors").clock
     assert clock is not None
     assert (clock.generation, clock.epoch) == (2, 0), "every second epoch and each generation's end is kept"
@@ -55,7 +55,7 @@ def test_an_interruption_loses_at_most_the_epochs_since_the_last_resume_point(tm
 @pytest.mark.parametrize("method", ["seal", "llf"])
 def test_raising_the_number_of_generations_trains_the_new_ones_only(tmp_path: Path, method: str) -> None:
     train_small(small_run(method, num_generations=1), tmp_path)
-    train_small(small_run(method), tmp_path, at=3 * 4)  # would be interrupted if more than its 12 batches were trained
+    train_small(small_run(method), tmp_path, at=3 * BATCHES)  # interrupted if it trained more than three epochs
     assert contents(tmp_path) == uninterrupted(method, "per_generation")
 
 

@@ -94,7 +94,7 @@ def buffers(trainer: Trainer) -> list[Tensor]:
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
 @pytest.mark.parametrize("backend", ["cpu"])
 def test_every_step_of_a_run_is_within_six_roundings_of_the_exact_one(backend: str, channels_last: bool) -> None:
-    run = small_run("seal", num_generations=GENERATIONS, channels_last=channels_last)
+    run = small_run("seal", num_generations=GENERATIONS, channels_last=channels_last, batch_size=8)
     leader, follower = (Trainer(run, small_data(run), CPU, name) for name in ("reference", backend))
     signs = []
     for step in states_before_each_step(leader, [follower]):
@@ -118,7 +118,7 @@ def test_from_weights_one_ulp_off_the_reference_ends_elsewhere() -> None:
     """Why no test compares where these runs end."""
 
     def path(ulps: int | None) -> list[Tensor]:
-        run = small_run("seal")
+        run = small_run("seal", batch_size=8)
         trainer = Trainer(run, small_data(run), CPU, "reference")
         generator = stream(ulps or 0, "ulps")
         for p in trainer.model.parameters() if ulps is not None else ():

@@ -17,7 +17,7 @@ from seal.resume import shares_generation_1
 from seal.rng import stream
 from seal.rows import measure_clean
 from seal.trainer import Diverged, Trainer
-from tests.small import CPU, Interrupt, small_data, small_run, train_small
+from tests.small import BATCHES, CPU, Interrupt, small_data, small_run, train_small
 
 ARMS = [
     *((method, {}) for method in METHODS),
@@ -51,7 +51,7 @@ def test_methods_with_one_seed_see_the_same_batches_and_seeds_differ() -> None:
         for clock in clocks(run):
             trainer.begin_epoch(clock)
             trainer.train_epoch(clock, Interrupt())
-        assert len(seen) == 2 * 3 * 4
+        assert len(seen) == 2 * 3 * BATCHES
         assert len(set(seen)) == len(seen), "no batch comes twice"
         return seen
 

@@ -52,7 +52,7 @@ def write_params(**sections: Any) -> None:
     for name, evaluation in EVALUATIONS.items():
         if evaluation.targeted:
             params[name]["targets"] = []
-    params["training"] |= TRAINING
+    params["training"] |= TRAINING | {"batch_size": 8}  # of the 16 that are trained on
     params["generations"] |= GENERATIONS
     params["runtime"] |= {"track": False, "optimizer_backend": "reference"}
     for key, value in sections.items():

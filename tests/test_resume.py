@@ -1,4 +1,7 @@
-"""A training that is interrupted and goes on equals the uninterrupted one bit for bit, for every method."""
+"""A training that is interrupted, anywhere and again, goes on to the bits of the uninterrupted one.
+
+That each method does so in each of its phases is test_relearning.py's.
+"""
 
 import errno
 import tempfile
@@ -26,9 +29,9 @@ def uninterrupted(method: str, schedule: str) -> dict[str, bytes]:
         return contents(Path(folder))
 
 
-@pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=4)
+@settings(max_examples=2 * len(METHODS))
 @given(
+    method=st.sampled_from(list(METHODS)),
     points=st.lists(st.integers(0, ALL_BATCHES - 1), min_size=1, max_size=3),
     every=st.integers(1, 4),
     schedule=st.sampled_from(["per_generation", "one_cosine"]),

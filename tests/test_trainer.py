@@ -195,9 +195,9 @@ def test_a_training_step_leaves_no_tensor_behind_on_the_cpu(method: str) -> None
     trainer = Trainer(run, small_data(run, meta), meta)
     for clock in (Clock(1, 0), Clock(2, 0)):
         trainer.begin_epoch(clock, state)
-        for x, y in trainer.data.train.epoch(stream(0, "order"), stream(0, "augmentation")):
-            loss, hits = trainer.step(x, y)
-            assert loss.device == hits.device == meta
+        x, y = next(trainer.data.train.epoch(stream(0, "order"), stream(0, "augmentation")))
+        loss, hits = trainer.step(x, y)
+        assert loss.device == hits.device == meta
         state.take(trainer.model, trainer.optimizer, trainer.names)
         state.previous = state.copied()
     stepped = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]

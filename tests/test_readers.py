@@ -27,7 +27,7 @@ from seal.data.pack import SPLITS, open_pack
 from seal.data.selection import read_list
 from seal.errors import UserError, one_line_errors
 from seal.files import atomic
-from seal.planning.calibration import _kept
+from seal.planning.calibration import known_machines
 from seal.planning.stages import parts
 from seal.record import read_history, read_json, read_timings, write_json
 from seal.tracking import database
@@ -144,7 +144,7 @@ def test_dvc_lock_is_checked(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{", "7"])
 def test_a_calibration_that_is_damaged_is_measured_anew(tmp_path: Path, text: str) -> None:
     (tmp_path / "calibration.json").write_text(text)
-    assert _kept(tmp_path / "calibration.json") == {}
+    assert known_machines(tmp_path / "calibration.json") == {}
 
 
 NUMBERS = [

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.campaign.project import make_project
-
 # Of a kind, a number, the seed and a project to copy: what is wrong, or nothing.
 Judge = Callable[[str, int, int, Path], str]
 Case = dict[str, Any]
@@ -26,7 +24,8 @@ def arguments_of(program: str, option: str, count: int, kind: str) -> argparse.N
 
 
 def go_through(
-    kinds: Iterable[str], kind: str, count: int, judged: Judge, kept: Path, *, seconds: float, seed: int
+    kinds: Iterable[str], kind: str, count: int, judged: Judge, kept: Path, *,
+    prepared: Callable[[Path], Path], seconds: float, seed: int,
 ) -> list[Case]:
     """Try the cases that lack, while there is time; gives all of the seed's, as `kept` has them, a line each."""
     names = list(kinds)
@@ -36,7 +35,7 @@ def go_through(
     deadline, file = time.monotonic() + seconds, kept.resolve()
 
     with tempfile.TemporaryDirectory() as folder:
-        project = make_project(Path(folder))
+        project = prepared(Path(folder))
         for number in range(count):
             for name in names:
                 if (name, number) in known or time.monotonic() > deadline:

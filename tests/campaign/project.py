@@ -6,16 +6,18 @@ from pathlib import Path
 
 def make_project(root: Path) -> Path:
     from eval import prediction_depth
+    from eval.claims.__main__ import main as judge
     from seal.data import fetch, packing
     from seal.train import main as train
     from tests.test_train_stage import make_images, write_params
 
     with contextlib.chdir(root):
         make_images(root)
-        write_params()
+        write_params(main_arms=["seal", "llf"], seeds=[0])
         fetch.main(["mine"])
         packing.main(["mine"])
         for run in ("normal-0", "seal-0", "llf-0"):
             train(["--run", run])
         prediction_depth.main(["--run", "normal-0"])
+        judge(["--out", "claims/claims.json"])
     return root

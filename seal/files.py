@@ -30,11 +30,13 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """A system's error that names no file, or an unfinished one, names the file that was to be written."""
+    """A system's error that names no file, or an unfinished one, names what was to be written; of a copy that is its
+    second name."""
     try:
         yield
     except OSError as error:
-        if error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}."):
+        name = error.filename2 or error.filename
+        if name is None or any(part.startswith(f".{path.name}.") for part in Path(os.fsdecode(name)).parts):
             error.filename, error.filename2 = str(path), None
         raise
 
@@ -54,13 +56,14 @@ def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(beside: Path) -> Iterator[Path]:
     """An empty folder beside a path, in which what is to take its place is made whole; it is gone at the end."""
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    remove_litter(beside)
-    temporary = Path(tempfile.mkdtemp(dir=beside.parent, prefix=_owned(beside)))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _named(beside):
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        remove_litter(beside)
+        temporary = Path(tempfile.mkdtemp(dir=beside.parent, prefix=_owned(beside)))
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def put_in_place(made: Path, target: Path) -> None:

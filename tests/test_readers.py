@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -26,7 +27,7 @@ from seal.data.images import decode_images
 from seal.data.pack import SPLITS, open_pack
 from seal.data.selection import read_list
 from seal.errors import UserError, one_line_errors
-from seal.files import atomic
+from seal.files import atomic, new_folder
 from seal.planning.calibration import known_machines
 from seal.planning.stages import parts
 from seal.record import read_history, read_json, read_timings, write_json
@@ -177,6 +178,28 @@ def test_a_write_without_a_name_names_the_file(tmp_path: Path) -> None:
 
     with pytest.raises(SystemExit, match=f"{tmp_path}/x: No space left"), one_line_errors():
         fill()
+
+
+@pytest.mark.parametrize("written", ["a file", "a folder"])
+def test_a_copy_that_fails_names_what_was_to_be_written_and_not_its_source(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "source").write_bytes(bytes(10))
+    monkeypatch.setattr("shutil.os.sendfile", full)
+
+    def copies() -> None:
+        if written == "a file":
+            with atomic(tmp_path / "x") as temporary:
+                shutil.copyfile(tmp_path / "source", temporary)
+        else:
+            with new_folder(tmp_path / "x") as folder:
+                shutil.copyfile(tmp_path / "source", folder / "copy")
+
+    with pytest.raises(SystemExit, match=f"^error: {tmp_path}/x: No space left"), one_line_errors():
+        copies()
 
 
 def test_names_lists_and_members_that_are_no_text_or_no_plain_file(tmp_path: Path) -> None:

@@ -74,8 +74,10 @@ def import_all() -> None:
 
 def make_whole_project(root: Path) -> Path:
     """A project of 32 images in which every command has ended well. Only forks of this process are at work in it."""
-    pid = begin(("tests.campaign.commands",), root, root.parent / "errors")
-    ended = pid.end(LONGEST)
+    import_all()
+    errors = root.with_name(f"{root.name}-errors")
+    ended = begin(("tests.campaign.commands",), root, errors).end(LONGEST)
+    errors.unlink()
     assert ended.status == 0, ended.words
     for name, command in COMMANDS.items():
         if name == "seal compare":
@@ -86,7 +88,9 @@ def make_whole_project(root: Path) -> Path:
 
 
 def _ended_well(name: str, command: Command, folder: Path) -> None:
-    ended = begin(command.words, folder, folder.parent / "errors").end(LONGEST)
+    errors = folder.with_name(f"{folder.name}-errors")
+    ended = begin(command.words, folder, errors).end(LONGEST)
+    errors.unlink()
     if ended.status:
         raise SystemExit(f"{name} ended with {ended.status} where nothing had met it: {ended.words}")
 

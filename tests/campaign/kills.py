@@ -1,4 +1,4 @@
-"""The kill campaign: `python -m tests.campaign.kills [--kills N] [--seconds S] [--seed K]`.
+"""The kill campaign: `python -m tests.campaign.kills [--kills N] [--only KIND] [--seconds S] [--seed K]`.
 
 Every stage and command meets, in copies of a small project: SIGKILL, SIGTERM or SIGINT at a random moment, a full disk,
 a permission that was taken away, and itself. It may then end badly in one line; what has a name is whole; and run again,
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from seal.errors import LONGEST as LONGEST_LINE
 from seal.record import read_timings
-from tests.campaign.cases import arguments_of, go_through
-from tests.campaign.commands import COMMANDS, LONGEST, Good, files, good_end, import_all, make_whole_project
+from tests.campaign.cases import Campaign, arguments_of, go_through
+from tests.campaign.commands import COMMANDS, LONGEST, Good, files, good_end, make_whole_project
 from tests.campaign.meetings import MEETINGS, Case, LeftOut
 from tests.campaign.processes import Ended
 
-KEPT = Path("scratch/kills.jsonl")
 LEFT_OUT = "left out: "
+ENDS = ("passed", "failed", "left out")
 
 
 @cache
@@ -59,6 +59,8 @@ def _of_its_end(number: int | None, ended: Ended) -> str:
     if ended.status < 0:
         return f"it ended with {ended.status}"
     last = words.splitlines()[-1] if words else ""
+    if f".{os.uname().nodename}-" in last:
+        return f"an unfinished name is told: {last!r}"
     if ended.status and not 10 < len(last) < LONGEST_LINE + 100:
         return f"it ended with {ended.status} and no line: {words[-200:]!r}"
     return ""
@@ -98,24 +100,23 @@ def _of_another_run(case: Case) -> str:
     return ""
 
 
+KINDS = [f"{name} meets {meeting}" for name in COMMANDS for meeting in MEETINGS]
+CAMPAIGN = Campaign("kind", KINDS, make_whole_project, met, Path("scratch/kills.jsonl"))
+
+
 def main() -> None:
-    chosen = arguments_of("python -m tests.campaign.kills", "kills", 4, "command and fault")
-    import_all()
-    kinds = [f"{name} meets {meeting}" for name in COMMANDS for meeting in MEETINGS]
-    done = go_through(
-        kinds, "kind", chosen.kills, met, KEPT, prepared=make_whole_project, seconds=chosen.seconds, seed=chosen.seed
-    )
+    chosen = arguments_of("python -m tests.campaign.kills", "kills", 5, CAMPAIGN)
+    cases = go_through(CAMPAIGN, chosen)
 
     counts: Counter[tuple[str, str]] = Counter()
-    for case in done:
+    for case in cases:
         end = "passed" if not case["problem"] else "left out" if case["problem"].startswith(LEFT_OUT) else "failed"
         counts[case["kind"], end] += 1
     rows = []
-    for name in COMMANDS:
-        for meeting in MEETINGS:
-            kind = f"{name} meets {meeting}"
-            rows.append(f"{name},{meeting},{counts[kind, 'passed']},{counts[kind, 'failed']},{counts[kind, 'left out']}")
-    text = "\n".join(["command,met,passed,failed,left out", *rows]) + "\n"
+    for kind in KINDS:
+        name, meeting = kind.split(" meets ")
+        rows.append(",".join([name, meeting, *(str(counts[kind, end]) for end in ENDS)]))
+    text = "\n".join([f"command,met,{','.join(ENDS)}", *rows]) + "\n"
     print(text)
     if chosen.counts:
         chosen.counts.write_text(text)

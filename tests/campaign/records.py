@@ -91,11 +91,12 @@ def _lock(rng: random.Random) -> Command:
 
 
 def _timings(rng: random.Random) -> Command:
+    from eval.report.times import write_times
     from seal.record import read_timings
 
     path = rng.choice(sorted(Path("timings").glob("*.csv")))
     path.write_bytes(spoiled(path.read_bytes(), rng))
-    return lambda: read_timings(path)
+    return rng.choice([lambda: read_timings(path), lambda: write_times(Path("timings"), [Path("timings")])])
 
 
 def _verdicts(rng: random.Random) -> Command:
@@ -119,6 +120,20 @@ def _calibration(rng: random.Random) -> Command:
 def _stage_name(rng: random.Random) -> Command:
     from seal.planning.stages import parts
 
-    words = ["transfer", "seal-0", "digits", "@", "-", "", " ", "é", "prediction_depth", "\n", "base", os.sep, "x" * 300]
+    words = [
+        "transfer",
+        "seal-0",
+        "digits",
+        "@",
+        "-",
+        "",
+        " ",
+        "é",
+        "prediction_depth",
+        "\n",
+        "base",
+        os.sep,
+        "x" * 300,
+    ]
     name = "".join(rng.choices(words, k=rng.randrange(5)))
     return lambda: parts(name)

@@ -30,13 +30,14 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """A system's error that names no file, or an unfinished one, names what was to be written; of a copy that is its
-    second name."""
+    """A system's error that names no file, or an unfinished one, as a rename's first or a copy's second, names what was
+    to be written."""
     try:
         yield
     except OSError as error:
-        name = error.filename2 or error.filename
-        if name is None or any(part.startswith(f".{path.name}.") for part in Path(os.fsdecode(name)).parts):
+        names = [Path(str(name)) for name in (error.filename, error.filename2) if name is not None]
+        parts = [part for name in names for part in name.parts]
+        if not names or any(part.startswith(f".{path.name}.") for part in parts):
             error.filename, error.filename2 = str(path), None
         raise
 

@@ -37,14 +37,11 @@ class Measured(Open):
     reason: str
     seeds: Annotated[list[int], Field(min_length=1)]
     means: Pair
-    differences: list[FiniteFloat]
     mean: FiniteFloat
     interval: Pair | None
     item_interval: Pair | None
     detectable: FiniteFloat | None
     cells: list[str]
-    wins: int
-    notes: list[str]
 
 
 class Checked(Open):
@@ -98,12 +95,10 @@ class Evidence(Open):
 
 class Document(Open):
     tier: str
-    runs: list[str]
     conditions: dict[str, Condition]
     claims: list[Judged]
     untestable: list[Untested]
     files: dict[str, Evidence]
-    broken: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _names_are_there(self) -> Self:

@@ -13,6 +13,7 @@ from tests.campaign.mutations import mutated, spoiled
 from tests.campaign.spoiling import Command, Family, fetch_and_pack, load, refused, rewrite
 
 PARAMS = Path("params.yaml")
+TWICE = ["seeds: [3]", "tier: mini", "source: mine", "extra_arms: []"]  # each valid, were it there alone
 # A YAML text of hundreds of levels, of aliases that stand for a thousand million values, of a value that cannot be.
 HOSTILE = {
     "nesting": "a: " + "[" * 400 + "]" * 400,
@@ -32,11 +33,20 @@ def params(rng: random.Random) -> Command:
         PARAMS.write_text(PARAMS.read_text() + HOSTILE[name] + "\n")
         return refused(load, name)
     if kind < 0.2:
-        line = rng.choice([line for line in PARAMS.read_text().splitlines() if line and line[0].isalpha()])
-        PARAMS.write_text(f"{PARAMS.read_text()}\n{line.partition(':')[0]}: 1\n")
+        PARAMS.write_text(f"{PARAMS.read_text()}\n{rng.choice(TWICE)}\n")
         return refused(load, "a key twice")
+    if kind < 0.4:
+        return _tiers(rng)
     rewrite(PARAMS, rng)
     return load
+
+
+def _tiers(rng: random.Random) -> Command:
+    from seal.tiers import write_tier
+
+    tier, choices = rng.choice(["smoke", "mini", "paper"]), rng.choice([None, "author_code"])
+    rewrite(Path(f"params/{rng.choice([tier, 'paper', choices or tier])}.yaml"), rng)
+    return lambda: write_tier(tier, choices, Path("params"), PARAMS)
 
 
 def section(*names: str) -> Family:

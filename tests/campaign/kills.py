@@ -1,9 +1,9 @@
 """The kill campaign: `python -m tests.campaign.kills [--kills N] [--only KIND] [--seconds S] [--seed K]`.
 
 Every stage and command meets, in copies of a small project: SIGKILL, SIGTERM or SIGINT at a random moment, a full disk,
-a permission that was taken away, and itself. It may then end badly in one line; what has a name is whole; and run again,
-it leaves all files of one that nothing has met, bit for bit, without litter and with no process left. What was done is
-kept in scratch/kills.jsonl, so that a campaign that was stopped goes on; --counts writes the counts.
+a permission that was taken away, and itself. It may then end badly in one line; what has a name is whole; and run
+again, it leaves all files of one that nothing has met, bit for bit, without litter and with no process left. What was
+done is kept in scratch/kills.jsonl, so that a campaign that was stopped goes on; --counts writes the counts.
 """
 
 import os

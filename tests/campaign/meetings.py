@@ -6,11 +6,9 @@ Each gives the project in which it was met, and a command that begins again ther
 import ctypes
 import os
 import random
-import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +16,8 @@ from pathlib import Path
 from tests.campaign.commands import COMMANDS, LONGEST, Good, copied
 from tests.campaign.processes import SIGNALS, Ended, Process, begin
 
-FRESH = 8  # every so many signals meets a new process, which imports first
-LONGEST_IMPORT = 6.0  # s, with a start that others slow
+FRESH = 4  # every so many signals meets a new process, which imports first
+LONGEST_IMPORT = 3.0  # s, with a start that others slow
 TMPFS_BYTES = 64 * 2**20
 CLONE_NEWNS = 0x00020000
 
@@ -49,11 +47,11 @@ class Case:
         return begin(COMMANDS[self.name].words, self.copy, errors, fresh=fresh, plain=self.plain)
 
 
-Meeting = Callable[[Case], "Iterator[list[tuple[int | None, Ended]]]"]  # what met each process, and how it ended
+Ends = list[tuple[int | None, Ended]]  # of each process: the signal that met it, and how it ended
 
 
 @contextmanager
-def signals(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
+def signals(case: Case) -> Iterator[Ends]:
     """One of three at a random moment."""
     case.copies(case.place)
     fresh, number = case.number % FRESH == 1, case.rng.choice(SIGNALS)
@@ -68,7 +66,7 @@ def signals(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
 
 
 @contextmanager
-def full_disk(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
+def full_disk(case: Case) -> Iterator[Ends]:
     """A tmpfs on which so many bytes are left; it is the namespace's own, and goes with this process."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
         raise LeftOut("a small tmpfs needs root and a namespace of mounts")
@@ -83,8 +81,8 @@ def full_disk(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
 
     try:
         case.copies(disk)
-        written = [case.copy / name for name in case.good.files if name.startswith(_written_below(case.name))]
-        most = sum(path.stat().st_size + 4096 for path in written if path.exists()) + 2**17
+        written = [case.project / name for name in case.good.files if name.startswith(_written_below(case.name))]
+        most = 2 * sum(path.stat().st_size + 4096 for path in written if path.exists()) + 2**16
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         with (disk / "filler").open("wb") as filler:
             os.posix_fallocate(filler.fileno(), 0, free - int(case.rng.random() * most))
@@ -100,7 +98,7 @@ def _written_below(name: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def permissions(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
+def permissions(case: Case) -> Iterator[Ends]:
     """A file or folder that the command's user, who is not root in this, may not read, write or enter."""
     case.copies(case.place)
     case.plain = True
@@ -118,7 +116,7 @@ def permissions(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
 
 
 @contextmanager
-def itself(case: Case) -> Iterator[list[tuple[int | None, Ended]]]:
+def itself(case: Case) -> Iterator[Ends]:
     """Two of one command at once, the second a moment later."""
     case.copies(case.place)
     first = case.begins()

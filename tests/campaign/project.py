@@ -1,7 +1,10 @@
 """A project of 32 images of 8x8, packed, trained and evaluated in seconds: what each case begins with."""
 
 import contextlib
+import shutil
 from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 
 def make_project(root: Path) -> Path:
@@ -13,6 +16,8 @@ def make_project(root: Path) -> Path:
 
     with contextlib.chdir(root):
         make_images(root)
+        shutil.copytree(ROOT / "params", "params")
+        shutil.copyfile(ROOT / "folders.json", "folders.json")
         write_params(main_arms=["seal", "llf"], seeds=[0])
         fetch.main(["mine"])
         packing.main(["mine"])

@@ -1,6 +1,5 @@
 """Families of what is around a command: its words, the environment, the disk, MLflow's database."""
 
-import contextlib
 import errno
 import os
 import random
@@ -77,12 +76,15 @@ def mlflow(rng: random.Random) -> Command:
 
 
 def _locked() -> None:
-    from filelock import FileLock
+    """Another process is at the database; by flock itself, as a lock's own object knows its process."""
+    import fcntl
 
     from seal.tracking import database
 
     real, database.LONGEST_MIGRATION = database.LONGEST_MIGRATION, 0.1
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(FileLock("mlflow.db.lock"))
-        stack.callback(setattr, database, "LONGEST_MIGRATION", real)
-        database.open_database(Path.cwd())
+    try:
+        with Path("mlflow.db.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            database.open_database(Path.cwd())
+    finally:
+        database.LONGEST_MIGRATION = real

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +40,8 @@ def arguments_of(program: str, option: str, count: int, campaign: Campaign) -> a
 def go_through(campaign: Campaign, chosen: argparse.Namespace) -> list[Case]:
     """Try the cases that lack, while there is time; gives all of this seed and this code, as they were kept."""
     begun = {"seed": chosen.seed, "code": code()}
-    names = [chosen.only] if chosen.only else campaign.names
+    names = [chosen.only] if chosen.only else list(campaign.names)
+    random.Random(chosen.seed).shuffle(names)  # so that a draw that ends early has another begin by each seed
     wanted = [{campaign.kind: name, "number": number} | begun for number in range(chosen.count) for name in names]
 
     campaign.kept.parent.mkdir(exist_ok=True)
@@ -69,7 +71,7 @@ def _try(
         done[json.dumps(case)] = case | {"problem": problem}
         file.write(json.dumps(case | {"problem": problem}) + "\n")
         if problem:
-            print(f"FAILED {name} {number}: {problem}", flush=True)
+            print(f"FAILED {name} {number} (seed {chosen.seed}): {problem}", flush=True)
         if problem and chosen.only:
             return
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,7 +22,8 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, safe_open, save_file
 
-from eval.claims.document import read_verdicts
+from eval.claims.document import Said, read_verdicts
+from eval.claims.rule import Verdict
 from seal.data.archives import DataError, open_archives
 from seal.data.fetch import read_record
 from seal.data.folders import open_folder
@@ -197,6 +198,10 @@ def test_verdicts_are_checked_before_a_report_is_made_of_them(tmp_path: Path, ed
     VERDICTS[edit](document)
     path.write_text(json.dumps(document))
     refused(lambda: read_verdicts(path), str(path), "`dvc repro -f claims`")
+
+
+def test_every_verdict_is_read() -> None:
+    assert {*get_args(Said)} == {*Verdict}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", '{"tier": "mini"}'])

@@ -5,17 +5,17 @@ A document may be older than a key that is not read of it, or newer.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, FiniteFloat, Strict, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from eval.claims.claim import Where
-from eval.claims.rule import Verdict
 from seal.errors import UserError, short
 from seal.evaluations import EVALUATIONS
 from seal.evidence import Open, read_checked_json
 
-Said = Annotated[Verdict, Strict(False)]
+# eval/claims/rule.py's, which brings scipy; a test compares.
+Said = Literal["SUPPORTED", "WEAK", "INCONCLUSIVE", "REFUTED", "NOT-COMPARABLE", "NOT-RUN", "SKIPPED-DATA"]
 Term = Annotated[str, Field(pattern=r"^[a-z0-9_]+(@\d+)?$")]  # an arm, and a generation of it
 Pair = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 

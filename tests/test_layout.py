@@ -100,15 +100,15 @@ ARROWS = {
     "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.study", "seal.tracking"},
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.tracking"},
     "seal.cli": {
-        "seal.accept", "seal.cluster", "seal.doctor", "seal.planning", "seal.release", "seal.split_shown", "seal.study",
-        "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
+        "seal.accept", "seal.cluster", "seal.data", "seal.doctor", "seal.planning", "seal.release", "seal.split_shown",
+        "seal.study", "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
     },
     "eval": {
         "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.precision", "seal.stage",
     },
     "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
     "eval.report": {
-        "seal.evidence", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims",
+        "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims",
     },
 }  # fmt: skip
 # What `pip install` without extras gives: these, and all that they import as they are imported, know no other package.

@@ -100,7 +100,7 @@ def sound_runs(folders: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]
 
 
 def unchecked_runs(record: Path) -> Iterator[RunFolder]:
-    """The runs of a record whose summaries can be read, for who asks these alone: to check a run takes ten times that."""
+    """The runs of a record whose summaries can be read, for who asks these alone: checks take ten times as long."""
     for path in sorted(record.glob("*/summary.json")):
         with suppress(BrokenEvidence):
             yield RunFolder.read(path.parent)

@@ -181,7 +181,7 @@ def paper_price() -> str:
     stages = [*stages_of_params(params)]
     bill = Prices({stage: work(stage, params, network.size) for stage in stages}, params, network).bill(PAPER, stages)
     hours = " or ".join(f"{hours:.0f} h of one {gpu.name}" for gpu, hours in zip(GPUS, bill.hours, strict=True))
-    return f"{len(stages)} stages, {hours}, counted and not measured"
+    return f"{len(stages)} trainings and evaluations, {hours}, counted and not measured"
 
 
 def stages_of_params(params: Params) -> Iterator[str]:

@@ -15,7 +15,10 @@ from seal.errors import UserError
 @torch.no_grad()
 def head_of(network: nn.Module, example: Tensor) -> str:
     """The name of the linear layer that gives the logits. Raises UserError where no such layer runs last."""
-    names = {module: name for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    names: dict[nn.Module, str] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            names[module] = name
     calls: list[tuple[str, Tensor, Tensor]] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -38,9 +41,9 @@ def head_of(network: nn.Module, example: Tensor) -> str:
 def blocks_in_order(network: nn.Module, example: Tensor) -> list[str]:
     """The names of the network's blocks, in the order in which they run.
 
-    Blocks are the outermost modules that hold layers and whose class, not one of torch.nn's, occurs more than once: what
-    an architecture repeats is what its authors call a block. Raises UserError where there are none, and where they do
-    not run in one order: depth needs each to see the image through the block before it alone.
+    Blocks are the outermost modules that hold layers and whose class, not one of torch.nn's, occurs more than once:
+    what an architecture repeats is what its authors call a block. Raises UserError where there are none, and where
+    they do not run in one order: depth needs each to see the image through the block before it alone.
     """
     names = _repeated(network)
     modules = {network.get_submodule(name): name for name in names}
@@ -71,7 +74,9 @@ def blocks_in_order(network: nn.Module, example: Tensor) -> list[str]:
             hook.remove()
 
     if len(passed) < 2:
-        raise UserError("prediction_depth: the network has no blocks: no class of module that holds layers occurs twice")
+        raise UserError(
+            "prediction_depth: the network has no blocks: no class of module that holds layers occurs twice"
+        )
     return [name for name, _ in passed]
 
 
@@ -95,7 +100,7 @@ def _follows(name: str, value: Tensor, passed: list[tuple[str, Tensor]]) -> None
     """Raises UserError unless a value depends on the last block's output, and on no earlier one beside it."""
     *earlier, (last, _) = passed
     outputs = [output for _, output in passed]
-    depends = [None] * len(outputs)
+    depends: list[Tensor | None] = [None] * len(outputs)
     if value.requires_grad:
         depends = [*torch.autograd.grad(value.sum(), outputs, retain_graph=True, allow_unused=True)]
     if depends[-1] is None:

@@ -84,7 +84,7 @@ def _content(path: Path) -> Any:
         raise UserError(f"{path}: is empty, {EXPECTED}")
     if start[8:] == b"{":
         try:
-            return safetensors.torch.load_file(path)
+            return safetensors.torch.load(path.read_bytes())  # no mapping: the file may be written anew
         except Exception as error:  # safetensors has one of its own, and others for what it can't parse
             raise UserError(f"{path}: not a whole safetensors file ({short(str(error))}), copy it again") from None
 

@@ -29,11 +29,15 @@ from seal.record import read_json
 from seal.tracking.mlflow_view import View
 from seal.tracking.own import sync_own
 from seal.weights import put_weights, read_weights
+from tests.conftest import NewDatabase
 from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
-pytestmark = pytest.mark.xdist_group("own_network")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # MLflow's own use of SQLAlchemy
+    pytest.mark.xdist_group("mlflow"),  # one new database
+]
 
 VIT = {"image_size": 8, "patch_size": 4, "num_layers": 3, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
 TINY = {
@@ -82,7 +86,10 @@ def test_our_own_network_has_its_stages_values(project: Path) -> None:
             assert all(here[array].tobytes() == there[array].tobytes() for array in here.files)
 
 
-def test_depth_of_a_vit_is_a_hook_and_scikit_learns(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_depth_of_a_vit_is_a_hook_and_scikit_learns(
+    project: Path, capsys: pytest.CaptureFixture[str], new_database: NewDatabase
+) -> None:
+    shutil.copy(new_database.path, project)
     network = own_vit()
     torch.save({"model": {f"module._orig_mod.{name}": value for name, value in network.state_dict().items()}}, "vit.pt")
     own_params = params()

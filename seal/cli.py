@@ -213,12 +213,15 @@ def plan(
     from rich.console import Console
 
     from seal.config import load_params
+    from seal.data import listing
     from seal.planning.calibration import calibrate
     from seal.planning.places import places_of, show_places
     from seal.planning.show import show
     from seal.planning.stages import stages_of_tier, stages_to_run
     from seal.tiers import tier_params
 
+    if tier is None:  # `make repro` begins with it too
+        listing.main()
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)
         if places is not None:

@@ -5,6 +5,7 @@ folder holds is seal/run_folder.py's to know; a run whose parts contradict one a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,13 @@ def sound_runs(folders: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]
         except BrokenEvidence as error:
             broken[folder.name] = str(error)
     return runs, broken
+
+
+def unchecked_runs(record: Path) -> Iterator[RunFolder]:
+    """The runs of a record whose summaries can be read, for who asks these alone: checks take ten times as long."""
+    for path in sorted(record.glob("*/summary.json")):
+        with suppress(BrokenEvidence):
+            yield RunFolder.read(path.parent)
 
 
 def is_recorded(folder: Path) -> bool:

@@ -94,7 +94,7 @@ def _content(path: Path) -> Any:
         raise UserError(f"{path}: neither safetensors nor what torch.save writes, {EXPECTED}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # an UnpicklingError, or whatever a damaged pickle leads to
+    except Exception as error:  # refused code, or whatever damage leads to
         code = re.search(r"GLOBAL (\S+)", str(error))
         if code or "weights_only" in str(error):
             holds = f"code ({code[1]})" if code else "more than tensors"

@@ -35,7 +35,10 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("seal", "eval", "params", "tests", "dvc.yaml", "folders.json", "pyproject.toml", ".dvcignore", ".dvc/config")
+COPIED = (
+    "seal", "eval", "params", "benchmarks/methods.csv", "tests", "dvc.yaml", "folders.json", "pyproject.toml",
+    ".dvcignore", ".dvc/config",
+)  # fmt: skip
 LAST = GENERATIONS["num_generations"]
 
 

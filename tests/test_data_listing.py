@@ -87,6 +87,37 @@ def test_hidden_files_do_not_count_and_one_that_cannot_be_read_is_named(folder: 
         main()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("main_arms", "seal"),
+        ("main_arms", {"seal": 1}),
+        ("seeds", 0),
+        ("evaluated_arms", "seal"),
+        ("extra_seeds", None),
+    ],
+)
+def test_what_make_begins_with_names_the_key_before_dvc_meets_it(folder: Path, key: str, value: object) -> None:
+    """DVC, which takes these for its matrices, would name none."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump(params | {key: value}))
+    with pytest.raises(SystemExit, match=rf"^folders: params.yaml: {key}: Input should be a valid list \(found "):
+        main()
+
+
+def test_the_plan_sees_a_folder_that_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from seal.cli import app
+
+    asked = []
+    monkeypatch.setattr("seal.planning.stages.stages_to_run", lambda: asked.append(read_json(FOLDERS)) or [])
+    monkeypatch.setattr("seal.planning.calibration.calibrate", lambda params: None)
+    CHANGES["an image more"](folder)
+    shown = CliRunner().invoke(app, ["plan"])
+    assert (shown.exit_code, asked[0]["mine"]["files"]) == (0, 7)
+
+
 def test_published_datasets_alone_leave_the_committed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("params.yaml", FOLDERS):

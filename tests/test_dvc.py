@@ -82,7 +82,8 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a project"
     shutil.copytree(packed / "images", folder / "images")
-    copy_project(folder, ("seal", "eval", "params", "dvc.yaml", "folders.json", ".dvcignore", ".dvc/config"))
+    code = ("seal", "eval", "params", "benchmarks/methods.csv", "dvc.yaml", "folders.json")
+    copy_project(folder, (*code, ".dvcignore", ".dvc/config"))
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     monkeypatch.chdir(folder)
     write_params(training=LONG)

@@ -8,11 +8,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval.claims.document import read_verdicts
 from eval.report.judged import Judged
 from eval.report.page import write_report
 from eval.report.settings import Study, by_tier, own_study, recorded_study
 from seal.errors import UserError
-from seal.evidence import read_checked_json
 from seal.own_records import own_networks
 from seal.record import RESULTS
 from seal.stage import stage
@@ -45,9 +45,7 @@ def report(studies: Sequence[Study], claims: Sequence[Path], out: Path, own: Pat
 
     documents = {}
     for path in claims:
-        if not path.exists():
-            raise UserError(f"{path}: no such file; `dvc repro claims` writes it")
-        document = read_checked_json(path)
+        document = read_verdicts(path)
         documents[document["tier"]] = document
 
     records = []

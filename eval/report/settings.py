@@ -3,17 +3,15 @@
 The values of committed runs are read by the record's own keys, so that a record may be older than a key, or newer.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError
-from seal.evidence import BrokenEvidence
 from seal.record import RESULTS
-from seal.runs import RunFolder, Runs, are_folders
+from seal.runs import Runs, are_folders, unchecked_runs
 from seal.tiers import tier_params
 
 NOT_RECORDED = "not recorded"
@@ -57,18 +55,11 @@ def by_tier(folders: Sequence[Path]) -> dict[str, list[Path]]:
     are_folders(folders)
     tiers: dict[str, list[Path]] = {}
     for folder in folders:
-        runs = Runs(_readable(folder))
+        runs = Runs(unchecked_runs(folder))
         if not len(runs):
             raise UserError(f"{folder}: found no run's folder with a summary.json, expected some, as in expected/mini")
         tiers.setdefault(str(runs.the_same("tier")), []).append(folder)
     return tiers
-
-
-def _readable(folder: Path) -> Iterator[RunFolder]:
-    """The runs whose summaries can be read, unchecked: to read what is to be checked takes most of a report's time."""
-    for path in sorted(folder.glob("*/summary.json")):
-        with suppress(BrokenEvidence):
-            yield RunFolder.read(path.parent)
 
 
 def recorded_study(folders: Sequence[Path]) -> Study:

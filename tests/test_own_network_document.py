@@ -32,8 +32,6 @@ def test_the_document_shows_two_networks_end_to_end(tmp_path: Path, monkeypatch:
     tiny: dict[str, dict[str, object]] = {
         "runtime": {"track": False}, "transfer": {"epochs": 1}, "fewshot": {"episodes": 2, "epochs": 1},
         "prediction_depth": {"train_images": 20, "test_images": 5},
-        "hessian": {"batch_size": 2, "batches": 1, "fixed_batches": 1, "eigenvalues": 1, "first_steps": 2,
-                    "tolerance": 1.0, "bootstrap": 10},
     }  # fmt: skip
     for section, values in tiny.items():
         params[section] = params[section] | values
@@ -59,7 +57,7 @@ def test_the_document_shows_two_networks_end_to_end(tmp_path: Path, monkeypatch:
     resnet, vit = own_networks()
     assert [folder.name for folder in vit.evaluation_folders()] == ["fewshot-digits_300", "transfer-digits_300"]
     assert [folder.name.partition("-")[0] for folder in resnet.evaluation_folders()] == [
-        "fewshot", "hessian", "prediction_depth", "transfer",
+        "fewshot", "prediction_depth", "transfer",
     ]  # fmt: skip
     (depth,) = resnet.evaluations("prediction_depth-digits_300").values()
     assert len(depth.values["blocks"]) == 8

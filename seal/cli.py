@@ -10,7 +10,8 @@ import typer
 
 from seal.cluster.commands import app as cluster_app
 from seal.errors import one_line_errors
-from seal.record import RESULTS, TIMINGS, Tier
+from seal.evaluate_command import app as evaluate_app
+from seal.record import OWN, RESULTS, TIMINGS, Tier
 
 if TYPE_CHECKING:
     from seal.tracking.sync import SyncOutcome
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="SEAL, trained by generations: the commands for people.",
 )
 app.add_typer(cluster_app)
+app.add_typer(evaluate_app)
 
 
 @app.command()
@@ -60,10 +62,11 @@ def sync() -> None:
 def _synced() -> "list[SyncOutcome]":
     from seal.config import load_params
     from seal.tracking.arms import sync_aggregates
+    from seal.tracking.own import sync_own
     from seal.tracking.sync import sync
 
     names = load_params().run_names()
-    return [*sync(names, RESULTS, TIMINGS), *sync_aggregates(names)]
+    return [*sync(names, RESULTS, TIMINGS), *sync_aggregates(names), *sync_own()]
 
 
 @app.command()
@@ -129,7 +132,8 @@ def report(
     if not record:
         verdicts = ["claims/claims.json"]
         judging.main(["--out", *verdicts])
-    reporting.main([*_chosen(record), "--claims", *verdicts, "--out", str(folder)])
+    own = [] if record or not OWN.is_dir() else ["--own", str(OWN)]
+    reporting.main([*_chosen(record), *own, "--claims", *verdicts, "--out", str(folder)])
     ending.main([*_chosen(record), "--report", str(folder)])
 
 

@@ -27,6 +27,8 @@ ROUNDING = 1e-9
 
 RESULTS = Path("results")
 TIMINGS = Path("timings")
+OWN = Path("evaluated")  # of networks from elsewhere, a folder each, with what OWN_FACTS says of it
+OWN_FACTS = "network.json"
 EXPECTED = Path("expected")  # committed results, a folder a tier
 Tier = Literal["smoke", "mini", "regime", "paper"]  # whose parameters a record was made by
 

@@ -33,7 +33,7 @@ class DataError(UserError):
     """Data that cannot be used: damaged, not what was asked for, or without room on the disk."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file of an archive (or folder, or table): its name with `/`, its size once unpacked, and how to read it."""
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from seal.config import Params
-from seal.data.fetch import source_of
 from seal.data.pack import METADATA, PACKS, SPLITS
+from seal.data.places import source_of
 from seal.data.selection import parameters_of, read_list
 from seal.measure import Images
 from seal.sections import Dataset, SplitFractions

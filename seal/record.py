@@ -27,6 +27,7 @@ ROUNDING = 1e-9
 
 RESULTS = Path("results")
 TIMINGS = Path("timings")
+SHEETS = Path("data/sheets")  # NAME.png of a dataset, by `seal data NAME`; no output of a stage
 EXPECTED = Path("expected")  # committed results, a folder a tier
 Tier = Literal["smoke", "mini", "regime", "paper"]  # whose parameters a record was made by
 

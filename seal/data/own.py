@@ -95,7 +95,7 @@ def _splits_are_there(splits: set[str], dataset: Dataset) -> None:
 def _labelled(members: Members, dataset: Dataset, file: str) -> list[Item]:
     """The rows of the csv as images. Raises DataError for all that is wrong with it, at once."""
     rows = _rows(members, file, dataset)
-    place = _Places(members)
+    place = Places(members)
     items: dict[str, Item] = {}
     problems: dict[str, list[str]] = {}
 
@@ -128,7 +128,7 @@ def _labelled(members: Members, dataset: Dataset, file: str) -> list[Item]:
 AMBIGUOUS = "/"  # no file's name
 
 
-class _Places:
+class Places:
     """Where a csv's files lie: by their path, or by name alone, with or without suffix, where it is one file's."""
 
     def __init__(self, members: Iterable[str]) -> None:

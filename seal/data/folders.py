@@ -5,6 +5,7 @@ Nothing vanishes in silence. Packing, fetching and the listing of folders read b
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ SYSTEM_NAMES = {
     "__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle",
     "#snapshot",
 }  # fmt: skip
+PLAIN_NAME = re.compile(r"[\w .()+-]+", re.ASCII).fullmatch  # nothing to be looked for; most are so
 CLASS_FOLDERS = 2  # levels of FOLDER/CLASS/FILE
 MEND = "make it one that can be read, or take it out of its folder"
 
@@ -56,7 +58,8 @@ def scan(folder: Path, levels: int | None = CLASS_FOLDERS) -> Scan:
             is_file_level = levels in (None, level)
             try:
                 kind = _kind(path)
-                inside(folder, below)
+                if not PLAIN_NAME(path.name):
+                    inside(folder, below)
             except DataError as error:
                 if not is_file_level:
                     raise

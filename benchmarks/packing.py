@@ -1,8 +1,8 @@
 """Packing a folder of generated JPEGs by the code of another commit and by this one, in turns: images a second, memory.
 
-`python -m benchmarks.packing --images 100000 --before COMMIT`, and `--tiny` for files of a few pixels, which show what a
-folder costs beside its images. Each round is a new process, and packs from nothing; the folder's listing is timed again
-where nothing has changed.
+`python -m benchmarks.packing --images 100000 --before COMMIT`, and `--tiny` for files of a few pixels, which show what
+a folder costs beside its images. Each round is a new process, and packs from nothing; the folder's listing is timed
+again where nothing has changed.
 """
 
 import argparse

@@ -4,13 +4,17 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from eval.report.document import Section
+from eval.report.provenance import provenance
+from eval.report.writing import write_sections
 from seal.cli import app
 from seal.config import load_params
 from seal.data import fetch, packing
@@ -113,7 +117,7 @@ def test_what_the_pages_guess_is_what_they_enter(folder: Path) -> None:
         guessed = guess(Path(entry["path"])).entry
         assert guessed == entry, name
     copied = guess(Path("copied.tar"))
-    assert copied.says == "a copy of EuroSAT, below EuroSAT/RGB: 50 images of 10 classes"
+    assert copied.says.startswith("a copy of EuroSAT, below EuroSAT/RGB: 50 images of 10 classes, of 27000; choose")
     assert yaml.safe_load(as_yaml(Path("copied.tar"), copied.entry))["datasets"]["copied"]["source"] == "eurosat"
 
 
@@ -138,3 +142,14 @@ def test_the_code_of_researcher(folder: Path) -> None:
     assert [len(values) for values in after["accuracy"].values()] == [2, 2]
     assert load_params().datasets["photos"].path == "photos"
     shutil.rmtree("photos")
+
+
+def test_the_report_links_the_contact_sheet_of_own_images_alone(tmp_path: Path) -> None:
+    runs = [
+        SimpleNamespace(summary={"data": name, "data_sha256": "0" * 64, "provenance": {"source": source}})
+        for name, source in (("photos", "folder"), ("digits", "digits"))
+    ]
+    section = Section("Images", "images", parts=[provenance(cast("Any", runs))])
+    write_sections(tmp_path / "page.html", "Page", [], [section])
+    links = re.findall(r'<a href="(\.\.[^"]*)">', (tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert links == ["../data/sheets/photos.png"]

@@ -11,6 +11,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from filelock import FileLock
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from seal.data import decoding, download, writing
 from seal.data.archives import DataError
@@ -147,6 +149,31 @@ def test_a_killed_pack_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
         source="folder", image_size=8, split=SplitFractions(test=0.2, val=0.1), path=str(tmp_path / "images")
     )  # fmt: skip
     assert make(Places(None, tmp_path / "archives"), data, "mine").sha256 == resumed
+
+
+def test_a_pack_is_what_the_librarys_own_writer_makes(places: Places, tmp_path: Path) -> None:
+    made = make_tiny(places)
+    with safe_open(made.path, framework="np") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, tmp_path / "again.safetensors", metadata)
+    assert (tmp_path / "again.safetensors").read_bytes() == made.path.read_bytes()
+
+
+def test_what_is_bad_is_known_after_an_interruption_too(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(decoding, "CHUNK", 4)
+    files = tiny_imagenet_files()
+    files["tiny-imagenet-200/train/n00000000/images/n00000000_1.JPEG"] = b"no image"
+    skipping = OFFICIAL.model_copy(update={"bad_images": "skip"})
+    whole = make_tiny(places, files, dataset=skipping)
+    assert whole.provenance["bad"] == {"n00000000": 1}
+    expected = whole.sha256
+    whole.path.unlink()
+    with pytest.raises(Stop):
+        make(places, skipping, report=stop_after(13))
+    partial = next((places.downloads.parent / "scratch/pack-tiny").glob("bad-*"))
+    with partial.open("a") as file:
+        file.write('[99, "half')
+    assert make(places, skipping).sha256 == expected
 
 
 def test_a_second_process_waits(places: Places) -> None:

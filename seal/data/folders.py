@@ -51,14 +51,14 @@ def scan(folder: Path, levels: int | None = CLASS_FOLDERS) -> Scan:
     unreadable: dict[str, str] = {}
 
     def visit(place: str, level: int, above: tuple[Path, ...]) -> None:
-        for path in _entries(folder / place):
-            if is_hidden(path.name):
+        for entry in _entries(folder / place):
+            if is_hidden(entry.name):
                 continue
-            below = f"{place}{path.name}"
+            below = f"{place}{entry.name}"
             is_file_level = levels in (None, level)
             try:
-                kind = _kind(path)
-                if not PLAIN_NAME(path.name):
+                kind = _kind(entry)
+                if not PLAIN_NAME(entry.name):
                     inside(folder, below)
             except DataError as error:
                 if not is_file_level:
@@ -69,12 +69,12 @@ def scan(folder: Path, levels: int | None = CLASS_FOLDERS) -> Scan:
             if kind == stat.S_IFREG and is_file_level:
                 files.append(below)
             elif kind == stat.S_IFDIR and level != levels:
-                real = path.resolve()
+                real = Path(entry.path).resolve()
                 if real not in above:
                     visit(f"{below}/", level + 1, (*above, real))
 
     visit("", 1, (folder.resolve(),))
-    return Scan(sorted(files, key=lambda name: name.split("/")), unreadable)
+    return Scan(sorted(files, key=lambda name: name.replace("/", "\0")), unreadable)
 
 
 def everything(folder: Path) -> Iterator[str]:
@@ -110,23 +110,26 @@ def _fail(reason: str) -> bytes:
 def hidden_entries(folder: Path) -> int:
     """How many entries of a folder of classes, and of its classes, are hidden or the system's."""
     entries = _entries(folder)
-    for path in list(entries):
-        if not is_hidden(path.name) and _kind(path) == stat.S_IFDIR:
-            entries += _entries(path)
-    return sum(is_hidden(path.name) for path in entries)
+    for entry in list(entries):
+        if not is_hidden(entry.name) and _kind(entry) == stat.S_IFDIR:
+            entries += _entries(Path(entry.path))
+    return sum(is_hidden(entry.name) for entry in entries)
 
 
-def _entries(folder: Path) -> list[Path]:
-    with readable(folder):
-        return list(folder.iterdir())
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    with readable(folder), os.scandir(folder) as entries:
+        return list(entries)
 
 
-def _kind(path: Path) -> int:
+def _kind(entry: "os.DirEntry[str]") -> int:
     """Whether it is a file, a folder or something else, what a link leads to."""
-    with readable(path):
-        if stat.S_IFMT(mode := path.stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR) and not os.access(path, os.R_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return stat.S_IFMT(mode)
+    try:
+        kind = stat.S_IFMT(entry.stat().st_mode)
+        if kind in (stat.S_IFREG, stat.S_IFDIR) and not os.access(entry.path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), entry.path)
+    except OSError as error:
+        raise _unreadable(Path(entry.path), error) from error
+    return kind
 
 
 @contextmanager
@@ -135,6 +138,10 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        dangles = error.errno == errno.ENOENT and path.is_symlink()
-        fact = "a link to nothing" if dangles else error.strerror
-        raise DataError(f"{path}: {fact}; {MEND}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    dangles = error.errno == errno.ENOENT and path.is_symlink()
+    fact = "a link to nothing" if dangles else error.strerror
+    return DataError(f"{path}: {fact}; {MEND}")

@@ -17,6 +17,7 @@ from seal.data.folders import open_folder
 from seal.data.layouts import Item, no_image
 from seal.data.own import DELIMITERS, ONES, SPLIT_NAMES, ZEROS, Places, own_images, why_not, without_root
 from seal.data.recognise import COPIED, copy_of, recognised
+from seal.data.sources import SOURCES
 from seal.sections import Dataset
 
 LABELS = ("label", "class", "category", "target", "dx", "diagnosis", "species", "y")  # as such a column is called
@@ -64,6 +65,8 @@ def _copy(members: Members, path: Path) -> Guess | None:
             root, items = copy
             split: Any = "official" if {item.split for item in items} >= {"train", "test"} else FRACTIONS
             says = f"a copy of {COPIED[name]}, below {root or 'its top'}: {_count(items)}"
+            if len(items) != (official := sum(SOURCES[name].official_images.values())):
+                says += f", of {official}; choose what is there by images_per_class or a list"
             return Guess(says, {"source": name, "path": str(path), "image_size": SIZE, "split": split})
     return None
 
@@ -135,8 +138,9 @@ def _folders(members: Members, path: Path) -> Guess:
             break
         nested = depths.keys() > {1} or (1 not in depths)
         says = ("own splits, " if fractions is None else "") + ("nested folders" if nested else "a folder a class")
-        says += " (its classes are the innermost folders; label: top or path takes others)" if nested else ""
-        extra: dict[str, Any] = {"label": "parent"} if nested else {}
+        says += " (label: parent, top or path chooses which are the classes)" if nested else ""
+        labels = {name.split("/")[-2] for name in images}
+        extra: dict[str, Any] = {"label": "parent" if len(labels) > 1 else "top"} if nested else {}
         if fractions is None and "val" not in {SPLIT_NAMES[top] for top in tops}:
             extra["draw"] = {"test": 0.0, "val": 0.1}
         if fractions is None and "test" not in {SPLIT_NAMES[top] for top in tops}:

@@ -67,8 +67,11 @@ class _Chosen:
         return int(np.prod(self.shape))
 
     def write(self, file: BinaryIO) -> None:
+        array = self.array
         for start in range(0, len(self.rows), BLOCK):
-            file.write(self.array[self.rows[start : start + BLOCK]].data)
+            if isinstance(array, np.memmap):  # mapped anew, or all that was read would count as this process's memory
+                array = np.memmap(str(array.filename), array.dtype, "r", shape=array.shape)
+            file.write(np.ascontiguousarray(array[self.rows[start : start + BLOCK]]).data)
 
 
 def _write(file: BinaryIO, tensors: Mapping[str, "NDArray[Any] | _Chosen"], metadata: Mapping[str, str]) -> None:

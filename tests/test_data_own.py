@@ -2,25 +2,20 @@
 
 import csv
 import io
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from seal.data.archives import DataError, open_archives
-from seal.data.images import decode_images
 from seal.data.layouts import below
 from seal.data.pack import SPLITS, Pack
 from seal.data.places import Places
 from seal.data.recognise import copy_of
 from seal.data.sources import SOURCES
-from seal.sections import Columns, Dataset, Preprocessing, SplitFractions
+from seal.sections import Columns, Dataset, SplitFractions
 from tests.fixtures_data import contents, image_bytes, make, mirror, write_tar, write_zip
 
 __all__ = ["mirror"]
@@ -197,73 +192,6 @@ def test_a_csv_that_cannot_be_read_is_one_line(content: bytes, values: dict[str,
         pack(folder, **{"labels": "labels.csv", **values})
 
 
-def mixed(folder: Path) -> dict[str, str]:
-    """A folder as people have them; why each file that is no good is none."""
-    random = np.random.default_rng(0)
-    kinds = [("png", "PNG", "RGB"), ("JPG", "JPEG", "L"), ("tif", "TIFF", "CMYK"), ("bmp", "BMP", "P"),
-             ("webp", "WEBP", "RGBA"), ("gif", "GIF", "L")]  # fmt: skip
-    files: Files = {}
-    for place, name in enumerate(("ant", "bee", "cow")):
-        for number in range(12):
-            suffix, kind, mode = kinds[random.integers(len(kinds))]
-            pixels = random.integers(0, 256, (9, 7, 3), np.uint8)
-            content = io.BytesIO()
-            Image.fromarray(pixels).convert(mode).save(content, kind)
-            files[f"{name}/{place}-{number}.{suffix}"] = content.getvalue()
-
-    good = list(files)
-    reasons = {"notes.txt": "not in", "ant/deep/x.png": "not in", "ant/read.me": "no image by its name"}
-    reasons |= dict.fromkeys(("bee/._0.png", ".cache/a/b.png", "cow/Thumbs.db"), "hidden")
-    reasons |= {"ant/empty.png": "an empty file", "bee/none.jpg": "not an image", "cow/cut.jpg": "not an image"}
-    reasons |= {"cow/16.tif": "colour mode I;16", "bee/0-twice.png": "the same content as"}
-    deep, cut = io.BytesIO(), io.BytesIO()
-    Image.new("I;16", (4, 4)).save(deep, "TIFF")
-    Image.effect_noise((64, 64), 90).save(cut, "JPEG")
-    special = {"ant/empty.png": b"", "cow/cut.jpg": cut.getvalue()[:900], "cow/16.tif": deep.getvalue(),
-               "bee/0-twice.png": files[good[0]]}  # fmt: skip
-    write(folder, files | {name: special.get(name, b"no image") for name in reasons})
-
-    (folder / "ant/gone.png").symlink_to("nowhere")
-    name = os.fsdecode(b"bee/\xff.png")
-    (folder / name).write_bytes(image_bytes(7))
-    shown = name.encode(errors="backslashreplace").decode()
-    return reasons | {"ant/gone.png": "a link to nothing", shown: "no name in UTF-8"}
-
-
-def test_every_file_of_a_mixed_folder_is_in_the_pack_or_in_the_list_once(tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    reasons = mixed(folder)
-    with pytest.raises(DataError, match=r"ant/empty.png: an empty file; and 5 more; .* bad_images: skip; .*listed"):
-        pack(folder)
-    listed = left_out(folder)
-    assert listed.keys() == reasons.keys()
-    made = pack(folder, bad_images="skip", duplicates="drop")
-    assert left_out(folder) == listed
-    for name, reason in reasons.items():
-        assert reason in listed[name], name
-
-    packed = contents(made)
-    there = {path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
-             for path in folder.rglob("*") if path.is_symlink() or path.is_file()}  # fmt: skip
-    assert packed.keys() | listed.keys() == there
-    assert not packed.keys() & listed.keys()
-    assert made.provenance["bad"] == {"ant": 2, "bee": 2, "cow": 2}
-    assert made.provenance["doubled"] == {"bee": 1}
-
-
-def test_the_same_content_in_train_and_test_is_refused_dropped_or_kept(tmp_path: Path) -> None:
-    folder = write(tmp_path / "images", animals())
-    shutil.copy(folder / "cat/cat9.png", folder / "cat/cat0.png")
-    with pytest.raises(
-        DataError, match=r"1 images have the same content in train and test, the first cat/cat0\.png and"
-    ):
-        pack(folder)
-    assert contents(pack(folder, duplicates="drop"))["cat/cat9.png"] == ("cat", "test")
-    assert left_out(folder) == {"cat/cat0.png": "the same content as cat/cat9.png"}
-    assert len(contents(pack(folder, duplicates="keep"))) == 20
-    assert left_out(folder) == {}
-
-
 def test_a_copy_that_is_rooted_elsewhere_is_recognised(tmp_path: Path, monkeypatch, capsys) -> None:
     counts = {"AnnualCrop": 6, "Forest": 5}
     small = replace(SOURCES["eurosat"], classes=2, per_class={"": counts})
@@ -278,56 +206,3 @@ def test_a_copy_that_is_rooted_elsewhere_is_recognised(tmp_path: Path, monkeypat
     assert pack(tmp_path / "renamed.tar").classes == [*counts]
     assert "as many images and classes as EuroSAT" in capsys.readouterr().err
     assert copy_of([]) is None
-
-
-def turned(image: Image.Image) -> bytes:
-    exif, file = Image.Exif(), io.BytesIO()
-    exif[274] = 6
-    image.save(file, "PNG", exif=exif)
-    return file.getvalue()
-
-
-def deep(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(file, "TIFF")
-    return file.getvalue()
-
-
-def clear(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGBA", (8, 8), (9, 9, 9, 0)).save(file, "PNG")
-    return file.getvalue()
-
-
-def saved(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (24, 48, 3), np.uint8))
-PREPARED: dict[str, tuple[dict[str, Any], Callable[[Image.Image], bytes], Callable[[Image.Image], Image.Image]]] = {
-    "exif": ({"orientation": "exif"}, turned, lambda image: image.rotate(-90, expand=True).resize((8, 8), 2)),
-    "deep": ({"deep": "scale"}, deep, lambda image: image.convert("L").convert("RGB").resize((8, 8), 2)),
-    "alpha": ({"alpha": "white"}, clear, lambda image: Image.new("RGB", (8, 8), "white")),
-    "crop": ({"fit": "crop"}, saved, lambda image: image.resize((16, 8), 2).crop((4, 0, 12, 8))),
-    "bicubic": ({"interpolation": "bicubic"}, saved, lambda image: image.resize((8, 8), 3)),
-    "nearest": ({"interpolation": "nearest", "antialias": False}, saved, lambda image: image.resize((8, 8), 0)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PREPARED)
-def test_preprocessing_does_what_its_name_says(name: str) -> None:
-    values, encode, expected = PREPARED[name]
-    pixels = np.frombuffer(decode_images([("x", encode(NOISE))], 8, Preprocessing(**values)), np.uint8)
-    assert np.array_equal(pixels.reshape(8, 8, 3), np.asarray(expected(NOISE)))
-
-
-def test_another_preprocessing_is_another_pack_and_the_defaults_are_unnamed(tmp_path: Path) -> None:
-    folder = write(tmp_path / "images", {name: saved(NOISE.rotate(k)) for k, name in enumerate(animals())})
-    plain = pack(folder)
-    assert plain.provenance["selection"].keys() == {"image_size", "split", "classes", "images_per_class"}
-    before = plain.sha256
-    made = pack(folder, preprocessing=Preprocessing(fit="crop"))
-    assert made.sha256 != before
-    assert made.provenance["selection"]["preprocessing"]["fit"] == "crop"

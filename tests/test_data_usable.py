@@ -11,7 +11,7 @@ from PIL import Image
 
 from seal.data.archives import DataError
 from tests.fixtures_data import contents, image_bytes
-from tests.test_data_own import Files, animals, left_out, pack, write
+from tests.test_data_own import Files, animals, left_out, pack, table, write
 
 
 def mixed(folder: Path) -> dict[str, str]:
@@ -66,6 +66,29 @@ def test_every_file_of_a_mixed_folder_is_in_the_pack_or_in_the_list_once(tmp_pat
     assert not packed.keys() & listed.keys()
     assert made.provenance["bad"] == {"ant": 2, "bee": 2, "cow": 2}
     assert made.provenance["doubled"] == {"bee": 1}
+
+
+def test_what_a_csv_or_a_root_leaves_out_is_listed_once_and_counted(tmp_path: Path) -> None:
+    files = {f"deep/{name}": content for name, content in {**animals(), **animals(("emu",))}.items()}
+    files |= {"deep/emu/unnamed.png": image_bytes(999), "read.me": b"x"}
+    rows = [(f"elsewhere/deep/{name}", name[:3]) for name in [*animals(), *animals(("emu",))]]
+    folder = write(tmp_path / "images", files | {"deep/t.csv": table(rows)})
+    (folder / "deep/cow").symlink_to(write(tmp_path / "linked", {"cow/notes.txt": b"x"}) / "cow")
+    by_csv = pack(folder, labels="deep/t.csv", classes=["cat", "dog"])
+    assert by_csv.provenance["left_out"] == {"no image by its name": 3, "not in deep/t.csv": 1}
+    reasons = left_out(folder)
+    assert reasons.pop("deep/cow/notes.txt" if "deep/cow/notes.txt" in reasons else "cow/notes.txt")
+    assert {name.rpartition("/")[2] for name in reasons} == {
+        "read.me", "t.csv", "unnamed.png", *(f"emu{number}.png" for number in range(10)),
+    }  # fmt: skip
+    assert sorted(reasons.values()).count("not chosen") == 10
+
+    nested = pack(folder, label="parent")
+    listed, packed = left_out(folder), contents(nested)
+    assert "deep/" not in "".join(packed)
+    assert not listed.keys() & packed.keys()
+    assert listed.keys() == {"t.csv", "read.me", "cow/notes.txt"}
+    assert nested.provenance["left_out"] == {"no image by its name": 2}
 
 
 def test_the_same_content_in_train_and_test_is_refused_dropped_or_kept(tmp_path: Path) -> None:

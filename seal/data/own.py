@@ -5,11 +5,12 @@ Packing and `seal data` take an own dataset's images from `own_images`; a folder
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from posixpath import basename, dirname, splitext
 from typing import NoReturn
 
-from seal.data.archives import DataError, Member, Members
+from seal.data.archives import DataError, Member, Members, climbs_out
 from seal.data.layouts import NOT_OF_A_CLASS, Item, no_image
 from seal.errors import short
 from seal.sections import Dataset
@@ -107,7 +108,7 @@ def _labelled(members: Members, dataset: Dataset, file: str) -> list[Item]:
 
         before = items.get(path)
         wrong = {
-            "have a path that climbs out of the folder": ".." in named.split("/") or named.startswith(("/", "\\")),
+            "have a path that climbs out of the folder": climbs_out(named),
             "have a name that several files bear": path == AMBIGUOUS,
             "are not there": path == "",
             "have not one label": label == "",
@@ -129,21 +130,31 @@ AMBIGUOUS = "/"  # no file's name
 
 
 class Places:
-    """Where a csv's files lie: by their path, or by name alone, with or without suffix, where it is one file's."""
+    """Where a csv's files lie: by their path, with or without suffix; or by as much of its end as both the row and the
+    file have, where that is one file's."""
 
     def __init__(self, members: Iterable[str]) -> None:
-        self.names: dict[str, str] = {}
+        self.of_stem: dict[str, list[str]] = {}
         for member in members:
-            if no_image(member):
-                continue
-            for name in {splitext(member)[0], basename(member), splitext(basename(member))[0]} - {member}:
-                self.names[name] = AMBIGUOUS if name in self.names else member
-            self.names[member] = member
+            if not no_image(member):
+                self.of_stem.setdefault(splitext(basename(member))[0], []).append(member)
 
     def of(self, name: str) -> str:
         """The file, "" where there is none, AMBIGUOUS where there are several."""
         plain = name.removeprefix("./").replace("\\", "/")
-        return self.names.get(plain) or self.names.get(basename(plain), "")
+        stem = basename(plain)
+        there = [file for key in {stem, splitext(stem)[0]} for file in self.of_stem.get(key, ())]
+        exact = [file for file in there if plain in (file, splitext(file)[0])]
+        fitting = exact or [file for file in there if _ends_alike(file, plain)]
+        return fitting[0] if len(fitting) == 1 else AMBIGUOUS if fitting else ""
+
+
+def _ends_alike(file: str, named: str) -> bool:
+    """Whether they have one name, the suffix aside where `named` has none, and the same folders as far as both say."""
+    if basename(named) not in (basename(file), splitext(basename(file))[0]):
+        return False
+    pairs = zip(reversed(dirname(file).split("/")), reversed(dirname(named).split("/")), strict=False)
+    return all(of_file == of_row for of_file, of_row in pairs if of_file and of_row)
 
 
 def _label(row: Mapping[str, str], dataset: Dataset) -> str:
@@ -179,6 +190,8 @@ def _rows(members: Members, file: str, dataset: Dataset) -> list[dict[str, str]]
     except csv.Error as error:
         raise DataError(f"{file}: line {table.line_num}: {error}; correct the csv, then run again") from None
 
+    if doubled := [column for column, count in Counter(found).items() if count > 1]:
+        raise DataError(f"{file}: found column {short(doubled[0])} more than once, expected a name for each column")
     label = dataset.columns.label
     wanted = [dataset.columns.file, *([label] if isinstance(label, str) else label)]
     wanted += [column for column in (dataset.columns.split, dataset.group) if column]

@@ -7,9 +7,10 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,13 @@ def make_pack(
         inputs, size, how = json.dumps(provenance), dataset.image_size, dataset.preprocessing
         with decoded(files, size, how, scratch / f"pack-{name}", inputs, workers, report) as rows:
             names = list(files)
-            others = _others(dataset, paths, members, files)
+            named = {item.file for item in items}
+            others = _others(dataset, paths, members, named, files)
             usable = sound(selection, names, rows.digests, rows.bad, dataset, list_of(target), others)
             if dataset.source == "folder":
                 check_own(selection.classes, usable.selection.splits, dataset.split)
 
-            provenance |= _left_out(dataset, paths, members) | usable.counts(selection)
+            provenance |= _left_out(dataset, paths, members, named) | usable.counts(selection)
             facts = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
             write_pack(target, rows.images, _rows(usable.selection, names), facts)
 
@@ -131,14 +133,14 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
     return provenance
 
 
-def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members) -> dict[str, Any]:
-    """What of folders of classes is no image of a class, by reason; said, and kept where there is any."""
+def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members, named: Container[str]) -> dict[str, Any]:
+    """What is none of the `named` images of a class, by reason; said, and kept where there is any."""
     if source_of(dataset).layout is not class_folders:
         return {}
 
     own = dataset.source == "folder" and levels_of(dataset) is None
     if own:
-        reasons = dict(sorted(Counter(filter(None, (why_not(name, dataset) for name in members))).items()))
+        reasons = dict(sorted(Counter(why_not(name, dataset) for name in members if name not in named).items()))
     else:
         reasons = left_out(members)
     if dataset.path is not None and paths[0].is_dir() and (hidden := hidden_entries(paths[0])):
@@ -150,16 +152,23 @@ def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members) -> dict
 
 
 def _others(
-    dataset: Dataset, paths: Sequence[Path], members: Members, chosen: Mapping[str, object]
+    dataset: Dataset, paths: Sequence[Path], members: Members, named: Container[str], chosen: Container[str]
 ) -> Iterator[tuple[str, str]]:
-    """Every file of a user's own folder or archive that is not among the chosen, with the reason."""
+    """Every file of a user's own folder or archive that is not among the chosen, with the reason; by its name below the
+    dataset's root, or else below the folder. What a link to a folder leads to is among the members alone."""
     if dataset.source != "folder":
         return
 
     plain = levels_of(dataset) == CLASS_FOLDERS
-    for name in everything(paths[0]) if paths[0].is_dir() else members:
-        if name not in chosen:
-            yield name, (reason(name) if plain else why_not(name, dataset)) or "not chosen"
+    root = next((member.name.removesuffix(name) for name, member in members.items()), "")
+    below = (path.removeprefix(root) for path in everything(paths[0])) if paths[0].is_dir() else ()
+    told: set[str] = set()
+    for name in chain(below, members):
+        if name in chosen or name in told:
+            continue
+        told.add(name)
+        why = "" if name in named else reason(name) if plain else why_not(name, dataset)
+        yield name, why or "not chosen"
 
 
 def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:

@@ -232,6 +232,27 @@ def plan(
 
 
 @app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="a key of `datasets` in params.yaml")] = None,
+    guess: Annotated[Path | None, typer.Option(metavar="PATH", help="a folder, zip or tar of images")] = None,
+) -> None:
+    """Show what a dataset's pack holds, and write a contact sheet; or guess a folder's layout and print its entry."""
+    from seal.config import load_params
+    from seal.data import guess as guessing
+    from seal.data.shown import show_data
+    from seal.errors import ConfigError
+
+    with one_line_errors():
+        if (name is None) == (guess is None):
+            raise ConfigError("expected the name of a dataset, or --guess PATH")
+        if guess is not None:
+            guessed = guessing.guess(guess)
+            typer.echo(f"{guess}: {guessed.says}\n{guessing.as_yaml(guess, guessed.entry)}")
+        for line in show_data(name, load_params()) if name else ():
+            typer.echo(line)
+
+
+@app.command()
 def split(
     at: Annotated[str, typer.Option(help="the module at which the late side begins")] = "layer3",
     model: Annotated[

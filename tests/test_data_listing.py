@@ -76,14 +76,17 @@ def test_states_that_are_damaged_are_made_anew(content: str, folder: Path) -> No
     assert read_json(FOLDERS) == before
 
 
-def test_hidden_files_do_not_count_and_one_that_cannot_be_read_is_named(folder: Path) -> None:
+def test_hidden_files_do_not_count_and_one_that_cannot_be_read_is_a_change(folder: Path) -> None:
     before = read_json(FOLDERS)
     (folder / "cat/._0.png").write_bytes(b"x")
     (folder / ".thumbnails").mkdir()
     main()
     assert read_json(FOLDERS) == before
     (folder / "cat/8.png").symlink_to("nowhere")
-    with pytest.raises(SystemExit, match=r"^folders: images/cat/8.png: a link to nothing"):
+    main()
+    assert read_json(FOLDERS)["mine"]["sha256"] != before["mine"]["sha256"]
+    (folder / "bird").symlink_to("nowhere")
+    with pytest.raises(SystemExit, match=r"^folders: images/bird: a link to nothing"):
         main()
 
 

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from eval.claims.document import Said, read_verdicts
 from eval.claims.rule import Verdict
 from seal.data.archives import DataError, open_archives
-from seal.data.fetch import read_record
+from seal.data.fetched import read_record
 from seal.data.folders import open_folder
 from seal.data.images import decode_images
 from seal.data.pack import SPLITS, open_pack
@@ -271,8 +271,8 @@ def test_a_copy_that_fails_names_what_was_to_be_written_and_not_its_source(
 def test_names_lists_and_members_that_are_no_text_or_no_plain_file(tmp_path: Path) -> None:
     (tmp_path / "images/cat").mkdir(parents=True)
     (tmp_path / "images/cat" / os.fsdecode(b"\xff.png")).write_bytes(b"x")
-    with pytest.raises(DataError, match="is no name in UTF-8"), open_folder([tmp_path / "images"]):
-        pass
+    with open_folder([tmp_path / "images"]) as members, pytest.raises(DataError, match="is no name in UTF-8"):
+        next(iter(members.values())).read()
 
     (tmp_path / "list.csv").write_bytes("split,file\ntrain,caf\xe9.png\n".encode("latin-1"))
     refused(lambda: read_list(tmp_path / "list.csv"), "not UTF-8", "save it as UTF-8")
@@ -296,7 +296,7 @@ def test_a_damaged_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0", b"GIF89a"])
+@pytest.mark.parametrize("content", [b"no image", b"\xff\xd8\xff\xe0", b"GIF89a"])
 def test_an_image_that_is_none_is_named_without_pythons_words(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^cat/0.png: not an image that can be decoded: ") as caught:
         decode_images([("cat/0.png", np.frombuffer(content, np.uint8).tobytes())], 8)

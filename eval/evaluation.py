@@ -125,8 +125,10 @@ class Evaluation:
                 f"{self.name}.generations: found none of {wanted} in {place}/weights; name some of kept_generations"
             )
 
+        size = self.params.datasets[self.params.source].image_size
         for generation, path in weights.items():
-            yield load_network(path, generation, self.run.model, self.device, summary)
+            probed = self.name == "prediction_depth"
+            yield load_network(path, generation, self.run.model, self.device, summary, size, probed)
 
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""

@@ -104,8 +104,7 @@ class Trainer:
         try:
             return split_parameters(self.model, threshold, example), last_linear(self.model)
         except (ValueError, RuntimeError, AssertionError) as error:  # an image that does not fit is any of them
-            size = example.shape[-1]
-            reason = str(error).splitlines()[0]
+            size, reason = example.shape[-1], str(error).splitlines()[0]
             raise ConfigError(f"model {run.model.network}, on images of {size}x{size}: {reason}") from error
 
     def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:

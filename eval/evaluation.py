@@ -9,14 +9,18 @@ A new evaluation is a file whose `main` looks like every other's, and an entry i
     def evaluate(stage: Evaluation, network: TrainedNetwork, section: Mine) -> Findings:
         ...  # from network.model and stage.pack, on stage.device; stage.bar shows how far it is
 
+    def look(stage: Evaluation) -> None:
+        section = stage.params.mine
+        stage.timing.unit, stage.timing.backend = "images", "torch"
+        for network in stage.networks(section.generations):
+            stage.write(network, evaluate(stage, network, section))
+
     def main(arguments: Sequence[str] | None = None) -> None:
         with evaluation_stage("mine", arguments) as stage:
-            section = stage.params.mine
-            stage.timing.unit, stage.timing.backend = "images", "torch"
-            for network in stage.networks(section.generations):
-                stage.write(network, evaluate(stage, network, section))
+            look(stage)
 
-It is a function of network, images and section alone. All randomness is seal.rng's, by the section's seed.
+`seal evaluate` calls `look` with a stage of a network from elsewhere (eval/own.py). An evaluation is a function of
+network, images and section alone. All randomness is seal.rng's, by the section's seed.
 """
 
 import argparse
@@ -212,14 +216,21 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
             needed = section.memory_mb * MB
             require_memory(device, needed, f"{timing.lower} of {section.memory_mb}", f"lower {timing.lower}")
 
-        folder = RESULTS / run.name / "eval" / folder_name(name, chosen.target)
-        with new_folder(folder) as staging, _last_result_comes_back(folder):
-            evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing, staging / "made")
-            try:
-                yield evaluation
-            except (DatasetMissing, Skipped) as reason:
-                evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
-            put_in_place(staging / "made", folder)
+        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
+        with written_whole(evaluation):
+            yield evaluation
+
+
+@contextmanager
+def written_whole(evaluation: Evaluation) -> Iterator[None]:
+    """What the block writes takes the folder's place as it ends; a missing dataset and Skipped leave skipped.json."""
+    with new_folder(evaluation.folder) as staging, _last_result_comes_back(evaluation.folder):
+        evaluation.made = staging / "made"
+        try:
+            yield
+        except (DatasetMissing, Skipped) as reason:
+            evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
+        put_in_place(evaluation.written, evaluation.folder)
 
 
 @contextmanager

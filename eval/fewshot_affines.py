@@ -11,11 +11,11 @@ from torch import Tensor
 
 from eval.affines import bytes_per_episode, refuse_single_values, tune
 from eval.episodes import orders
-from eval.evaluation import evaluation_stage
+from eval.evaluation import Evaluation, evaluation_stage
+from eval.features import Classifier
 from eval.fewshot import AfterEpoch, batches_of, benchmark_of, evaluate, keep_episodes, truth
 from eval.heads import draw_heads
 from seal.errors import UserError
-from seal.models import ResNet
 from seal.precision import computing
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class HeadsAndAffines:
     """Heads, scales and shifts. Raises UserError where batch statistics would be those of a single value."""
 
-    def __init__(self, section: "FewShotAffines", training: "Training", model: ResNet, images: Tensor) -> None:
+    def __init__(self, section: "FewShotAffines", training: "Training", model: Classifier, images: Tensor) -> None:
         self.section, self.model = section, model
         self.images = batches_of(images, section.batch_size, training)
         self.batch = self.pixels(torch.arange(section.batch_size, device=images.device) % len(images))
@@ -55,15 +55,19 @@ class HeadsAndAffines:
             return tuned.accuracy(self.pixels, query, truth(section.n_way, query), section.batch_size)
 
 
+def look(stage: Evaluation) -> None:
+    section = stage.params.fewshot_affines
+    stage.timing.unit, stage.timing.backend = "episodes", "batched"
+    benchmark = benchmark_of(stage, section)
+    for network in stage.networks(section.generations):
+        learner = HeadsAndAffines(section, stage.params.training, network.model, benchmark.images)
+        stage.write(network, evaluate(stage, network, section, benchmark, learner))
+    keep_episodes(stage, benchmark)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("fewshot_affines", arguments) as stage:
-        section = stage.params.fewshot_affines
-        stage.timing.unit, stage.timing.backend = "episodes", "batched"
-        benchmark = benchmark_of(stage, section)
-        for network in stage.networks(section.generations):
-            learner = HeadsAndAffines(section, stage.params.training, network.model, benchmark.images)
-            stage.write(network, evaluate(stage, network, section, benchmark, learner))
-        keep_episodes(stage, benchmark)
+        look(stage)
 
 
 if __name__ == "__main__":

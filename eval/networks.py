@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from eval.features import Classifier
 from seal.checkpoint import CheckpointError, fits, load_tensors
 from seal.data.pack import Pack
 from seal.errors import UserError
-from seal.models import ResNet
+from seal.models import ResNet, block_names
 from seal.record import file_sha256
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 class TrainedNetwork:
     """A trained network in eval() mode, without gradients, as one generation left it."""
 
-    model: ResNet
+    model: Classifier
     generation: int
     sha256: str  # of the checkpoint
+    blocks: Mapping[str, str]  # whose outputs are probed, from first to last: the names shown to the modules'
 
 
 def kept_weights(run_folder: Path, generations: Iterable[int]) -> dict[int, Path]:
@@ -61,7 +63,7 @@ def load_network(
     if summary is not None:
         _is_the_runs(model, summary, generation, path)
     model.to(device).eval().requires_grad_(False)
-    return TrainedNetwork(model, generation, file_sha256(path))
+    return TrainedNetwork(model, generation, file_sha256(path), block_names(section))
 
 
 def _is_the_runs(model: ResNet, summary: Mapping[str, Any], generation: int, path: Path) -> None:

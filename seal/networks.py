@@ -40,6 +40,17 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
     return network
 
 
+def normalisation_of(name: str) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation by which torchvision's own weights of that network see images; None where it has none."""
+    from torchvision import models
+
+    listed = name.removeprefix(TORCHVISION)
+    if listed == name or listed not in models.list_models(module=models):
+        return None
+    shown = models.get_model_weights(listed).DEFAULT.transforms()
+    return list(shown.mean), list(shown.std)
+
+
 def _of_torchvision(name: str) -> Callable[..., nn.Module]:
     """A classifier that torchvision lists, without its weights; or a class of such."""
     from torchvision import models

@@ -37,18 +37,61 @@ class SplitFractions(Strict):
     val: Fraction
 
 
+class Columns(Strict):
+    """Columns of a table of images, by name. Several label columns are one-hot: a 1 in that of the image's class."""
+
+    file: str = "file"
+    label: str | Annotated[list[str], Field(min_length=2)] = "label"
+    split: str | None = None
+
+
+class Preprocessing(Strict):
+    """From an image file to its pack's square of RGB bytes; the defaults are what a pack without the section has."""
+
+    orientation: Literal["stored", "exif"] = "stored"
+    deep: Literal["error", "scale"] = "error"  # of 16 bits a channel: scaled to 8 by 255 / 65535
+    alpha: Literal["drop", "black", "white"] = "drop"  # transparency, a palette's too
+    fit: Literal["squash", "crop"] = "squash"  # crop: the shorter side to image_size, then the middle
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    antialias: bool = True
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Self:
+        if self.interpolation == "lanczos" and not self.antialias:
+            raise ValueError("antialias is false, expected true with interpolation lanczos, which always widens")
+        return self
+
+
 class Dataset(Strict):
+    """A dataset's images: where they are, which are chosen, and how they are made squares (docs/own-images.md)."""
+
     source: str
     image_size: Side
     split: Literal["official"] | Annotated[str, Field(pattern=r"\.csv$")] | SplitFractions
     classes: list[str] | Positive | None = None
     images_per_class: Positive | None = None
     path: str | None = None
+    label: Literal["parent", "top", "path"] | None = None  # of nested folders, which one is the class
+    labels: str | None = None  # a csv of files and labels, in the folder or archive
+    columns: Columns = Columns()
+    group: str | None = None  # the column whose images stay on one side of a split
+    draw: SplitFractions | None = None  # from train, where the split is official: what that lacks
+    bad_images: Literal["error", "skip"] = "error"
+    duplicates: Literal["error", "drop", "keep"] = "error"
+    preprocessing: Preprocessing = Preprocessing()
 
     @model_validator(mode="after")
-    def _folder_has_a_path(self) -> Self:
-        if (self.source == "folder") != (self.path is not None):
-            raise ValueError("`path` belongs to source `folder`, and only to it")
+    def _belongs_together(self) -> Self:
+        if self.source == "folder" and self.path is None:
+            raise ValueError("`path` is missing, expected with source `folder`")
+        if self.source != "folder" and (self.label or self.labels):
+            raise ValueError("`label` and `labels` belong to source `folder`")
+        if self.label and self.labels:
+            raise ValueError("found `label` and `labels`, expected one: classes are folders, or stand in a csv")
+        if not self.labels and (self.group or self.columns != Columns()):
+            raise ValueError("`group` and `columns` belong to `labels`, the csv that has them")
+        if self.draw and self.split != "official":
+            raise ValueError("`draw` belongs to split official, for what that lacks")
         return self
 
 

@@ -46,7 +46,7 @@ def run_stage(run_name: str, params: Params) -> tuple[float, str, str]:
     facts = facts_of(run, pack)
     folder = scratch_folder(run.name, resume_key(facts), CODE)
     with held(folder):
-        state = starting_state(run, base, trainer, folder)
+        state = starting_state(run, base, trainer, folder, pack.sha256)
         progress = TrainingProgress(run, len(trainer.data.train), done_epochs=len(state.rows))
         with progress, Tracker(run, facts, state.rows, enabled=runtime.track) as tracker:
 

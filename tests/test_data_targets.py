@@ -9,10 +9,11 @@ from posixpath import basename
 import pytest
 
 from seal.data.archives import DataError
-from seal.data.fetch import Places, fetch
+from seal.data.fetch import fetch
 from seal.data.images import decode_images
 from seal.data.layouts import class_folders
 from seal.data.pack import SPLITS
+from seal.data.places import Places
 from seal.data.sources import SOURCES
 from seal.data.targets import TARGETS
 from tests.fixtures_data import contents, make, places, silent

@@ -41,6 +41,7 @@ from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
+from seal.models import is_named
 from seal.record import RESULTS, atomic, read_json, write_json
 from seal.stage import Timing, progress_bar, stage
 
@@ -125,8 +126,10 @@ class Evaluation:
                 f"{self.name}.generations: found none of {wanted} in {place}/weights; name some of kept_generations"
             )
 
+        size = self.params.datasets[self.params.source].image_size if is_named(self.run.model) else None
+        probed = self.name == "prediction_depth"
         for generation, path in weights.items():
-            yield load_network(path, generation, self.run.model, self.device, summary)
+            yield load_network(path, generation, self.run.model, self.device, summary, size, probed)
 
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""

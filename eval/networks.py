@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
-from eval.features import Classifier
+from eval.blocks import blocks_in_order
+from eval.features import Adapted, Classifier
 from seal.checkpoint import CheckpointError, fits, load_tensors
 from seal.data.pack import Pack
 from seal.errors import UserError
-from seal.models import ResNet, block_names
+from seal.models import ResNet, block_names, is_named
+from seal.networks import build_named, last_linear
 from seal.record import file_sha256
 
 if TYPE_CHECKING:
-    from seal.sections import Model
+    from seal.sections import AnyModel
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,42 @@ def was_trained_on(run: str, summary: Mapping[str, Any], source: str, pack: Pack
 
 
 def load_network(
-    path: Path, generation: int, section: "Model", device: torch.device, summary: Mapping[str, Any] | None = None
-) -> TrainedNetwork:
+    path: Path, generation: int, section: "AnyModel", device: torch.device, summary: Mapping[str, Any] | None = None,
+    size: int | None = None, probed: bool = False,
+) -> TrainedNetwork:  # fmt: skip
     """The network of a checkpoint, on the device; `summary`: of the run whose it is to be.
+
+    Of another's network that a run has trained, `size` is that of the images it was trained on, to which others are
+    resized; `probed` asks for its blocks.
 
     Raises CheckpointError where the file is damaged, is no such network's, or is not what the summary tells of it.
     """
     tensors, _ = load_tensors(path)
-    bias = tensors.get("fc.bias", torch.zeros(1))
-    model = ResNet(section, len(bias) if bias.ndim else 1)
+    model = _untrained(section, tensors, summary)
     fits(tensors, model.state_dict(), path)
     model.load_state_dict(tensors)
     if summary is not None:
         _is_the_runs(model, summary, generation, path)
     model.to(device).eval().requires_grad_(False)
-    return TrainedNetwork(model, generation, file_sha256(path), block_names(section))
+    if not is_named(section):
+        assert isinstance(model, ResNet)
+        return TrainedNetwork(model, generation, file_sha256(path), block_names(section))
+
+    blocks = blocks_in_order(model, torch.zeros(2, 3, size or 1, size or 1, device=device)) if probed else []
+    network = Adapted(model, last_linear(model), size).eval()
+    return TrainedNetwork(network, generation, file_sha256(path), {name: f"network.{name}" for name in blocks})
 
 
-def _is_the_runs(model: ResNet, summary: Mapping[str, Any], generation: int, path: Path) -> None:
+def _untrained(section: "AnyModel", tensors: Mapping[str, Tensor], summary: Mapping[str, Any] | None) -> nn.Module:
+    if is_named(section):
+        classes = {} if summary is None else {"num_classes": summary["classes"]}
+        return build_named(section.network, {**section.options, **classes})
+
+    bias = tensors.get("fc.bias", torch.zeros(1))
+    return ResNet(section, len(bias) if bias.ndim else 1)
+
+
+def _is_the_runs(model: nn.Module, summary: Mapping[str, Any], generation: int, path: Path) -> None:
     """Raises CheckpointError where the weights' norm is not the one that training has measured of them.
 
     Of two runs' weights it differs in its first digits. Where the best epoch was kept, the history has its norm, and

@@ -20,7 +20,7 @@ from eval.networks import TrainedNetwork
 from seal.data.pack import Pack
 from seal.device import torch_device
 from seal.errors import UserError
-from seal.models import ResNet, block_names
+from seal.models import ResNet, block_names, is_named
 from seal.networks import TORCHVISION, build_named, normalisation_of
 from seal.record import OWN, OWN_FACTS, file_sha256, read_json, write_json
 from seal.stage import progress_bar, stage
@@ -124,7 +124,7 @@ def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> 
         _has_affines(network)
 
     sha256 = file_sha256(asked.checkpoint)
-    if isinstance(network, ResNet) and asked.size is None:
+    if isinstance(network, ResNet) and asked.size is None and not is_named(params.model):
         return TrainedNetwork(network, GENERATION, sha256, block_names(params.model)), notes
     blocks = blocks_in_order(network, example) if "prediction_depth" in asked.what else []
     adapted = Adapted(network, head, asked.size).eval()
@@ -133,11 +133,14 @@ def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> 
 
 def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) -> tuple[nn.Module, str]:
     """The network, untrained and in eval() mode, and its head's name."""
-    if asked.model is None:
-        bias = weights.tensors.get("fc.bias", torch.zeros(1))
-        network: nn.Module = ResNet(params.model, len(bias) if bias.ndim else 1)
-    else:
+    section = params.model
+    if asked.model is not None:
         network = build_named(asked.model, asked.options)
+    elif is_named(section):
+        network = build_named(section.network, {**section.options, **asked.options})
+    else:
+        bias = weights.tensors.get("fc.bias", torch.zeros(1))
+        network = ResNet(section, len(bias) if bias.ndim else 1)
 
     network.eval().requires_grad_(False)
     try:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from seal.errors import ConfigError
@@ -38,6 +39,23 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ConfigError(f"network {name} is a {type(network).__name__}, expected a torch.nn.Module")
     return network
+
+
+def drawn_by_itself(name: str, options: Mapping[str, Any], num_classes: int, generator: torch.Generator) -> nn.Module:
+    """The network with the values that its own constructor draws: a function of the generator's state alone."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_named(name, {**options, "num_classes": num_classes})
+
+
+def last_linear(network: nn.Module) -> str:
+    """The name of the layer that gives the logits. Raises ConfigError where the last layer is no linear one."""
+    layers = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
+    if not layers or not isinstance(network.get_submodule(layers[-1]), nn.Linear):
+        kind = type(network.get_submodule(layers[-1])).__name__ if layers else "no layer"
+        raise ConfigError(f"the network ends with a {kind}, expected a torch.nn.Linear that gives the logits")
+    return str(layers[-1])
 
 
 def normalisation_of(name: str) -> tuple[list[float], list[float]] | None:

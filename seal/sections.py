@@ -3,9 +3,10 @@
 config.py reads them, and every stage is told them as values.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from seal.blocks import BLOCKS
 
@@ -102,6 +103,34 @@ class Model(Strict):
     classifier_bias: Literal["zero", "uniform"]
 
 
+class NamedModel(Strict):
+    """A network of torchvision's, and the options of what builds it there (seal/networks.py)."""
+
+    network: Annotated[str, Field(pattern=r"^torchvision:\w+$")]
+    options: dict[str, Any] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _are_its_own(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key, why in {"num_classes": "the dataset's", "weights": "those of the training"}.items():
+            if key in options:
+                raise ValueError(f"found {key}, which is {why}; leave it out")
+        return options
+
+
+OWN_MODEL, NAMED_MODEL = "model: ours", "model: torchvision's"  # the two kinds, as pydantic tells errors of them
+
+
+def _kind_of_model(model: Any) -> str:
+    named = isinstance(model, NamedModel) or (isinstance(model, dict) and "network" in model)
+    return NAMED_MODEL if named else OWN_MODEL
+
+
+AnyModel = Annotated[
+    Annotated[Model, Tag(OWN_MODEL)] | Annotated[NamedModel, Tag(NAMED_MODEL)], Discriminator(_kind_of_model)
+]
+
+
 class Training(Strict):
     """What an epoch is made of; generation 1 depends on these alone."""
 
@@ -125,7 +154,7 @@ class Generations(Strict):
 
     num_generations: Positive
     schedule: Literal["per_generation", "one_cosine"]
-    layer_threshold: Annotated[str, Field(pattern=r"^(layer[1-4](\.\d+)?|fc)$")]
+    layer_threshold: Annotated[str, Field(min_length=1)]  # a module's name
     reset_momentum: bool
     reinitialiser: Literal["model", "kaiming_uniform"]
     checkpoint: Literal["last", "best"]
@@ -164,7 +193,7 @@ class Run(Strict):
     arm: str
     seed: int
     method: str
-    model: Model
+    model: AnyModel
     training: Training
     generations: Generations
     options: Any  # the dataclass of the method's numbers
@@ -187,7 +216,21 @@ class Run(Strict):
         if warmup >= epochs:
             raise ValueError(f"warmup_epochs is {warmup}, expected less than epochs_per_generation = {epochs}")
 
-        layer, _, block = self.generations.layer_threshold.partition(".")
+        if isinstance(self.model, NamedModel):
+            if self.generations.reinitialiser != "model":
+                raise ValueError(
+                    f"reinitialiser is {self.generations.reinitialiser}, expected model for {self.model.network}, "
+                    "whose values are drawn anew as it draws them itself"
+                )
+            return self  # its modules are known where it is built
+
+        threshold = self.generations.layer_threshold
+        if not re.fullmatch(r"layer[1-4](\.\d+)?|fc", threshold):
+            raise ValueError(
+                f"generations.layer_threshold is {threshold!r}, expected one of layer1 to layer4, a block as layer3.1, "
+                "or fc"
+            )
+        layer, _, block = threshold.partition(".")
         if block:
             blocks = BLOCKS[self.model.depth][int(layer[-1]) - 1]
             if int(block) >= blocks:

@@ -65,7 +65,7 @@ ARROWS = {
     "seal.reinit": set(),
     "seal.batchnorm": set(),
     "seal.optim": {"seal.kernels"},
-    "seal.models": {"seal.batchnorm", "seal.blocks", "seal.reinit"},
+    "seal.models": {"seal.batchnorm", "seal.blocks", "seal.networks", "seal.reinit"},
     "seal.methods": {"seal.masks", "seal.options", "seal.rules"},
     "seal.masks": set(),
     "seal.steps": {"seal.reinit", "seal.rules"},
@@ -76,8 +76,9 @@ ARROWS = {
     "seal.objective": {"seal.data", "seal.precision", "seal.steps"},
     "seal.phases": {"seal.methods", "seal.rules"},
     "seal.trainer": {
-        "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.objective", "seal.optim",
-        "seal.phases", "seal.precision", "seal.reinit", "seal.rules", "seal.split", "seal.steps",
+        "seal.batchnorm", "seal.checkpoint", "seal.data", "seal.methods", "seal.models", "seal.networks",
+        "seal.objective", "seal.optim", "seal.phases", "seal.precision", "seal.reinit", "seal.rules", "seal.split",
+        "seal.steps",
     },
     "seal.captured": {
         "seal.checkpoint", "seal.data", "seal.precision", "seal.rules", "seal.steps", "seal.trainer",
@@ -90,8 +91,8 @@ ARROWS = {
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.evidence", "seal.own_records", "seal.run_folder", "seal.runs", "seal.soundness"},
     "seal.train": {
-        "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.progress", "seal.publish", "seal.resume",
-        "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
+        "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.models", "seal.progress", "seal.publish",
+        "seal.resume", "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
     "seal.study": {"seal.readings", "seal.runs"},

@@ -19,6 +19,7 @@ from eval.report.paper_against_itself import contradictions
 from eval.report.provenance import provenance
 from eval.report.relearning import relearning
 from eval.report.renewal import renewal_figure
+from eval.report.settings import NOT_RECORDED
 from eval.report.unrun import unrun
 from eval.report.verdicts import NOTE
 from eval.report.writing import write_page
@@ -60,7 +61,9 @@ def lead(judged: Judged) -> list[str]:
     """What the reader has to know before the first number."""
     study = judged.study
     seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
-    network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
+    network = str(study.value("model", "network"))
+    if network == NOT_RECORDED:  # no other's by name
+        network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
     text = (

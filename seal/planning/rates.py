@@ -21,6 +21,7 @@ from seal.evaluations import PROBE_CLASS, PROBE_STEP
 from seal.measure import Rates
 from seal.models import build
 from seal.planning.machine import Machine
+from seal.planning.network import own_model
 from seal.planning.setting import Way
 from seal.planning.speed import trainer_in, training_rate
 from seal.rng import stream
@@ -41,11 +42,11 @@ print(time.perf_counter() - began)
 
 def measure(params: Params, scratch: Path) -> Machine:
     """`scratch` is where resume states would be written."""
-    device, training = torch_device(params.runtime), params.training
+    model, device, training = own_model(params.model), torch_device(params.runtime), params.training
     trainer = trainer_in(params, Way(training.precision, training.channels_last), device)
     batches = trainer.data.clean
     # As an evaluation looks at it: in float32, with the layout of memory that torch has by default.
-    network = build(params.model, trainer.data.classes, stream(0, "initialisation"), device).eval()
+    network = build(model, trainer.data.classes, stream(0, "initialisation"), device).eval()
 
     start_seconds, compiler_seconds = _start_seconds()
     rates = Rates(

@@ -18,7 +18,7 @@ from seal.methods import METHODS
 from seal.rng import stream
 from seal.train import CODE
 from seal.trainer import Trainer
-from tests.small import BATCHES, CPU, contents, small_data, small_run
+from tests.small import CPU, contents, small_data, small_run
 
 
 def ignored(*batch: object) -> None:
@@ -176,16 +176,16 @@ def test_a_certificate_compares_bits_where_the_device_promises_them(monkeypatch:
 
 
 def test_a_snapshot_takes_and_puts_back_all_that_a_step_changes() -> None:
-    run = small_run(channels_last=True)
+    run = small_run(channels_last=True, batch_size=8)
     trainer = CapturedTrainer(run, small_data(run), CPU)
     trainer.begin_epoch(Clock(1, 0))
     trainer._begin(Clock(1, 0))
     trainer.optimizer.fill_buffers()
     before = trainer._snapshot()
-    first = trainer._after(before, iter([lambda: trainer._body(10)] * BATCHES))
+    first = trainer._after(before, iter([lambda: trainer._body(8)] * 4))
     assert all(torch.equal(mine, saved) for mine, saved in zip(trainer._changing(), before, strict=True))
     assert not all(torch.equal(mine, saved) for mine, saved in zip(first, before, strict=True))
-    again = trainer._after(before, iter([lambda: trainer._body(10)] * BATCHES))
+    again = trainer._after(before, iter([lambda: trainer._body(8)] * 4))
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(first, again, strict=True))
 
 

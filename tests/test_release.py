@@ -20,6 +20,7 @@ from seal.record import read_json, write_json
 from seal.release.archive import CHECKSUMS, FACTS, open_bundle
 from seal.release.bundle import write_bundle
 from seal.train import run_stage
+from tests.copies import copy_project
 from tests.test_evaluations import SMALL
 from tests.test_train_stage import write_params
 
@@ -32,8 +33,7 @@ VALUES = f"results/{RUN}/eval/transfer-mine/gen-01.json"
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose images ship in a package: generation 1 of 32 of them, and every evaluation of it."""
     root = tmp_path_factory.mktemp("study")
-    for name in ("LICENSE", "CITATION.cff"):
-        shutil.copyfile(ROOT / name, root / name)
+    copy_project(root, ("LICENSE", "CITATION.cff"))
 
     sections = {}
     for name, evaluation in EVALUATIONS.items():
@@ -228,15 +228,10 @@ def test_a_record_that_is_not_whole_is_not_bundled(study: Path, elsewhere: Path)
 
 
 @pytest.fixture
-def fresh(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fresh(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout in which nothing was trained: a study's weights in results/ would go into its bundle."""
-    checkout = elsewhere / "checkout"
-    shutil.copytree(ROOT / "params", checkout / "params")
-    shutil.copytree(ROOT / "expected/smoke", checkout / "expected/smoke")
-    for name in ("LICENSE", "CITATION.cff"):
-        shutil.copyfile(ROOT / name, checkout / name)
-    monkeypatch.chdir(checkout)
-    return checkout
+    copy_project(elsewhere / "checkout", ("params", "expected/smoke", "LICENSE", "CITATION.cff"))
+    monkeypatch.chdir(elsewhere / "checkout")
 
 
 @pytest.mark.usefixtures("fresh")

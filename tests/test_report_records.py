@@ -70,6 +70,17 @@ def test_a_folder_of_two_tiers_is_refused(project: Path) -> None:
         by_tier([Path("first")])
 
 
+def test_a_broken_run_has_no_say_in_the_tier_of_its_folder(project: Path) -> None:
+    broken = write_run(Path("first"), "llf", 0, LEVELS["llf"], tier="smoke")
+    (broken / "history.csv").unlink()
+    assert by_tier([Path("first")]) == {"mini": [Path("first")]}
+
+    for path in Path("first").glob("*/history.csv"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"^first: found no run's folder"):
+        by_tier([Path("first")])
+
+
 def test_a_report_is_the_same_bytes_twice_and_holds_no_time(project: Path) -> None:
     judged = ["--record", "first", "--claims", "claims.json"]
     CliRunner().invoke(app, ["claims", "--record", "first", "--out", "claims.json"])

@@ -46,6 +46,7 @@ def test_claims_import_nothing_heavy(tmp_path: Path) -> None:
     assert not modules & (HEAVY | {"dvc", "networkx"})
 
 
+@pytest.mark.slow
 def test_a_plan_imports_nothing_heavy_once_the_machine_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

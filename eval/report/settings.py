@@ -11,7 +11,7 @@ from typing import Any
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError
 from seal.record import RESULTS
-from seal.runs import Runs, are_folders, unchecked_runs
+from seal.runs import Runs, are_folders, one_of_each_tier
 from seal.tiers import tier_params
 
 NOT_RECORDED = "not recorded"
@@ -55,7 +55,7 @@ def by_tier(folders: Sequence[Path]) -> dict[str, list[Path]]:
     are_folders(folders)
     tiers: dict[str, list[Path]] = {}
     for folder in folders:
-        runs = Runs(unchecked_runs(folder))
+        runs = one_of_each_tier(folder)
         if not len(runs):
             raise UserError(f"{folder}: found no run's folder with a summary.json, expected some, as in expected/mini")
         tiers.setdefault(str(runs.the_same("tier")), []).append(folder)

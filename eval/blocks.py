@@ -1,6 +1,6 @@
-"""A network from elsewhere as prediction depth asks for it: its last linear layer, and its blocks from first to last.
+"""The blocks of a network from elsewhere, from first to last, as prediction depth asks for them.
 
-Both are told by a forward pass of an example, as modules may be registered in another order than they run.
+A forward pass of an example tells them, as modules may be registered in another order than they run.
 """
 
 from collections import Counter
@@ -10,32 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from seal.errors import UserError
-
-
-@torch.no_grad()
-def head_of(network: nn.Module, example: Tensor) -> str:
-    """The name of the linear layer that gives the logits. Raises UserError where no such layer runs last."""
-    names: dict[nn.Module, str] = {}
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear):
-            names[module] = name
-    calls: list[tuple[str, Tensor, Tensor]] = []
-
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        calls.append((names[module], inputs[0], output))
-
-    hooks = [module.register_forward_hook(note) for module in names]
-    try:
-        logits = network(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise UserError(f"the network gives {_words(logits)}, expected logits [images, classes]")
-    if not calls or calls[-1][1].ndim != 2 or not torch.equal(calls[-1][2], logits):
-        raise UserError("the network's logits are not those of a torch.nn.Linear that runs last, expected such a head")
-    return calls[-1][0]
 
 
 def blocks_in_order(network: nn.Module, example: Tensor) -> list[str]:

@@ -18,7 +18,7 @@ from seal.checkpoint import CheckpointError, fits, load_tensors
 from seal.data.pack import Pack
 from seal.errors import UserError
 from seal.models import ResNet, block_names, is_named
-from seal.networks import build_named, last_linear
+from seal.networks import build_named, head_of
 from seal.record import file_sha256
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def load_network(
 ) -> TrainedNetwork:  # fmt: skip
     """The network of a checkpoint, on the device; `summary`: of the run whose it is to be.
 
-    Of another's network that a run has trained, `size` is that of the images it was trained on, to which others are
-    resized; `probed` asks for its blocks.
+    Where the section names a network of torchvision's, `size` is that of the images it was trained on, to which others
+    are resized, and `probed` asks for its blocks.
 
     Raises CheckpointError where the file is damaged, is no such network's, or is not what the summary tells of it.
     """
@@ -73,8 +73,10 @@ def load_network(
         assert isinstance(model, ResNet)
         return TrainedNetwork(model, generation, file_sha256(path), block_names(section))
 
-    blocks = blocks_in_order(model, torch.zeros(2, 3, size or 1, size or 1, device=device)) if probed else []
-    network = Adapted(model, last_linear(model), size).eval()
+    assert size is not None
+    example = torch.zeros(2, 3, size, size, device=device)
+    blocks = blocks_in_order(model, example) if probed else []
+    network = Adapted(model, head_of(model, example), size).eval()
     return TrainedNetwork(network, generation, file_sha256(path), {name: f"network.{name}" for name in blocks})
 
 

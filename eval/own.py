@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from eval.blocks import blocks_in_order, head_of
+from eval.blocks import blocks_in_order
 from eval.evaluation import Evaluation, folder_name, written_whole
 from eval.features import Adapted
 from eval.networks import TrainedNetwork
@@ -21,7 +21,7 @@ from seal.data.pack import Pack
 from seal.device import torch_device
 from seal.errors import UserError
 from seal.models import ResNet, block_names, is_named
-from seal.networks import TORCHVISION, build_named, normalisation_of
+from seal.networks import TORCHVISION, build_named, head_of, normalisation_of
 from seal.record import OWN, OWN_FACTS, file_sha256, read_json, write_json
 from seal.stage import progress_bar, stage
 from seal.weights import Weights, put_weights, read_weights

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seal.errors import ConfigError
 
@@ -49,13 +49,34 @@ def drawn_by_itself(name: str, options: Mapping[str, Any], num_classes: int, gen
         return build_named(name, {**options, "num_classes": num_classes})
 
 
-def last_linear(network: nn.Module) -> str:
-    """The name of the layer that gives the logits. Raises ConfigError where the last layer is no linear one."""
-    layers = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
-    if not layers or not isinstance(network.get_submodule(layers[-1]), nn.Linear):
-        kind = type(network.get_submodule(layers[-1])).__name__ if layers else "no layer"
-        raise ConfigError(f"the network ends with a {kind}, expected a torch.nn.Linear that gives the logits")
-    return str(layers[-1])
+@torch.no_grad()
+def head_of(network: nn.Module, example: Tensor) -> str:
+    """The name of the linear layer that gives the logits, by a pass of an example through a network in eval() mode.
+
+    Raises ConfigError where no such layer runs last.
+    """
+    names: dict[nn.Module, str] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            names[module] = name
+    calls: list[tuple[str, Tensor, Tensor]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.append((names[module], inputs[0], output))
+
+    hooks = [module.register_forward_hook(note) for module in names]
+    try:
+        logits = network(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        given = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ConfigError(f"the network gives {given}, expected logits [images, classes]")
+    if not calls or calls[-1][1].ndim != 2 or not torch.equal(calls[-1][2], logits):
+        raise ConfigError("the network's logits are not what a torch.nn.Linear gives last, expected such a head")
+    return calls[-1][0]
 
 
 def normalisation_of(name: str) -> tuple[list[float], list[float]] | None:

@@ -19,7 +19,7 @@ from seal.data.batches import Batches
 from seal.errors import ConfigError
 from seal.methods import method_of
 from seal.models import fresh_values, is_named, network_of
-from seal.networks import last_linear
+from seal.networks import head_of
 from seal.objective import Objective
 from seal.optim import SignedSGD
 from seal.phases import Phases
@@ -96,16 +96,18 @@ class Trainer:
         return ""
 
     def _split(self) -> tuple[Sides, str]:
-        """The two sides, and the name of the linear layer. Raises ConfigError where another's network has none such."""
+        """The two sides, and the name of the linear layer. Raises ConfigError where a network has none such."""
         run, example = self.run, next(iter(self.data.clean.clean(1)))[0]
         threshold = run.generations.layer_threshold
         if not is_named(run.model):
             return split_parameters(self.model, threshold), "fc"
         try:
-            return split_parameters(self.model, threshold, example), last_linear(self.model)
+            return split_parameters(self.model, threshold, example), head_of(self.model.eval(), example)
         except (ValueError, RuntimeError, AssertionError) as error:  # an image that does not fit is any of them
             size, reason = example.shape[-1], str(error).splitlines()[0]
             raise ConfigError(f"model {run.model.network}, on images of {size}x{size}: {reason}") from error
+        finally:
+            self.model.train()
 
     def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:
         """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase.

@@ -16,7 +16,7 @@ from seal.clock import Clock
 from seal.config import Params, Run, load_params, parse_params
 from seal.errors import ConfigError
 from seal.models import fresh_values, network_of
-from seal.networks import last_linear
+from seal.networks import head_of
 from seal.record import read_json
 from seal.rng import stream
 from seal.soundness import sound_run
@@ -172,6 +172,15 @@ def test_the_stages_train_and_evaluate_it(project: Path) -> None:
     assert values["model_accuracy"] == pytest.approx(summary["final"]["test_accuracy"])
 
 
-def test_a_network_whose_last_layer_is_not_linear_is_a_line() -> None:
-    with pytest.raises(ConfigError, match="ends with a Conv2d, expected a "):
-        last_linear(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(2, 3, 1), nn.Flatten()))
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Linear(4, 4), nn.Conv2d(2, 3, 2), nn.Flatten()),
+        nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.ReLU()),
+        nn.Sequential(nn.Linear(4, 4)),
+    ],
+    ids=["convolution", "relu", "logits of an image"],
+)
+def test_a_network_whose_logits_no_linear_layer_gives_is_a_line(network: nn.Module) -> None:
+    with pytest.raises(ConfigError, match=r"expected (such a head|logits)"):
+        head_of(network.eval(), torch.rand(2, 2, 4, 4))

@@ -17,13 +17,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 from eval import hessian, prediction_depth, transfer
-from eval.blocks import blocks_in_order, head_of
+from eval.blocks import blocks_in_order
 from eval.own import Asked, record_of
 from eval.report.own import own_chapter
 from seal.cli import app
 from seal.config import Params, load_params
 from seal.data.pack import open_pack
 from seal.errors import UserError
+from seal.networks import head_of
 from seal.own_records import own_networks
 from seal.record import read_json
 from seal.tracking.mlflow_view import View

@@ -75,7 +75,7 @@ def compared(run: str, judged: Sequence[str]) -> list[bool]:
     agreements = [compare(EXPECTED, RESULTS)]
     for step in (1e-9, 100.0):
         shutil.rmtree(OWN, ignore_errors=True)
-        shutil.copytree(RESULTS / run, OWN / run)
+        shutil.copytree(RESULTS, OWN)
         move(OWN / run, judged, step)
         agreements.append(compare(EXPECTED, OWN))
     return agreements

@@ -17,12 +17,14 @@ from seal.errors import UserError
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from tests.strategies import run_with
+from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
 from tests.test_train_stage import write_params
 from tests.toy_project import ToyProject
 from tests.toy_project import packed_toy as packed_toy
-from tests.toy_project import serial_toy as serial_toy
 from tests.toy_project import toy as toy
+
+pytestmark = pytest.mark.xdist_group("toy")  # one packed project
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,18 +59,20 @@ def test_one_file_uses_dvcs_insides_and_none_is_long() -> None:
 
 @pytest.mark.slow
 def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
+    """From nothing, by the commands of docs/cluster.md for one machine."""
     serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")
     serial.run("dvc", "repro")
+    submit, status = commands("One machine")
 
-    printed = project.submit("--threads", "1")
-    assert "6 stages, 2 at once, threads of each: 1" in printed
+    printed = project.seal(*submit[1:])
+    assert "6 stages, 2 at once, threads of each: " in printed
     assert "6 stages taken over, 0 not done" in printed
     project.assert_as_serial(serial)
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
     assert len(list(project.folder.glob("timings/t*.csv"))) == 5
-    assert project.seal("status").count(" done ") == 6
+    assert project.seal(*status[1:]).count(" done ") == 6
 
-    assert "no stage lacks a job" in project.submit()
+    assert "no stage lacks a job" in project.seal(*submit[1:])
     project.assert_as_serial(serial)
 
 

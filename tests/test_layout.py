@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -277,3 +278,10 @@ def test_nothing_is_unpickled_or_unpacked() -> None:
 @pytest.mark.parametrize("benchmark", sorted(path.stem for path in Path("benchmarks").glob("*.py")))
 def test_a_benchmark_finds_the_names_it_imports(benchmark: str) -> None:
     importlib.import_module(f"benchmarks.{benchmark}")
+
+
+@pytest.mark.xdist_group("a group")
+def test_groups_of_tests_are_known(request: pytest.FixtureRequest) -> None:
+    """A version of pytest that pytest-xdist does not know groups none, says nothing, and makes each fixture twice."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@a group")

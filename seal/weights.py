@@ -58,9 +58,9 @@ def put_weights(network: nn.Module, weights: Weights, head: str, drop_head: bool
         notes.append(f"dropped its head: {', '.join(of_head)} stay as drawn")
 
     _are_the_same(tensors.keys(), expected.keys(), weights.path)
-    for name, value in tensors.items():
-        if value.shape != expected[name].shape:
-            met, asked = (tuple(tensor.shape) for tensor in (value, expected[name]))
+    for name, own in expected.items():  # in the network's order: safetensors gives its tensors in none
+        if tensors[name].shape != own.shape:
+            met, asked = (tuple(tensor.shape) for tensor in (tensors[name], own))
             remedy = "give --option num_classes=N, or --drop-head" if name.startswith(f"{head}.") else "is it another?"
             raise UserError(f"{weights.path}: {name} is {met}, the network's is {asked}; {remedy}")
 

@@ -206,7 +206,7 @@ def test_other_weights_are_a_line_and_halves_are_cast(tmp_path: Path, monkeypatc
         put_weights(other, renamed, "heads.head", drop_head=False)
 
     more = read_weights(saved(own_vit(7)))
-    with pytest.raises(UserError, match=r"heads\.head\.bias is \(7,\), the network's is \(2,\); give --option num_cla"):
+    with pytest.raises(UserError, match=r"head\.weight is \(7, 8\), the network's is \(2, 8\); give --option num_cl"):
         put_weights(other, more, "heads.head", drop_head=False)
     assert "dropped its head" in put_weights(other, more, "heads.head", drop_head=True)[0]
 

@@ -119,6 +119,21 @@ def step(trained: Tuned, optimizers: Iterable[torch.optim.Optimizer], x: Tensor,
 
 
 @torch.no_grad()
+def refuse_other_networks(model: nn.Module, images: Tensor) -> None:
+    """Raises ValueError unless there are scales and shifts to train, and all else is in training as in evaluation.
+
+    `images` float [N, 3, H, W], two or more.
+    """
+    if not any(isinstance(module, nn.BatchNorm2d) and module.affine for module in model.modules()):
+        raise ValueError("trains BatchNorm's scales and shifts, of which the network has none")
+
+    training = deepcopy(model).train()
+    once, again = training(images), training(images)
+    if (once - again).abs().max() > 1e-3 * once.abs().max():
+        raise ValueError("found a network that draws in training, as dropout does, expected one that does not")
+
+
+@torch.no_grad()
 def refuse_single_values(model: Classifier, image: Tensor, sizes: Iterable[int], batch_size: int) -> None:
     """Raises ValueError where a batch of one image would meet a 1x1 map: its batch statistics are the value itself.
 

@@ -212,13 +212,6 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         if summary.exists():  # before its parts are used
             read_summary(summary)
 
-        section = getattr(params, name)
-        lower = next((key for key in LOWERED if hasattr(section, key)), "batch_size")
-        timing.lower = f"{name}.{lower}"
-        if lower == "memory_mb":
-            needed = section.memory_mb * MB
-            require_memory(device, needed, f"{timing.lower} of {section.memory_mb}", f"lower {timing.lower}")
-
         evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
         with written_whole(evaluation):
             yield evaluation
@@ -226,7 +219,17 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
 
 @contextmanager
 def written_whole(evaluation: Evaluation) -> Iterator[None]:
-    """What the block writes takes the folder's place as it ends; a missing dataset and Skipped leave skipped.json."""
+    """What the block writes takes the folder's place as it ends; a missing dataset and Skipped leave skipped.json.
+
+    Raises UserError where a GPU has less memory left than the section asks for.
+    """
+    section = getattr(evaluation.params, evaluation.name)
+    lower = next((key for key in LOWERED if hasattr(section, key)), "batch_size")
+    evaluation.timing.lower = f"{evaluation.name}.{lower}"
+    if lower == "memory_mb":
+        words = f"{evaluation.timing.lower} of {section.memory_mb}"
+        require_memory(evaluation.device, section.memory_mb * MB, words, f"lower {evaluation.timing.lower}")
+
     with new_folder(evaluation.folder) as staging, _last_result_comes_back(evaluation.folder):
         evaluation.made = staging / "made"
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from eval.affines import refuse_other_networks
 from eval.blocks import blocks_in_order
 from eval.evaluation import Evaluation, folder_name, written_whole
 from eval.features import Adapted
@@ -121,7 +122,10 @@ def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> 
                 f"{what}: the network's head has {classes} classes, {pack.name} has {wanted}; leave it out of --what"
             )
     if "fewshot_affines" in asked.what:
-        _has_affines(network)
+        try:
+            refuse_other_networks(network, example)
+        except ValueError as error:
+            raise UserError(f"fewshot_affines: {error}") from None
 
     sha256 = file_sha256(asked.checkpoint)
     if isinstance(network, ResNet) and asked.size is None and not is_named(params.model):
@@ -172,16 +176,6 @@ def _are_evaluations(what: Sequence[str], known: Sequence[str]) -> None:
         raise UserError(f"--what {unknown[0]}: no such evaluation, expected of {', '.join(known)}")
     if not what:
         raise UserError(f"--what is empty, expected of {', '.join(known)}")
-
-
-def _has_affines(network: nn.Module) -> None:
-    """Raises UserError unless BatchNorm's scales and shifts can be trained, and nothing else differs in training."""
-    if not any(isinstance(module, nn.BatchNorm2d) and module.affine for module in network.modules()):
-        raise UserError("fewshot_affines: trains BatchNorm's scales and shifts, of which the network has none")
-    for name, module in network.named_modules():
-        chance = getattr(module, "p", 0.0)
-        if isinstance(chance, float) and chance > 0:
-            raise UserError(f"fewshot_affines: {name} drops by chance in training, expected a network without")
 
 
 def _is_the_same(path: Path, facts: Mapping[str, Any]) -> None:

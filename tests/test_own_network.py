@@ -1,5 +1,6 @@
 """`seal evaluate`: our own networks give their stages' values, others are refused in a line before anything begins."""
 
+import importlib
 import pickle
 import shutil
 import zipfile
@@ -16,7 +17,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 from typer.testing import CliRunner
 
-from eval import hessian, prediction_depth, transfer
 from eval.blocks import blocks_in_order
 from eval.own import Asked, record_of
 from eval.report.own import own_chapter
@@ -24,6 +24,7 @@ from seal.cli import app
 from seal.config import Params, load_params
 from seal.data.pack import open_pack
 from seal.errors import UserError
+from seal.evaluations import EVALUATIONS
 from seal.networks import head_of
 from seal.own_records import own_networks
 from seal.record import read_json
@@ -41,9 +42,11 @@ pytestmark = [
 ]
 
 VIT = {"image_size": 8, "patch_size": 4, "num_layers": 3, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
+FEW = {"targets": ["mine"], "n_way": 2, "shots": [1], "n_query": 3, "episodes": 4, "epochs": 2}
 TINY = {
     "transfer": {"targets": ["mine"], "epochs": 2, "learning_rates": [0.1]},
-    "fewshot": {"targets": ["mine"], "n_way": 2, "shots": [1], "n_query": 3, "episodes": 4, "epochs": 2},
+    "fewshot": FEW,
+    "fewshot_affines": FEW,
     "prediction_depth": {"generations": [1], "neighbours": 3},
     "hessian": {"batch_size": 8, "batches": 1, "fixed_batches": 1, "eigenvalues": 1, "first_steps": 3},
 }
@@ -71,20 +74,21 @@ def params() -> Params:
 
 def test_our_own_network_has_its_stages_values(project: Path) -> None:
     own_params = params()
-    for stage in (transfer, prediction_depth, hessian):
-        stage.main(["--run", "normal-0", *(["--target", "mine"] if stage is transfer else [])])
+    targets = {name: ["--target", "mine"] if evaluation.targeted else [] for name, evaluation in EVALUATIONS.items()}
+    for name, target in targets.items():
+        importlib.import_module(f"eval.{name}").main(["--run", "normal-0", *target])
 
     weights = project / "results/normal-0/weights/gen-01.safetensors"
-    record = record_of(asked(weights, "transfer,prediction_depth,hessian", name="ours"), own_params)
-    for name, stage_folder in (("transfer-mine", "transfer-mine"), ("prediction_depth-mine", "prediction_depth"),
-                               ("hessian-mine", "hessian")):  # fmt: skip
-        mine, theirs = record / "eval" / name, project / "results/normal-0/eval" / stage_folder
-        found, expected = read_json(mine / "gen-00.json"), read_json(theirs / "gen-01.json")
+    record = record_of(asked(weights, ",".join(EVALUATIONS), name="ours"), own_params)
+    for name, target in targets.items():
+        mine = record / f"eval/{name}-mine"
+        theirs = project / "results/normal-0/eval" / (f"{name}-mine" if target else name)
+        here, there = read_json(mine / "gen-00.json"), read_json(theirs / "gen-01.json")
         for key in ("values", "params", "checkpoint_sha256", "data_sha256"):
-            assert found[key] == expected[key], (name, key)
-        with np.load(mine / "gen-00.npz") as here, np.load(theirs / "gen-01.npz") as there:
-            assert here.files == there.files
-            assert all(here[array].tobytes() == there[array].tobytes() for array in here.files)
+            assert here[key] == there[key], (name, key)
+        with np.load(mine / "gen-00.npz") as arrays, np.load(theirs / "gen-01.npz") as expected:
+            assert arrays.files == expected.files
+            assert all(arrays[array].tobytes() == expected[array].tobytes() for array in arrays.files)
 
 
 def test_depth_of_a_vit_is_a_hook_and_scikit_learns(

@@ -99,7 +99,7 @@ ARROWS = {
     "seal.study": {"seal.readings", "seal.runs"},
     "seal.planning": {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
-        "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer",
+        "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer", "eval",
     },
     "seal.release": {"seal.checkpoint", "seal.runs", "seal.tiers"},
     "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.study", "seal.tracking"},

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from eval.knn import exact_knn
 from seal.checkpoint import save_tensors
 from seal.config import Params
 from seal.data.batches import Batches
 from seal.device import torch_device
-from seal.evaluations import PROBE_CLASS, PROBE_STEP
+from seal.evaluations import PROBE_CLASS, PROBE_STEP, PredictionDepth
 from seal.measure import Rates
 from seal.models import build
 from seal.planning.machine import Machine
@@ -29,7 +30,7 @@ from seal.trainer import Trainer
 
 SECONDS = 3.0  # of training steps, and a third of each other kind
 SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and in a step of few-shot episodes
-SEARCH = 1.6  # times the bare products that a search takes: selection, proof; 1.3 at mini, 2 at smoke
+QUERIES, ROWS, FEATURES = 200, 3500, 1024  # of a search of nearest neighbours; selection and proof are a half of it here
 # What benchmarks/README.md's CPU takes for a step of three linear probes of 20 classes, by which `small` goes.
 SMALL_STEP = PROBE_STEP + 20 * PROBE_CLASS
 START = """
@@ -55,7 +56,7 @@ def measure(params: Params, scratch: Path) -> Machine:
         seen=_seeing_rate(network, batches),
         tuned=_tuning_rate(network, batches),
         curved=_curving_rate(network, batches),
-        searched=_gflops(device) / SEARCH,
+        searched=_searching_rate(params.prediction_depth, device),
         saved=_saving_rate(scratch),
         small=SMALL_STEP / _small_step_seconds(),
         launched=math.inf,
@@ -111,9 +112,20 @@ def _images(batches: Batches, count: int) -> Tensor:
     return x.repeat(math.ceil(count / len(x)), 1, 1, 1)[:count].contiguous()
 
 
-def _gflops(device: torch.device, side: int = 1024) -> float:
-    a = torch.rand(side, side, device=device)
-    return 2 * side**3 / 1e9 / _seconds_of(lambda: (a @ a)[0, 0].item())
+def _searching_rate(section: PredictionDepth, device: torch.device) -> float:
+    """GFLOP of products a second, in a whole search of neighbours of random features."""
+    queries = torch.randn(QUERIES, FEATURES, generator=stream(0, "queries")).to(device)
+    rows = torch.randn(ROWS, FEATURES, generator=stream(0, "rows")).to(device)
+    size = min(section.batch_size, 500)
+    batches = [(rows[start : start + size], start) for start in range(0, ROWS, size)]
+
+    def search() -> None:
+        exact_knn(
+            queries, lambda: iter(batches), section.neighbours,
+            memory_mb=512, backend=section.backend, spare=section.spare, width=section.slice_width,
+        )  # fmt: skip
+
+    return 2e-9 * QUERIES * ROWS * FEATURES / _seconds_of(search)
 
 
 def _saving_rate(scratch: Path, floats: int = 2_000_000) -> float:

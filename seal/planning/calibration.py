@@ -79,6 +79,8 @@ def _facts(params: Params) -> dict[str, Any]:
         "classes": classes(dataset),
         "training": params.training.model_dump(include=training),
         "runtime": params.runtime.model_dump(include=runtime),
+        "fewshot_affines": params.fewshot_affines.model_dump(),
+        "prediction_depth": params.prediction_depth.model_dump(),
         "environment": [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")],
         "fields": [kind.name for kind in (*fields(Machine), *fields(Rates))],
         "cpu": f"{os.cpu_count()} x {cpu_name()}",

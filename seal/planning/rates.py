@@ -18,7 +18,7 @@ from seal.checkpoint import save_tensors
 from seal.config import Params
 from seal.data.batches import Batches
 from seal.device import torch_device
-from seal.evaluations import PROBE_CLASS, PROBE_STEP, PredictionDepth
+from seal.evaluations import PROBE_CLASS, PROBE_STEP, FewShotAffines, PredictionDepth
 from seal.measure import Rates
 from seal.models import build
 from seal.planning.machine import Machine
@@ -29,8 +29,12 @@ from seal.rng import stream
 from seal.trainer import Trainer
 
 SECONDS = 3.0  # of training steps, and a third of each other kind
-SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and in a step of few-shot episodes
-QUERIES, ROWS, FEATURES = 200, 3500, 1024  # of a search of nearest neighbours; selection and proof are a half of it here
+SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and at most in a step of few-shot episodes
+QUERIES, ROWS, FEATURES = (
+    200,
+    3500,
+    1024,
+)  # of a search of nearest neighbours; selection and proof are a half of it here
 # What benchmarks/README.md's CPU takes for a step of three linear probes of 20 classes, by which `small` goes.
 SMALL_STEP = PROBE_STEP + 20 * PROBE_CLASS
 START = """
@@ -54,7 +58,7 @@ def measure(params: Params, scratch: Path) -> Machine:
         trained=training_rate(trainer, SECONDS),
         measured=_measuring_rate(trainer),
         seen=_seeing_rate(network, batches),
-        tuned=_tuning_rate(network, batches),
+        tuned=_tuning_rate(network, batches, min(TUNED, _images_a_step(params.fewshot_affines))),
         curved=_curving_rate(network, batches),
         searched=_searching_rate(params.prediction_depth, device),
         saved=_saving_rate(scratch),
@@ -77,10 +81,16 @@ def _seeing_rate(network: nn.Module, batches: Batches) -> float:
     return SEEN / _seconds_of(lambda: network(x).sum().item())
 
 
-def _tuning_rate(network: nn.Module, batches: Batches) -> float:
+def _images_a_step(section: FewShotAffines) -> int:
+    """Of all episodes together, where they fit beside one another: few images are worth as many operators as many."""
+    steps = sum(math.ceil(section.n_way * shots / section.batch_size) for shots in section.shots)
+    return math.ceil(section.episodes * section.n_way * sum(section.shots) / steps)
+
+
+def _tuning_rate(network: nn.Module, batches: Batches, count: int) -> float:
     """By gradients of every BatchNorm's scale and shift."""
     scales = [parameter for name, parameter in network.named_parameters() if parameter.ndim == 1 and "fc" not in name]
-    x, y = _images(batches, TUNED), batches.labels.repeat(math.ceil(TUNED / len(batches.labels)))[:TUNED]
+    x, y = _images(batches, count), batches.labels.repeat(math.ceil(count / len(batches.labels)))[:count]
     network.train().requires_grad_(False)
     for scale in scales:
         scale.requires_grad_()
@@ -88,7 +98,7 @@ def _tuning_rate(network: nn.Module, batches: Batches) -> float:
     def step() -> None:
         torch.autograd.grad(cross_entropy(network(x), y), scales)[0].sum().item()
 
-    rate = TUNED / _seconds_of(step)
+    rate = count / _seconds_of(step)
     network.eval().requires_grad_(True)
     return rate
 

@@ -30,11 +30,7 @@ from seal.trainer import Trainer
 
 SECONDS = 3.0  # of training steps, and a third of each other kind
 SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and at most in a step of few-shot episodes
-QUERIES, ROWS, FEATURES = (
-    200,
-    3500,
-    1024,
-)  # of a search of nearest neighbours; selection and proof are a half of it here
+QUERIES, ROWS, FEATURES = 200, 3500, 3000  # of a search, as of smoke's blocks: selection and proof are most of it
 # What benchmarks/README.md's CPU takes for a step of three linear probes of 20 classes, by which `small` goes.
 SMALL_STEP = PROBE_STEP + 20 * PROBE_CLASS
 START = """

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import batch_norm, cross_entropy
 
-from eval.features import outputs_of
-from seal.models import ResNet
+from eval.features import Classifier, outputs_of
 
 if TYPE_CHECKING:
     from seal.evaluations import FewShotAffines
@@ -47,7 +46,7 @@ class EpisodeNorm(nn.Module):
         return own_memory
 
 
-def packed(model: ResNet, episodes: int, batch_statistics: bool) -> ResNet:
+def packed(model: Classifier, episodes: int, batch_statistics: bool) -> Classifier:
     """A copy of the network in which each BatchNorm is an EpisodeNorm; these alone have gradients."""
     copy = deepcopy(model).requires_grad_(False)
     for name, norm in model.named_modules():
@@ -61,7 +60,7 @@ def packed(model: ResNet, episodes: int, batch_statistics: bool) -> ResNet:
 class Tuned:
     """Networks that share their convolutions, and their heads."""
 
-    model: ResNet  # packed
+    model: Classifier  # packed
     heads: Tensor  # [E, n_way, features + 1], the last column the bias
 
     @torch.no_grad()
@@ -75,14 +74,14 @@ class Tuned:
         return torch.cat(right, 1).double().mean(1)
 
 
-def _logits(model: ResNet, heads: Tensor, x: Tensor) -> Tensor:
+def _logits(model: Classifier, heads: Tensor, x: Tensor) -> Tensor:
     """[E, B, n_way] of images [B * E, 3, H, W], an image of each episode after the other."""
     features = model.features(x).view(-1, len(heads), heads.shape[2] - 1).transpose(0, 1)
     return torch.baddbmm(heads[:, None, :, -1], features, heads[:, :, :-1].mT)
 
 
 def tune(
-    model: ResNet, pixels: Pixels, support: Tensor, labels: Tensor, heads: Tensor, orders: Iterable[Tensor],
+    model: Classifier, pixels: Pixels, support: Tensor, labels: Tensor, heads: Tensor, orders: Iterable[Tensor],
     protocol: "FewShotAffines", after_epoch: Callable[[], object] = lambda: None,
 ) -> Tuned:  # fmt: skip
     """Train a head, scales and shifts for each episode on its support images [E, S], labelled `labels` [S].
@@ -104,7 +103,7 @@ def tune(
     return trained
 
 
-def episode_parameters(model: ResNet) -> list[nn.Parameter]:
+def episode_parameters(model: Classifier) -> list[nn.Parameter]:
     """Scales and shifts of a packed network: what alone has gradients."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -120,7 +119,22 @@ def step(trained: Tuned, optimizers: Iterable[torch.optim.Optimizer], x: Tensor,
 
 
 @torch.no_grad()
-def refuse_single_values(model: ResNet, image: Tensor, sizes: Iterable[int], batch_size: int) -> None:
+def refuse_other_networks(model: nn.Module, images: Tensor) -> None:
+    """Raises ValueError unless there are scales and shifts to train, and all else is in training as in evaluation.
+
+    `images` float [N, 3, H, W], two or more.
+    """
+    if not any(isinstance(module, nn.BatchNorm2d) and module.affine for module in model.modules()):
+        raise ValueError("trains BatchNorm's scales and shifts, of which the network has none")
+
+    training = deepcopy(model).train()
+    once, again = training(images), training(images)
+    if (once - again).abs().max() > 1e-3 * once.abs().max():
+        raise ValueError("found a network that draws in training, as dropout does, expected one that does not")
+
+
+@torch.no_grad()
+def refuse_single_values(model: Classifier, image: Tensor, sizes: Iterable[int], batch_size: int) -> None:
     """Raises ValueError where a batch of one image would meet a 1x1 map: its batch statistics are the value itself.
 
     `image` float [1, 3, H, W]; `sizes` are numbers of support images.
@@ -137,7 +151,7 @@ def refuse_single_values(model: ResNet, image: Tensor, sizes: Iterable[int], bat
             )
 
 
-def bytes_per_episode(model: ResNet, images: Tensor, n_way: int, batch_statistics: bool) -> int:
+def bytes_per_episode(model: Classifier, images: Tensor, n_way: int, batch_statistics: bool) -> int:
     """Memory that one more episode takes in `tune`: what a step on float images [batch_size, 3, H, W] keeps.
 
     That is what the backward pass needs, three copies of the largest map that a step makes on its way, the images twice

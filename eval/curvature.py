@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -46,7 +47,9 @@ def batch_norm(model: nn.Module, statistics: Literal["running", "batch"]) -> Ite
 def loss_of(model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
     # In NHWC memory oneDNN's backward pass of a 1x1 convolution with stride 2 and few channels writes past its memory
     # (torch 2.10: free(): invalid pointer).
-    return cross_entropy(model(batch[0].contiguous()), batch[1], label_smoothing=label_smoothing)
+    with sdpa_kernel(SDPBackend.MATH):  # of attention the one implementation that has second derivatives
+        logits = model(batch[0].contiguous())
+    return cross_entropy(logits, batch[1], label_smoothing=label_smoothing)
 
 
 def batch_hessian(model: nn.Module, batch: Batch, *, label_smoothing: float, weight_decay: float) -> Operator:

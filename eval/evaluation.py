@@ -9,14 +9,18 @@ A new evaluation is a file whose `main` looks like every other's, and an entry i
     def evaluate(stage: Evaluation, network: TrainedNetwork, section: Mine) -> Findings:
         ...  # from network.model and stage.pack, on stage.device; stage.bar shows how far it is
 
+    def look(stage: Evaluation) -> None:
+        section = stage.params.mine
+        stage.timing.unit, stage.timing.backend = "images", "torch"
+        for network in stage.networks(section.generations):
+            stage.write(network, evaluate(stage, network, section))
+
     def main(arguments: Sequence[str] | None = None) -> None:
         with evaluation_stage("mine", arguments) as stage:
-            section = stage.params.mine
-            stage.timing.unit, stage.timing.backend = "images", "torch"
-            for network in stage.networks(section.generations):
-                stage.write(network, evaluate(stage, network, section))
+            look(stage)
 
-It is a function of network, images and section alone. All randomness is seal.rng's, by the section's seed.
+`seal evaluate` calls `look` with a stage of a network from elsewhere (eval/own.py). An evaluation is a function of
+network, images and section alone. All randomness is seal.rng's, by the section's seed.
 """
 
 import argparse
@@ -37,6 +41,7 @@ from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
+from seal.models import is_named
 from seal.record import RESULTS, atomic, read_json, write_json
 from seal.stage import Timing, progress_bar, stage
 
@@ -121,8 +126,10 @@ class Evaluation:
                 f"{self.name}.generations: found none of {wanted} in {place}/weights; name some of kept_generations"
             )
 
+        size = self.params.datasets[self.params.source].image_size if is_named(self.run.model) else None
+        probed = self.name == "prediction_depth"
         for generation, path in weights.items():
-            yield load_network(path, generation, self.run.model, self.device, summary)
+            yield load_network(path, generation, self.run.model, self.device, summary, size, probed)
 
     def write(self, network: TrainedNetwork, findings: Findings) -> None:
         """Write a generation's values, floats rounded to seven digits, and its arrays; and count the work."""
@@ -205,21 +212,31 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         if summary.exists():  # before its parts are used
             read_summary(summary)
 
-        section = getattr(params, name)
-        lower = next((key for key in LOWERED if hasattr(section, key)), "batch_size")
-        timing.lower = f"{name}.{lower}"
-        if lower == "memory_mb":
-            needed = section.memory_mb * MB
-            require_memory(device, needed, f"{timing.lower} of {section.memory_mb}", f"lower {timing.lower}")
+        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
+        with written_whole(evaluation):
+            yield evaluation
 
-        folder = RESULTS / run.name / "eval" / folder_name(name, chosen.target)
-        with new_folder(folder) as staging, _last_result_comes_back(folder):
-            evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing, staging / "made")
-            try:
-                yield evaluation
-            except (DatasetMissing, Skipped) as reason:
-                evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
-            put_in_place(staging / "made", folder)
+
+@contextmanager
+def written_whole(evaluation: Evaluation) -> Iterator[None]:
+    """What the block writes takes the folder's place as it ends; a missing dataset and Skipped leave skipped.json.
+
+    Raises UserError where a GPU has less memory left than the section asks for.
+    """
+    section = getattr(evaluation.params, evaluation.name)
+    lower = next((key for key in LOWERED if hasattr(section, key)), "batch_size")
+    evaluation.timing.lower = f"{evaluation.name}.{lower}"
+    if lower == "memory_mb":
+        words = f"{evaluation.timing.lower} of {section.memory_mb}"
+        require_memory(evaluation.device, section.memory_mb * MB, words, f"lower {evaluation.timing.lower}")
+
+    with new_folder(evaluation.folder) as staging, _last_result_comes_back(evaluation.folder):
+        evaluation.made = staging / "made"
+        try:
+            yield
+        except (DatasetMissing, Skipped) as reason:
+            evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
+        put_in_place(evaluation.written, evaluation.folder)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""What a frozen network makes of images: pooled features, and the output of every block."""
+"""What a frozen network makes of images: pooled features, and the output of every block.
+
+A network that is not this project's is an `Adapted`: its features are what its last linear layer is given.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,11 +9,47 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.data.batches import Batches
 from seal.models import ResNet
 from seal.precision import computing
+
+
+class Adapted(nn.Module):
+    """Any classifier as evaluations look at it: float [N, 3, H, W] to logits [N, classes], and features before them.
+
+    `head` names the linear layer that gives the logits. Where `size` is given, images are resized to it, bilinear.
+    """
+
+    def __init__(self, network: nn.Module, head: str, size: int | None = None) -> None:
+        super().__init__()
+        self.network, self.head, self.size = network, f"network.{head}", size
+
+    @property
+    def fc(self) -> nn.Linear:
+        head = self.get_submodule(self.head)
+        assert isinstance(head, nn.Linear)
+        return head
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size is not None and x.shape[-1] != self.size:
+            x = interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        return self.network(x)  # type: ignore[no-any-return]
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head is given, [N, channels]."""
+        given: list[Tensor] = []
+        hook = self.fc.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+        try:
+            self(x)
+        finally:
+            hook.remove()
+        return given[-1]
+
+
+Classifier = ResNet | Adapted
 
 
 def plain_batches(
@@ -37,7 +76,7 @@ def require_plain(batches: Batches) -> None:
 
 
 @torch.no_grad()
-def pooled_features(model: ResNet, batches: Batches, precision: str = "float32") -> tuple[Tensor, Tensor]:
+def pooled_features(model: Classifier, batches: Batches, precision: str = "float32") -> tuple[Tensor, Tensor]:
     """Features before the linear layer, float32 [N, channels], and labels [N], in packed order.
 
     `precision` is the network's (seal/precision.py). Raises ValueError for a network in training mode and for augmented

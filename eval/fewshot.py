@@ -19,12 +19,11 @@ from torch.nn.functional import interpolate
 
 from eval.episodes import Episodes, TooFewImages, orders, sample_episodes
 from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage, write_arrays
-from eval.features import plain_batches, pooled_features
+from eval.features import Classifier, plain_batches, pooled_features
 from eval.heads import bytes_per_episode, draw_heads, head_accuracy, train_heads
 from eval.networks import TrainedNetwork
 from seal.data.batches import Batches
 from seal.data.pack import SPLITS, Pack
-from seal.models import ResNet
 from seal.rng import stream
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def truth(n_way: int, images: Tensor) -> Tensor:
 class LinearHeads:
     """Linear heads on the features of the frozen network, which are taken once for all episodes."""
 
-    def __init__(self, section: "FewShot", training: "Training", model: ResNet, images: Tensor) -> None:
+    def __init__(self, section: "FewShot", training: "Training", model: Classifier, images: Tensor) -> None:
         self.section = section
         self.features, _ = pooled_features(model, batches_of(images, SHOWN_AT_ONCE, training), section.precision)
 
@@ -184,15 +183,19 @@ def keep_episodes(stage: Evaluation, benchmark: Benchmark) -> None:
     write_arrays(stage.written / "episodes.npz", arrays)
 
 
+def look(stage: Evaluation) -> None:
+    section = stage.params.fewshot
+    stage.timing.unit, stage.timing.backend = "episodes", "batched"
+    benchmark = benchmark_of(stage, section)
+    for network in stage.networks(section.generations):
+        learner = LinearHeads(section, stage.params.training, network.model, benchmark.images)
+        stage.write(network, evaluate(stage, network, section, benchmark, learner))
+    keep_episodes(stage, benchmark)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("fewshot", arguments) as stage:
-        section = stage.params.fewshot
-        stage.timing.unit, stage.timing.backend = "episodes", "batched"
-        benchmark = benchmark_of(stage, section)
-        for network in stage.networks(section.generations):
-            learner = LinearHeads(section, stage.params.training, network.model, benchmark.images)
-            stage.write(network, evaluate(stage, network, section, benchmark, learner))
-        keep_episodes(stage, benchmark)
+        look(stage)
 
 
 if __name__ == "__main__":

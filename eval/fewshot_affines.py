@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from eval.affines import bytes_per_episode, refuse_single_values, tune
+from eval.affines import bytes_per_episode, refuse_other_networks, refuse_single_values, tune
 from eval.episodes import orders
-from eval.evaluation import evaluation_stage
+from eval.evaluation import Evaluation, evaluation_stage
+from eval.features import Classifier
 from eval.fewshot import AfterEpoch, batches_of, benchmark_of, evaluate, keep_episodes, truth
 from eval.heads import draw_heads
 from seal.errors import UserError
-from seal.models import ResNet
 from seal.precision import computing
 
 if TYPE_CHECKING:
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 
 
 class HeadsAndAffines:
-    """Heads, scales and shifts. Raises UserError where batch statistics would be those of a single value."""
+    """Heads, scales and shifts. Raises UserError where the network has none, or draws in training; and where batch
+    statistics would be those of a single value."""
 
-    def __init__(self, section: "FewShotAffines", training: "Training", model: ResNet, images: Tensor) -> None:
+    def __init__(self, section: "FewShotAffines", training: "Training", model: Classifier, images: Tensor) -> None:
         self.section, self.model = section, model
         self.images = batches_of(images, section.batch_size, training)
         self.batch = self.pixels(torch.arange(section.batch_size, device=images.device) % len(images))
         self.batch_statistics = section.statistics == "benchmark"
-        if self.batch_statistics:
-            sizes = [section.n_way * shots for shots in section.shots]
-            try:
+        sizes = [section.n_way * shots for shots in section.shots]
+        try:
+            if self.batch_statistics:
                 refuse_single_values(model, self.batch[:1], sizes, section.batch_size)
-            except ValueError as error:
-                raise UserError(f"fewshot_affines: {error}") from None
+            refuse_other_networks(model, self.pixels(torch.arange(2, device=images.device) % len(images)))
+        except ValueError as error:
+            raise UserError(f"fewshot_affines: {error}") from None
 
     def pixels(self, at: Tensor) -> Tensor:
         """The images of these positions [N], float [N, 3, H, W]."""
@@ -55,15 +57,19 @@ class HeadsAndAffines:
             return tuned.accuracy(self.pixels, query, truth(section.n_way, query), section.batch_size)
 
 
+def look(stage: Evaluation) -> None:
+    section = stage.params.fewshot_affines
+    stage.timing.unit, stage.timing.backend = "episodes", "batched"
+    benchmark = benchmark_of(stage, section)
+    for network in stage.networks(section.generations):
+        learner = HeadsAndAffines(section, stage.params.training, network.model, benchmark.images)
+        stage.write(network, evaluate(stage, network, section, benchmark, learner))
+    keep_episodes(stage, benchmark)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("fewshot_affines", arguments) as stage:
-        section = stage.params.fewshot_affines
-        stage.timing.unit, stage.timing.backend = "episodes", "batched"
-        benchmark = benchmark_of(stage, section)
-        for network in stage.networks(section.generations):
-            learner = HeadsAndAffines(section, stage.params.training, network.model, benchmark.images)
-            stage.write(network, evaluate(stage, network, section, benchmark, learner))
-        keep_episodes(stage, benchmark)
+        look(stage)
 
 
 if __name__ == "__main__":

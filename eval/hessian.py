@@ -144,13 +144,17 @@ def whole_batches(train: Batches, seed: int) -> Iterator[Batch]:
                 yield batch
 
 
+def look(stage: Evaluation) -> None:
+    section = stage.params.hessian
+    stage.timing.unit, stage.timing.backend = "products", ", ".join(section.solvers)
+    batches = augmented(training_batches(stage, section), section.batches, section.seed)
+    for network in stage.networks(section.generations):
+        stage.write(network, evaluate(stage, network, section, batches))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("hessian", arguments) as stage:
-        section = stage.params.hessian
-        stage.timing.unit, stage.timing.backend = "products", ", ".join(section.solvers)
-        batches = augmented(training_batches(stage, section), section.batches, section.seed)
-        for network in stage.networks(section.generations):
-            stage.write(network, evaluate(stage, network, section, batches))
+        look(stage)
 
 
 if __name__ == "__main__":

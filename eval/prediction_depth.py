@@ -16,7 +16,6 @@ from eval.networks import TrainedNetwork
 from eval.probes import BlockProbes, prediction_depth, probe
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
-from seal.models import block_names
 
 if TYPE_CHECKING:
     from seal.evaluations import PredictionDepth
@@ -25,19 +24,18 @@ if TYPE_CHECKING:
 def evaluate(stage: Evaluation, network: TrainedNetwork, section: "PredictionDepth") -> Findings:
     train = images_of(stage, section, "train", section.train_images)
     test = images_of(stage, section, "test", section.test_images)
-    blocks = block_names(stage.run.model)
 
     def watch(batches: Iterable[Batch], words: str, count: int) -> Iterable[Batch]:
         return stage.bar.track(batches, total=count, description=f"generation {network.generation}, {words}")
 
-    probes = probe(network.model, list(blocks.values()), train, test, section, watch)
+    probes = probe(network.model, list(network.blocks.values()), train, test, section, watch)
     reference = probes.prediction if section.reference == "model" else probes.votes[:, -1]
     depth = prediction_depth(probes.votes, reference)
 
     training = stage.run.training
     counts = {"train": len(train.images), "test": len(test.images)}
     return Findings(
-        depth_values(probes, depth, test.labels, list(blocks)),
+        depth_values(probes, depth, test.labels, list(network.blocks)),
         {
             "votes": probes.votes.cpu().numpy().astype(np.int16),
             "labels": np.asarray(test.labels, np.int16),
@@ -104,12 +102,16 @@ def how_exact(probes: BlockProbes) -> str:
     return f"{certified}, the others resolved in {probes.resolving_seconds:.1f} s"
 
 
+def look(stage: Evaluation) -> None:
+    section = stage.params.prediction_depth
+    stage.timing.unit, stage.timing.backend = "images", section.backend
+    for network in stage.networks(section.generations):
+        stage.write(network, evaluate(stage, network, section))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("prediction_depth", arguments) as stage:
-        section = stage.params.prediction_depth
-        stage.timing.unit, stage.timing.backend = "images", section.backend
-        for network in stage.networks(section.generations):
-            stage.write(network, evaluate(stage, network, section))
+        look(stage)
 
 
 if __name__ == "__main__":

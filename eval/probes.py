@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from eval.features import outputs_of, require_evaluation_mode, require_plain
+from eval.features import Classifier, outputs_of, require_evaluation_mode, require_plain
 from eval.knn import MB, Search, least_work
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
-from seal.models import ResNet
 from seal.precision import computing
 
 if TYPE_CHECKING:
@@ -56,9 +55,10 @@ def prediction_depth(votes: Tensor, prediction: Tensor) -> Tensor:
 
 
 def block_features(output: Tensor, features: Literal["flat", "pooled"], metric: Literal["l2", "cosine"]) -> Tensor:
-    """A block's output [N, C, H, W] as rows: all of it, or its mean over places. Rows of length 1 where the metric is
-    `cosine`: their squared distance is 2 - 2 cos."""
-    rows = output.flatten(1) if features == "flat" else output.mean((2, 3))
+    """A block's output [N, C, H, W], or [N, tokens, C], as rows: all of it, or its mean over places. Rows of length 1
+    where the metric is `cosine`: their squared distance is 2 - 2 cos."""
+    places = (2, 3) if output.ndim == 4 else (1,)
+    rows = output.flatten(1) if features == "flat" or output.ndim == 2 else output.mean(places)
     return normalize(rows, dim=1) if metric == "cosine" else rows
 
 
@@ -67,7 +67,7 @@ def unwatched(batches: Iterable[Batch], words: str, count: int) -> Iterable[Batc
 
 
 def probe(
-    model: ResNet, blocks: Sequence[str], train: Batches, test: Batches, params: "PredictionDepth",
+    model: Classifier, blocks: Sequence[str], train: Batches, test: Batches, params: "PredictionDepth",
     watch: Watch = unwatched,
 ) -> BlockProbes:  # fmt: skip
     """Search all of `train` for the neighbours of all of `test` by the outputs of the modules `blocks`.
@@ -110,7 +110,9 @@ def probe(
 
 
 @torch.no_grad()
-def feature_counts(model: ResNet, blocks: Sequence[str], images: Batches, params: "PredictionDepth") -> dict[str, int]:
+def feature_counts(
+    model: Classifier, blocks: Sequence[str], images: Batches, params: "PredictionDepth"
+) -> dict[str, int]:
     """How many features each block gives for an image."""
     with outputs_of(model, blocks) as outputs:
         model(next(iter(images.clean(1)))[0])
@@ -151,7 +153,7 @@ def blocks_at_once(
 
 @torch.no_grad()
 def searches_of(
-    model: ResNet, counts: Mapping[str, int], test: Batches, params: "PredictionDepth", watch: Watch, turn: str
+    model: Classifier, counts: Mapping[str, int], test: Batches, params: "PredictionDepth", watch: Watch, turn: str
 ) -> tuple[dict[str, Search], Tensor]:
     """A search for each block, of the neighbours of every test image; and the network's predictions [N]."""
     total = len(test.images)
@@ -177,7 +179,7 @@ def searches_of(
 
 @torch.no_grad()
 def feed(
-    model: ResNet, searches: Mapping[str, Search], train: Batches, params: "PredictionDepth", work_bytes: float,
+    model: Classifier, searches: Mapping[str, Search], train: Batches, params: "PredictionDepth", work_bytes: float,
     watch: Watch, words: str,
 ) -> None:  # fmt: skip
     """One pass of the training images through the network and the searches."""

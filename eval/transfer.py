@@ -15,11 +15,10 @@ from torch import Tensor
 
 from eval.episodes import drawn_share
 from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage
-from eval.features import plain_batches, pooled_features
+from eval.features import Classifier, plain_batches, pooled_features
 from eval.linear_probe import ProbeScores, draw_layer, train_probes
 from eval.networks import TrainedNetwork
 from seal.errors import UserError
-from seal.models import ResNet
 from seal.rng import stream
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: "Transfer") ->
     )
 
 
-def split_features(stage: Evaluation, model: ResNet, split: str) -> Labelled:
+def split_features(stage: Evaluation, model: Classifier, split: str) -> Labelled:
     part, training = stage.pack[split], stage.params.training
     if not len(part.images):
         return torch.empty(0, model.fc.in_features, device=stage.device), part.labels.to(stage.device)
@@ -109,16 +108,20 @@ def values_of(rates: Sequence[float], on_val: ProbeScores, on_test: ProbeScores)
     return values, paper, validation
 
 
+def look(stage: Evaluation) -> None:
+    section = stage.params.transfer
+    stage.timing.unit, stage.timing.backend = "epochs", "rates batched"
+    for split in ("train", "test"):
+        if not len(stage.pack[split].labels):
+            raise Skipped(f"{stage.pack.name} has no {split} images, expected some to fit or test a linear layer")
+
+    for network in stage.networks(section.generations):
+        stage.write(network, evaluate(stage, network, section))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     with evaluation_stage("transfer", arguments) as stage:
-        section = stage.params.transfer
-        stage.timing.unit, stage.timing.backend = "epochs", "rates batched"
-        for split in ("train", "test"):
-            if not len(stage.pack[split].labels):
-                raise Skipped(f"{stage.pack.name} has no {split} images, expected some to fit or test a linear layer")
-
-        for network in stage.networks(section.generations):
-            stage.write(network, evaluate(stage, network, section))
+        look(stage)
 
 
 if __name__ == "__main__":

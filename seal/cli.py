@@ -10,7 +10,8 @@ import typer
 
 from seal.cluster.commands import app as cluster_app
 from seal.errors import one_line_errors
-from seal.record import RESULTS, TIMINGS, Tier
+from seal.evaluate_command import app as evaluate_app
+from seal.record import OWN, RESULTS, TIMINGS, Tier
 
 if TYPE_CHECKING:
     from seal.tracking.sync import SyncOutcome
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="SEAL, trained by generations: the commands for people.",
 )
 app.add_typer(cluster_app)
+app.add_typer(evaluate_app)
 
 
 @app.command()
@@ -60,10 +62,11 @@ def sync() -> None:
 def _synced() -> "list[SyncOutcome]":
     from seal.config import load_params
     from seal.tracking.arms import sync_aggregates
+    from seal.tracking.own import sync_own
     from seal.tracking.sync import sync
 
     names = load_params().run_names()
-    return [*sync(names, RESULTS, TIMINGS), *sync_aggregates(names)]
+    return [*sync(names, RESULTS, TIMINGS), *sync_aggregates(names), *sync_own()]
 
 
 @app.command()
@@ -129,7 +132,8 @@ def report(
     if not record:
         verdicts = ["claims/claims.json"]
         judging.main(["--out", *verdicts])
-    reporting.main([*_chosen(record), "--claims", *verdicts, "--out", str(folder)])
+    own = [] if record or not OWN.is_dir() else ["--own", str(OWN)]
+    reporting.main([*_chosen(record), *own, "--claims", *verdicts, "--out", str(folder)])
     ending.main([*_chosen(record), "--report", str(folder)])
 
 
@@ -209,12 +213,15 @@ def plan(
     from rich.console import Console
 
     from seal.config import load_params
+    from seal.data import listing
     from seal.planning.calibration import calibrate
     from seal.planning.places import places_of, show_places
     from seal.planning.show import show
     from seal.planning.stages import stages_of_tier, stages_to_run
     from seal.tiers import tier_params
 
+    if tier is None:  # `make repro` begins with it too
+        listing.main()
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)
         if places is not None:
@@ -222,6 +229,27 @@ def plan(
             return
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
         show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free, acceptance)
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="a key of `datasets` in params.yaml")] = None,
+    guess: Annotated[Path | None, typer.Option(metavar="PATH", help="a folder, zip or tar of images")] = None,
+) -> None:
+    """Show what a dataset's pack holds, and write a contact sheet; or guess a folder's layout and print its entry."""
+    from seal.config import load_params
+    from seal.data import guess as guessing
+    from seal.data.shown import show_data
+    from seal.errors import ConfigError
+
+    with one_line_errors():
+        if (name is None) == (guess is None):
+            raise ConfigError("expected the name of a dataset, or --guess PATH")
+        if guess is not None:
+            guessed = guessing.guess(guess)
+            typer.echo(f"{guess}: {guessed.says}\n{guessing.as_yaml(guess, guessed.entry)}")
+        for line in show_data(name, load_params()) if name else ():
+            typer.echo(line)
 
 
 @app.command()

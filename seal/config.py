@@ -19,7 +19,7 @@ from seal.options import ImpossibleOption, options_from
 from seal.record import Tier
 from seal.sections import BASE_ARM as BASE_ARM
 from seal.sections import BASE_KEYS as BASE_KEYS
-from seal.sections import Arm, Dataset, Generations, Model, Runtime, Training
+from seal.sections import NAMED_MODEL, OWN_MODEL, AnyModel, Arm, Dataset, Generations, Runtime, Training
 from seal.sections import Run as Run
 from seal.yaml_files import read_yaml
 
@@ -50,7 +50,7 @@ class Params(Sections):
     arms: dict[Name, Arm]
     source: str
     datasets: dict[Name, Dataset]
-    model: Model
+    model: AnyModel
     training: Training
     generations: Generations
     evaluated_arms: list[str]
@@ -198,7 +198,7 @@ def _one_line(error: ValidationError) -> str:
     words = {"extra_forbidden": "unknown key", "missing": "missing key"}
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part) for part in problem["loc"] if part not in (OWN_MODEL, NAMED_MODEL))
         message = words.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         value = "" if problem["type"] in (*words, "value_error") else f" (found {short(repr(problem['input']))})"
         lines.append(f"{place}: {message}{value}" if place else f"{message}{value}")

@@ -36,7 +36,7 @@ def printable(message: str) -> str:
 AGAIN = "and run the same command again"
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"make room {AGAIN}"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"make it one that can be written, {AGAIN}"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"make it one that can be read and written, {AGAIN}"),
     **dict.fromkeys((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE), f"look after the disk, {AGAIN}"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM), f"let the system give more (ulimit), {AGAIN}"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY), f"move away what is there, {AGAIN}"),

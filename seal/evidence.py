@@ -79,6 +79,8 @@ def read_summary(path: Path) -> Mapping[str, Any]:
     if name != path.parent.name:
         raise BrokenEvidence(f"{path}: found run {name}, expected {path.parent.name}; {MEND}")
 
+    if "network" in raw.get("model", {}):  # another's, of which there was none before
+        return dict(raw)
     choices = {section: chosen | raw[section] for section, chosen in BEFORE_A_CHOICE.items() if section in raw}
     return dict(raw) | choices
 

@@ -30,11 +30,14 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """A system's error that names no file, or an unfinished one, names the file that was to be written."""
+    """A system's error that names no file, or an unfinished one, as a rename's first or a copy's second, names what was
+    to be written."""
     try:
         yield
     except OSError as error:
-        if error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}."):
+        names = [Path(str(name)) for name in (error.filename, error.filename2) if name is not None]
+        parts = [part for name in names for part in name.parts]
+        if not names or any(part.startswith(f".{path.name}.") for part in parts):
             error.filename, error.filename2 = str(path), None
         raise
 
@@ -54,13 +57,14 @@ def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(beside: Path) -> Iterator[Path]:
     """An empty folder beside a path, in which what is to take its place is made whole; it is gone at the end."""
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    remove_litter(beside)
-    temporary = Path(tempfile.mkdtemp(dir=beside.parent, prefix=_owned(beside)))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _named(beside):
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        remove_litter(beside)
+        temporary = Path(tempfile.mkdtemp(dir=beside.parent, prefix=_owned(beside)))
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def put_in_place(made: Path, target: Path) -> None:

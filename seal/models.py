@@ -3,18 +3,23 @@
 The trainer builds its network here, and evaluations the one that a checkpoint's weights go into.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.batchnorm import BatchNorm2d
 from seal.blocks import BLOCKS
-from seal.reinit import initialise
+from seal.networks import drawn_by_itself
+from seal.reinit import Initialiser, drawn, initialise
 
 if TYPE_CHECKING:
-    from seal.sections import Model
+    from typing_extensions import TypeIs
+
+    from seal.sections import AnyModel, Model, NamedModel
 
 
 class Conv2d(nn.Conv2d):
@@ -140,3 +145,38 @@ def build(model: "Model", num_classes: int, generator: torch.Generator, device: 
     network = ResNet(model, num_classes)
     initialise(network, generator, model.classifier_bias)
     return network.to(device)
+
+
+def network_of(
+    model: "AnyModel", num_classes: int, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """What `model` of params.yaml names, initialised: a ResNet of this file, or torchvision's as it begins itself."""
+    if is_named(model):
+        return drawn_by_itself(model.network, model.options, num_classes, generator).to(device)
+    return build(model, num_classes, generator, device)
+
+
+def fresh_values(
+    model: "AnyModel", network: nn.Module, num_classes: int, generator: torch.Generator, names: Iterable[str],
+    initialiser: Initialiser = "model",
+) -> dict[str, Tensor]:  # fmt: skip
+    """Values as a training begins with, of the named parameters; with a BatchNorm's scale come its statistics.
+
+    A network of torchvision's is drawn as a whole, by its own constructor: it knows best what its layers begin from.
+    """
+    if not is_named(model):
+        return drawn(network, generator, names, initialiser, model.classifier_bias)
+
+    wanted = set(names)
+    for name in list(wanted):
+        owner, _, kind = name.rpartition(".")
+        norm = network.get_submodule(owner)
+        if kind == "weight" and isinstance(norm, _BatchNorm):
+            wanted |= {f"{owner}.{statistic}" for statistic, _ in norm.named_buffers(recurse=False)}
+    state = drawn_by_itself(model.network, model.options, num_classes, generator).state_dict()
+    return {name: value for name, value in state.items() if name in wanted}
+
+
+def is_named(model: "AnyModel") -> "TypeIs[NamedModel]":
+    """Whether it is a network of another's: the section is told by its fields, as pydantic is not known here."""
+    return hasattr(model, "network")

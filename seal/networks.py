@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from seal.errors import ConfigError
 
@@ -38,6 +39,55 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ConfigError(f"network {name} is a {type(network).__name__}, expected a torch.nn.Module")
     return network
+
+
+def drawn_by_itself(name: str, options: Mapping[str, Any], num_classes: int, generator: torch.Generator) -> nn.Module:
+    """The network with the values that its own constructor draws: a function of the generator's state alone."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_named(name, {**options, "num_classes": num_classes})
+
+
+@torch.no_grad()
+def head_of(network: nn.Module, example: Tensor) -> str:
+    """The name of the linear layer that gives the logits, by a pass of an example through a network in eval() mode.
+
+    Raises ConfigError where no such layer runs last.
+    """
+    names: dict[nn.Module, str] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            names[module] = name
+    calls: list[tuple[str, Tensor, Tensor]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.append((names[module], inputs[0], output))
+
+    hooks = [module.register_forward_hook(note) for module in names]
+    try:
+        logits = network(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        given = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ConfigError(f"the network gives {given}, expected logits [images, classes]")
+    if not calls or calls[-1][1].ndim != 2 or not torch.equal(calls[-1][2], logits):
+        raise ConfigError("the network's logits are not what a torch.nn.Linear gives last, expected such a head")
+    return calls[-1][0]
+
+
+def normalisation_of(name: str) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation by which torchvision's own weights of that network see images; None where it has none."""
+    from torchvision import models
+
+    listed = name.removeprefix(TORCHVISION)
+    if listed == name or listed not in models.list_models(module=models):
+        return None
+    shown = models.get_model_weights(listed).DEFAULT.transforms()
+    return list(shown.mean), list(shown.std)
 
 
 def _of_torchvision(name: str) -> Callable[..., nn.Module]:

@@ -27,6 +27,9 @@ ROUNDING = 1e-9
 
 RESULTS = Path("results")
 TIMINGS = Path("timings")
+OWN = Path("evaluated")  # of networks from elsewhere, a folder each, with what OWN_FACTS says of it
+OWN_FACTS = "network.json"
+SHEETS = Path("data/sheets")  # NAME.png of a dataset, by `seal data NAME`; no output of a stage
 EXPECTED = Path("expected")  # committed results, a folder a tier
 Tier = Literal["smoke", "mini", "regime", "paper"]  # whose parameters a record was made by
 

@@ -21,17 +21,18 @@ FREE_GENERATIONS = {"kept_generations", "on_divergence"}
 MIXED_THREADS = "SEAL_MIXED_THREADS"
 
 
-def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path) -> State:
+def starting_state(run: Run, base: Run, trainer: Trainer, folder: Path, data_sha256: str) -> State:
     """The run's own resume state, else generation 1 as the base stage has trained it, else nothing yet.
 
-    Raises CheckpointError for a resume state that was made in another way or elsewhere.
+    `data_sha256`: of the pack. Raises CheckpointError for a resume state that was made in another way or elsewhere, and
+    for a generation 1 of other images.
     """
     if (folder / RESUME).exists():
         return _interrupted(run, trainer, folder / RESUME)
 
     state = State()
     if run.arm != BASE_ARM and shares_generation_1(run, base, trainer):
-        state = _handed_over(base, trainer, folder)
+        state = _handed_over(base, trainer, folder, data_sha256)
         if trainer.method.looks_back:
             state.previous = state.copied()
     else:
@@ -107,10 +108,11 @@ def resume_key(facts: dict[str, Any]) -> dict[str, Any]:
     return key
 
 
-def _handed_over(base: Run, trainer: Trainer, folder: Path) -> State:
+def _handed_over(base: Run, trainer: Trainer, folder: Path, data_sha256: str) -> State:
     """The end of the base run's generation 1; its weights and predictions become this run's.
 
-    Raises CheckpointError where the handover is not what the base run's record beside it tells.
+    Raises CheckpointError where the handover is not what the base run's record beside it tells, or that is of other
+    images than the pack.
     """
     source = RESULTS / base.name
     state, summary = State.load(source / HANDOVER), read_summary(source / "summary.json")
@@ -119,6 +121,11 @@ def _handed_over(base: Run, trainer: Trainer, folder: Path) -> State:
         raise CheckpointError(
             f"{source / HANDOVER}: not the end of {base.name}, whose summary.json lies beside it; "
             f"`dvc checkout` or `dvc repro base@{base.seed}` restores it"
+        )
+    if summary["data_sha256"] != data_sha256:
+        raise CheckpointError(
+            f"{source}: generation 1 was trained on images of sha256 {summary['data_sha256'][:12]}..., the pack has "
+            f"{data_sha256[:12]}...; `dvc repro base@{base.seed}` trains it anew, `dvc checkout` brings its images back"
         )
     for name in ("weights/gen-01.safetensors", "predictions/gen-01.npz"):
         with atomic(folder / name) as temporary:

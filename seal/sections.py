@@ -3,9 +3,10 @@
 config.py reads them, and every stage is told them as values.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from seal.blocks import BLOCKS
 
@@ -37,18 +38,61 @@ class SplitFractions(Strict):
     val: Fraction
 
 
+class Columns(Strict):
+    """Columns of a table of images, by name. Several label columns are one-hot: a 1 in that of the image's class."""
+
+    file: str = "file"
+    label: str | Annotated[list[str], Field(min_length=2)] = "label"
+    split: str | None = None
+
+
+class Preprocessing(Strict):
+    """From an image file to its pack's square of RGB bytes; the defaults are what a pack without the section has."""
+
+    orientation: Literal["stored", "exif"] = "stored"
+    deep: Literal["error", "scale"] = "error"  # of 16 bits a channel: scaled to 8 by 255 / 65535
+    alpha: Literal["drop", "black", "white"] = "drop"  # transparency, a palette's too
+    fit: Literal["squash", "crop"] = "squash"  # crop: the shorter side to image_size, then the middle
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    antialias: bool = True
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Self:
+        if self.interpolation == "lanczos" and not self.antialias:
+            raise ValueError("antialias is false, expected true with interpolation lanczos, which always widens")
+        return self
+
+
 class Dataset(Strict):
+    """A dataset's images: where they are, which are chosen, and how they are made squares (docs/own-images.md)."""
+
     source: str
     image_size: Side
     split: Literal["official"] | Annotated[str, Field(pattern=r"\.csv$")] | SplitFractions
     classes: list[str] | Positive | None = None
     images_per_class: Positive | None = None
     path: str | None = None
+    label: Literal["parent", "top", "path"] | None = None  # of nested folders, which one is the class
+    labels: str | None = None  # a csv of files and labels, in the folder or archive
+    columns: Columns = Columns()
+    group: str | None = None  # the column whose images stay on one side of a split
+    draw: SplitFractions | None = None  # from train, where the split is official: what that lacks
+    bad_images: Literal["error", "skip"] = "error"
+    duplicates: Literal["error", "drop", "keep"] = "error"
+    preprocessing: Preprocessing = Preprocessing()
 
     @model_validator(mode="after")
-    def _folder_has_a_path(self) -> Self:
-        if (self.source == "folder") != (self.path is not None):
-            raise ValueError("`path` belongs to source `folder`, and only to it")
+    def _belongs_together(self) -> Self:
+        if self.source == "folder" and self.path is None:
+            raise ValueError("`path` is missing, expected with source `folder`")
+        if self.source != "folder" and (self.label or self.labels):
+            raise ValueError("`label` and `labels` belong to source `folder`")
+        if self.label and self.labels:
+            raise ValueError("found `label` and `labels`, expected one: classes are folders, or stand in a csv")
+        if not self.labels and (self.group or self.columns != Columns()):
+            raise ValueError("`group` and `columns` belong to `labels`, the csv that has them")
+        if self.draw and self.split != "official":
+            raise ValueError("`draw` belongs to split official, for what that lacks")
         return self
 
 
@@ -57,6 +101,34 @@ class Model(Strict):
     width: Width
     stem: Literal["imagenet", "small"]
     classifier_bias: Literal["zero", "uniform"]
+
+
+class NamedModel(Strict):
+    """A network of torchvision's, and the options of what builds it there (seal/networks.py)."""
+
+    network: Annotated[str, Field(pattern=r"^torchvision:\w+$")]
+    options: dict[str, Any] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _are_its_own(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key, why in {"num_classes": "the dataset's", "weights": "those of the training"}.items():
+            if key in options:
+                raise ValueError(f"found {key}, which is {why}; leave it out")
+        return options
+
+
+OWN_MODEL, NAMED_MODEL = "model: ours", "model: torchvision's"  # the two kinds, as pydantic tells errors of them
+
+
+def _kind_of_model(model: Any) -> str:
+    named = isinstance(model, NamedModel) or (isinstance(model, dict) and "network" in model)
+    return NAMED_MODEL if named else OWN_MODEL
+
+
+AnyModel = Annotated[
+    Annotated[Model, Tag(OWN_MODEL)] | Annotated[NamedModel, Tag(NAMED_MODEL)], Discriminator(_kind_of_model)
+]
 
 
 class Training(Strict):
@@ -82,7 +154,7 @@ class Generations(Strict):
 
     num_generations: Positive
     schedule: Literal["per_generation", "one_cosine"]
-    layer_threshold: Annotated[str, Field(pattern=r"^(layer[1-4](\.\d+)?|fc)$")]
+    layer_threshold: Annotated[str, Field(min_length=1)]  # a module's name
     reset_momentum: bool
     reinitialiser: Literal["model", "kaiming_uniform"]
     checkpoint: Literal["last", "best"]
@@ -121,7 +193,7 @@ class Run(Strict):
     arm: str
     seed: int
     method: str
-    model: Model
+    model: AnyModel
     training: Training
     generations: Generations
     options: Any  # the dataclass of the method's numbers
@@ -144,7 +216,21 @@ class Run(Strict):
         if warmup >= epochs:
             raise ValueError(f"warmup_epochs is {warmup}, expected less than epochs_per_generation = {epochs}")
 
-        layer, _, block = self.generations.layer_threshold.partition(".")
+        if isinstance(self.model, NamedModel):
+            if self.generations.reinitialiser != "model":
+                raise ValueError(
+                    f"reinitialiser is {self.generations.reinitialiser}, expected model for {self.model.network}, "
+                    "whose values are drawn anew as it draws them itself"
+                )
+            return self  # its modules are known where it is built
+
+        threshold = self.generations.layer_threshold
+        if not re.fullmatch(r"layer[1-4](\.\d+)?|fc", threshold):
+            raise ValueError(
+                f"generations.layer_threshold is {threshold!r}, expected one of layer1 to layer4, a block as layer3.1, "
+                "or fc"
+            )
+        layer, _, block = threshold.partition(".")
         if block:
             blocks = BLOCKS[self.model.depth][int(layer[-1]) - 1]
             if int(block) >= blocks:

@@ -13,6 +13,7 @@ from seal.data.pack import Pack
 from seal.data.selection import chosen_pack
 from seal.device import require_memory, torch_device
 from seal.loop import train
+from seal.models import is_named
 from seal.progress import TrainingProgress
 from seal.publish import publish, refuse
 from seal.record import RESULTS, SUMMARY_SCHEMA, Row
@@ -28,8 +29,8 @@ CODE = [
     "seal/train.py", "seal/loop.py", "seal/trainer.py", "seal/steps.py", "seal/objective.py", "seal/phases.py",
     "seal/rows.py", "seal/checkpoint.py", "seal/resume.py", "seal/training_data.py", "seal/batchnorm.py",
     "seal/clock.py", "seal/methods", "seal/rules.py", "seal/masks.py", "seal/split.py", "seal/reinit.py",
-    "seal/optim.py", "seal/kernels", "seal/models.py", "seal/blocks.py", "seal/rng.py", "seal/precision.py",
-    "seal/captured.py", "seal/data/batches.py", "seal/data/planned.py",
+    "seal/optim.py", "seal/kernels", "seal/models.py", "seal/networks.py", "seal/blocks.py", "seal/rng.py",
+    "seal/precision.py", "seal/captured.py", "seal/data/batches.py", "seal/data/planned.py",
 ]  # fmt: skip
 
 
@@ -40,13 +41,14 @@ def run_stage(run_name: str, params: Params) -> tuple[float, str, str]:
     pack = chosen_pack(params.source, params.datasets[params.source])
     device = torch_device(runtime)
     require_memory(device, bytes_of(pack), f"the images of {pack.path}", "free it, or train on a larger GPU")
-    kind = CapturedTrainer if runtime.capture == "auto" and device.type == "cuda" else Trainer
+    captured = runtime.capture == "auto" and device.type == "cuda" and not is_named(run.model)
+    kind = CapturedTrainer if captured else Trainer  # what another's network does in a step nobody has looked at
     trainer = kind(run, make_data(run, pack, device), device, runtime.optimizer_backend)
 
     facts = facts_of(run, pack)
     folder = scratch_folder(run.name, resume_key(facts), CODE)
     with held(folder):
-        state = starting_state(run, base, trainer, folder)
+        state = starting_state(run, base, trainer, folder, pack.sha256)
         progress = TrainingProgress(run, len(trainer.data.train), done_epochs=len(state.rows))
         with progress, Tracker(run, facts, state.rows, enabled=runtime.track) as tracker:
 

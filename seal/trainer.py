@@ -16,17 +16,19 @@ from seal.batchnorm import batch_counters, count_apart
 from seal.checkpoint import State
 from seal.clock import Clock, course_of
 from seal.data.batches import Batches
+from seal.errors import ConfigError
 from seal.methods import method_of
-from seal.models import build
+from seal.models import fresh_values, is_named, network_of
+from seal.networks import head_of
 from seal.objective import Objective
 from seal.optim import SignedSGD
 from seal.phases import Phases
 from seal.precision import arithmetic
 from seal.record import Row
-from seal.reinit import drawn, put
+from seal.reinit import put
 from seal.rng import stream
 from seal.rules import PARTS, Network, Rules, Toss, Values, parts
-from seal.split import split_parameters
+from seal.split import Sides, split_parameters
 from seal.steps import Masks, Teacher, climbing_steps
 
 if TYPE_CHECKING:
@@ -67,13 +69,13 @@ class Trainer:
         self.objective = Objective(run.training, device)
 
         layout = torch.channels_last if run.training.channels_last else torch.contiguous_format
-        model = build(run.model, data.classes, stream(run.seed, "initialisation"), device)
+        model = network_of(run.model, data.classes, stream(run.seed, "initialisation"), device)
         self.model = model.to(memory_format=layout)  # type: ignore[call-overload]
 
         count_apart(self.model)
 
-        self.sides = split_parameters(self.model, run.generations.layer_threshold)
-        self.parts = parts(self.sides)
+        self.sides, classifier = self._split()
+        self.parts = parts(self.sides, classifier)
         self.names = [*itertools.chain(*self.parts.values())]  # in the optimizer's order
         self.optimizer = SignedSGD(
             [{"params": list(self.parts[part].values())} for part in PARTS],
@@ -92,6 +94,20 @@ class Trainer:
     def capture(self) -> str:
         """What became of the step's capture in a CUDA graph, in words for who watches; nothing where none was asked."""
         return ""
+
+    def _split(self) -> tuple[Sides, str]:
+        """The two sides, and the name of the linear layer. Raises ConfigError where a network has none such."""
+        run, example = self.run, next(iter(self.data.clean.clean(1)))[0]
+        threshold = run.generations.layer_threshold
+        if not is_named(run.model):
+            return split_parameters(self.model, threshold), "fc"
+        try:
+            return split_parameters(self.model, threshold, example), head_of(self.model.eval(), example)
+        except (ValueError, RuntimeError, AssertionError) as error:  # an image that does not fit is any of them
+            size, reason = example.shape[-1], str(error).splitlines()[0]
+            raise ConfigError(f"model {run.model.network}, on images of {size}x{size}: {reason}") from error
+        finally:
+            self.model.train()
 
     def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:
         """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase.
@@ -123,15 +139,22 @@ class Trainer:
 
         def fresh(names: Iterable[str]) -> Values:
             generator = stream(run.seed, "reinitialisation", clock.generation)
-            return drawn(self.model, generator, names, run.generations.reinitialiser, run.model.classifier_bias)
+            return fresh_values(
+                run.model, self.model, self.data.classes, generator, names, run.generations.reinitialiser
+            )
 
         def initial() -> Values:
-            return drawn(self.model, stream(run.seed, "initialisation"), self.names, bias=run.model.classifier_bias)
+            generator = stream(run.seed, "initialisation")
+            return fresh_values(run.model, self.model, self.data.classes, generator, self.names)
 
         return Network(self.sides, fresh, initial, state.kept, state.alive)
 
     def train_epoch(self, clock: Clock, on_batch: OnBatch) -> Row:
         """One pass over the augmented training set. Gives the running loss and accuracy; raises Diverged."""
+        if is_named(self.run.model):  # its layers may draw: each epoch anew, so that a resumed one draws the same
+            seeds = stream(self.run.seed, "layers", clock.generation, clock.epoch)
+            torch.manual_seed(int(torch.randint(2**62, (), generator=seeds)))
+
         losses, sizes, correct = [], [], torch.zeros((), dtype=torch.int64, device=self.device)
         with arithmetic(self.run.training.precision):
             for (x, y), climbs in zip(self.data.train.epoch(*self.draws(clock)), self.climbing(clock), strict=True):

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from seal.tracking.database import QUIET
@@ -25,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "mirror" in getattr(item, "fixturenames", ()):
             item.add_marker("mirrored")  # a report, which a worker process sends, knows its test's marks alone
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # else a process ends with them, alone
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """What a stage sets of torch's threads ends with its test: two beside another process's slow both fourfold."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from seal.data import packing
-from seal.data.fetch import Places, fetch, relocate
+from seal.data.fetch import fetch
 from seal.data.pack import SPLITS, Pack, open_pack
+from seal.data.places import Places, relocate
 from seal.data.sources import SOURCES
 from seal.sections import Dataset
 

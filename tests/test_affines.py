@@ -7,9 +7,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.models import DenseNet
 
 from benchmarks.fewshot import Count, plain_affines
-from eval.affines import EpisodeNorm, bytes_per_episode, packed, refuse_single_values, tune
+from eval.affines import EpisodeNorm, bytes_per_episode, packed, refuse_other_networks, refuse_single_values, tune
 from eval.episodes import orders
 from eval.heads import draw_heads
 from seal.evaluations import FewShotAffines
@@ -47,7 +48,7 @@ def largest_difference(first: nn.Module, second: nn.Module) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     st.sampled_from([(18, "small", 16), (50, "small", 32), (18, "imagenet", 64)]),
     st.sampled_from(["benchmark", "frozen"]),
@@ -155,3 +156,18 @@ def test_no_tensor_is_left_on_another_device() -> None:
     heads = draw_heads(0, range(3), N_WAY, model.fc.in_features).double().to("meta")
     tuned = tune(model, images.__getitem__, at, labels, heads, orders(0, range(3), 4, 2), PROTOCOL)
     assert tuned.accuracy(images.__getitem__, at, labels, 4).device.type == "meta"
+
+
+@pytest.mark.parametrize("drop_rate", [0.2, 0.0])
+def test_a_network_that_draws_in_training_is_refused(drop_rate: float) -> None:
+    """Dropout is no module of torchvision's DenseNet, but a function that it calls."""
+    model = DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, drop_rate=drop_rate).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.rand(2, 3, 32, 32, generator=stream(0, "images"))
+    if drop_rate:
+        with pytest.raises(ValueError, match="draws in training"):
+            refuse_other_networks(model, images)
+    else:
+        refuse_other_networks(model, images)
+    assert not model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

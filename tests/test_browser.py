@@ -39,7 +39,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def project(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synced runs and arms, in a folder that was moved since."""
-    first, moved = tmp_path_factory.mktemp("a project"), tmp_path_factory.mktemp("elsewhere") / "moved here"
+    # Of a name of its own: MLflow would take another project at this place for the one that has left it.
+    first, moved = tmp_path_factory.mktemp("a project that moves"), tmp_path_factory.mktemp("elsewhere") / "moved here"
     shutil.copy(new_database.path, first)
     runs = [invented_run(arm) for arm in ARMS]
     names = [run.name for run in runs]

@@ -17,12 +17,14 @@ from seal.errors import UserError
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from tests.strategies import run_with
+from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
 from tests.test_train_stage import write_params
 from tests.toy_project import ToyProject
 from tests.toy_project import packed_toy as packed_toy
-from tests.toy_project import serial_toy as serial_toy
 from tests.toy_project import toy as toy
+
+pytestmark = pytest.mark.xdist_group("toy")  # one packed project
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,27 +59,21 @@ def test_one_file_uses_dvcs_insides_and_none_is_long() -> None:
 
 @pytest.mark.slow
 def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
+    """From nothing, by the commands of docs/cluster.md for one machine."""
     serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")
     serial.run("dvc", "repro")
+    submit, status = commands("One machine")
 
-    printed = project.submit("--threads", "1")
-    assert "6 stages, 2 at once, threads of each: 1" in printed
+    printed = project.seal(*submit[1:])
+    assert "6 stages, 2 at once, threads of each: " in printed
     assert "6 stages taken over, 0 not done" in printed
     project.assert_as_serial(serial)
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
     assert len(list(project.folder.glob("timings/t*.csv"))) == 5
-    assert project.seal("status").count(" done ") == 6
+    assert project.seal(*status[1:]).count(" done ") == 6
 
-    assert "no stage lacks a job" in project.submit()
+    assert "no stage lacks a job" in project.seal(*submit[1:])
     project.assert_as_serial(serial)
-
-
-@pytest.mark.slow
-def test_a_part_is_submitted_with_what_stands_above_it(toy: ToyProject) -> None:
-    assert "2 stages, 2 at once" in toy.submit("train@llf-0")
-    assert toy.times("end").keys() >= {"base@0", "train@llf-0"}
-    assert not {"train@seal-0", "claims"} & toy.times("begin").keys()
-    assert "train@llf-0" in toy.lock
 
 
 def pretended_gpus(folder: Path, *gpus: str) -> str:
@@ -90,13 +86,17 @@ def pretended_gpus(folder: Path, *gpus: str) -> str:
 
 
 @pytest.mark.slow
-def test_jobs_share_out_the_places_of_the_gpus(toy: ToyProject, tmp_path: Path) -> None:
+def test_a_part_is_submitted_with_what_stands_above_it_and_shares_out_the_places_of_the_gpus(
+    toy: ToyProject, tmp_path: Path
+) -> None:
     path = pretended_gpus(tmp_path / "bin", "0", "1")
     refused = toy.submit("--gpus", "0,7", status=1, PATH=path)
     assert refused == "error: found --gpus 7, expected one of this machine's, which are 0, 1 by nvidia-smi\n"
 
-    toy.submit("train", "--gpus", "1", "--per-gpu", "2", PATH=path)
+    assert "3 stages, 2 at once" in toy.submit("train", "--gpus", "1", "--per-gpu", "2", PATH=path)
     assert toy.times("gpu=1").keys() == {"base@0", "train@llf-0", "train@seal-0"}
+    assert not {"transfer@llf-0", "claims"} & toy.times("begin").keys()
+    assert "train@llf-0" in toy.lock
 
 
 def test_a_stage_of_another_job_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,14 +167,14 @@ def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_damaged_snapshot_is_named(toy: ToyProject) -> None:
-    toy.submit("base")
+    toy.submit("base@0")
     (toy.submission.files / "toy.py").write_text("pass\n")
     expected = (
         r"error: cluster/\w+/snapshot: found other files than its name stands for; remove cluster/\w+ and submit.*\n"
     )
     assert re.fullmatch(expected, toy.submit(status=1))
     shutil.rmtree(toy.submission.folder)
-    toy.submit("base")
+    toy.submit("base@0")
     assert toy.times("end")["base@0"] == 1
 
 

@@ -1,16 +1,12 @@
-"""docs/cluster.md: its commands run, its options exist, what it calls ignored is."""
+"""docs/cluster.md: the options it names exist; tests/test_cluster.py runs the commands for one machine."""
 
 import re
 import shlex
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from seal.cli import app
-from tests.toy_project import ToyProject
-from tests.toy_project import packed_toy as packed_toy
-from tests.toy_project import toy as toy
 
 TEXT = (Path(__file__).parents[1] / "docs/cluster.md").read_text(encoding="utf-8")
 
@@ -20,13 +16,6 @@ def commands(heading: str) -> list[list[str]]:
     section = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     (block,) = re.findall(r"```\n(.*?)```", section, re.S)
     return [shlex.split(line) for line in block.splitlines()]
-
-
-@pytest.mark.slow
-def test_the_commands_for_one_machine_run(toy: ToyProject) -> None:
-    printed = [toy.seal(*words[1:]) for words in commands("One machine")]
-    assert "6 stages taken over, 0 not done" in printed[0]
-    assert printed[1].count(" done ") == 6
 
 
 def test_every_command_that_is_named_has_its_options() -> None:

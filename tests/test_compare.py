@@ -1,6 +1,7 @@
 """`seal compare`: whether a reader's runs agree with committed ones."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,54 @@ def write_run(folder: Path, test: float, depth: float | None = None, width: int 
     if depth is not None:
         found = {"values": {"mean_depth": depth}, "params": {"k": 5, "memory_mb": 64}}
         write_json(folder / "eval/prediction_depth/gen-01.json", found)
+
+
+@pytest.fixture(autouse=True)
+def comparing_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These records say only what is compared; whether a run holds together is asked where the committed ones are."""
+    if "committed" not in request.fixturenames:
+        monkeypatch.setattr("seal.study.compare.sound_runs", lambda folders: ([*map(RunFolder.read, folders)], {}))
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Path:
+    for seed in (0, 1):
+        shutil.copytree(MINI / f"normal-{seed}", tmp_path / f"committed/normal-{seed}")
+    return tmp_path / "committed"
+
+
+BREAKS: dict[str, Callable[[Path], object]] = {
+    "predictions of another run": lambda folder: shutil.copy(
+        folder.with_name("normal-1") / "predictions/gen-01.npz", folder / "predictions/gen-01.npz"
+    ),
+    "an evaluation of another run": lambda folder: shutil.copy(
+        folder.with_name("normal-1") / "eval/hessian/gen-01.json", folder / "eval/hessian/gen-01.json"
+    ),
+    "a summary that is cut off": lambda folder: (folder / "summary.json").write_text("{"),
+    "an accuracy of 200": lambda folder: change(folder / "summary.json", final={"test_accuracy": 200}),
+}
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+@pytest.mark.parametrize("side", ["found", "expected"])
+def test_a_broken_run_is_named_and_agrees_with_nothing(
+    committed: Path, fault: str, side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(committed, own)
+    assert compare(committed, own)
+    assert "BROKEN" not in capsys.readouterr().out
+
+    folder = (own if side == "found" else committed) / "normal-0"
+    BREAKS[fault](folder)
+    assert not compare(committed, own)
+    said = capsys.readouterr().out
+    assert f"BROKEN, and agrees with nothing: {folder}" in said
+    assert "normal-1: the same as" in said, "others are compared"
+
+    shutil.rmtree(own / "normal-1")
+    with pytest.raises(UserError, match=f"no run that .* has too.*BROKEN: {folder}"):
+        compare(committed, own)
 
 
 def change(path: Path, **values: Any) -> None:

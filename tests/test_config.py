@@ -80,7 +80,7 @@ from tests.strategies import SMOKE, params_with, run_with
         (
             ("datasets", "digits"),
             {"source": "folder", "image_size": 8, "split": "official"},
-            "`path` belongs to source `folder`",
+            "`path` is missing, expected with source `folder`",
         ),
     ],
 )

@@ -28,6 +28,8 @@ from tests.test_train_stage import packed as packed  # fixtures: images packed, 
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
+pytestmark = pytest.mark.xdist_group("core")  # one wheel, installed
+
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).parent / "uv"
 WITHOUT_ANOTHER_PACKAGE: dict[str, dict[str, Any]] = {"hessian": {"solvers": ["power"], "power_steps": 10}}

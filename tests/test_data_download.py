@@ -13,7 +13,8 @@ import pytest
 from seal.data import download as downloads
 from seal.data.archives import DataError
 from seal.data.download import download, mismatch
-from seal.data.fetch import Places, fetch
+from seal.data.fetch import fetch
+from seal.data.places import Places
 from seal.data.sources import SOURCES, Archive
 from tests.test_data_fetch import CONTENT, TINY, official, places, silent, source
 

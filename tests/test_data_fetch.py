@@ -13,7 +13,8 @@ import pytest
 from seal import config
 from seal.data import fetch as fetching
 from seal.data.archives import DataError
-from seal.data.fetch import Places, fetch, relocate
+from seal.data.fetch import fetch
+from seal.data.places import Places, relocate
 from seal.data.sources import SOURCES, Archive
 from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import image_bytes

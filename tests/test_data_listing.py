@@ -76,15 +76,49 @@ def test_states_that_are_damaged_are_made_anew(content: str, folder: Path) -> No
     assert read_json(FOLDERS) == before
 
 
-def test_hidden_files_do_not_count_and_one_that_cannot_be_read_is_named(folder: Path) -> None:
+def test_hidden_files_do_not_count_and_one_that_cannot_be_read_is_a_change(folder: Path) -> None:
     before = read_json(FOLDERS)
     (folder / "cat/._0.png").write_bytes(b"x")
     (folder / ".thumbnails").mkdir()
     main()
     assert read_json(FOLDERS) == before
     (folder / "cat/8.png").symlink_to("nowhere")
-    with pytest.raises(SystemExit, match=r"^folders: images/cat/8.png: a link to nothing"):
+    main()
+    assert read_json(FOLDERS)["mine"]["sha256"] != before["mine"]["sha256"]
+    (folder / "bird").symlink_to("nowhere")
+    with pytest.raises(SystemExit, match=r"^folders: images/bird: a link to nothing"):
         main()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("main_arms", "seal"),
+        ("main_arms", {"seal": 1}),
+        ("seeds", 0),
+        ("evaluated_arms", "seal"),
+        ("extra_seeds", None),
+    ],
+)
+def test_what_make_begins_with_names_the_key_before_dvc_meets_it(folder: Path, key: str, value: object) -> None:
+    """DVC, which takes these for its matrices, would name none."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump(params | {key: value}))
+    with pytest.raises(SystemExit, match=rf"^folders: params.yaml: {key}: Input should be a valid list \(found "):
+        main()
+
+
+def test_the_plan_sees_a_folder_that_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from seal.cli import app
+
+    asked = []
+    monkeypatch.setattr("seal.planning.stages.stages_to_run", lambda: asked.append(read_json(FOLDERS)) or [])
+    monkeypatch.setattr("seal.planning.calibration.calibrate", lambda params: None)
+    CHANGES["an image more"](folder)
+    shown = CliRunner().invoke(app, ["plan"])
+    assert (shown.exit_code, asked[0]["mine"]["files"]) == (0, 7)
 
 
 def test_published_datasets_alone_leave_the_committed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from seal.data.archives import DataError, open_archives
-from seal.data.fetch import Places
 from seal.data.images import decode_images
 from seal.data.layouts import below
+from seal.data.places import Places
 from seal.data.selection import read_list
 from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import MINI, contents, make, mini_rows, mirror

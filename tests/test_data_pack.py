@@ -13,8 +13,10 @@ from PIL import Image
 from seal import config
 from seal.data import packing
 from seal.data.archives import DataError
-from seal.data.fetch import Places, SourceRecord, fetch
+from seal.data.fetch import fetch
+from seal.data.fetched import SourceRecord
 from seal.data.pack import SPLITS, DatasetMissing, open_pack
+from seal.data.places import Places
 from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import (
     OFFICIAL,

@@ -7,16 +7,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from filelock import FileLock
-from safetensors import SafetensorError
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from seal.data import download, packing
+from seal.data import decoding, download, writing
 from seal.data.archives import DataError
-from seal.data.fetch import Places
 from seal.data.pack import open_pack
+from seal.data.places import Places
 from seal.sections import Dataset, SplitFractions
 from tests.fixtures_data import (
     OFFICIAL,
@@ -37,8 +38,8 @@ pytestmark = pytest.mark.usefixtures("small_source")
 
 
 def test_packing_twice_gives_the_same_bytes_whatever_the_workers(places: Places, monkeypatch) -> None:
-    monkeypatch.setattr(packing, "BYTES_PER_WORKER", 1)
-    monkeypatch.setattr(packing, "CHUNK", 5)
+    monkeypatch.setattr(decoding, "BYTES_PER_WORKER", 1)
+    monkeypatch.setattr(decoding, "CHUNK", 5)
     digests = {make_tiny(places, workers=workers).sha256 for workers in (1, 3, 2)}
     assert len(digests) == 1
 
@@ -56,7 +57,7 @@ def stop_after(count: int):
 
 
 def test_an_interrupted_pack_goes_on_and_is_the_same(places: Places, monkeypatch) -> None:
-    monkeypatch.setattr(packing, "CHUNK", 4)
+    monkeypatch.setattr(decoding, "CHUNK", 4)
     whole = make_tiny(places).sha256
     (places.downloads.parent / "packs/tiny.safetensors").unlink()
     with pytest.raises(Stop):
@@ -73,7 +74,7 @@ def test_an_interrupted_pack_goes_on_and_is_the_same(places: Places, monkeypatch
 
 
 def test_other_inputs_do_not_go_on_where_these_stopped(places: Places, monkeypatch) -> None:
-    monkeypatch.setattr(packing, "CHUNK", 4)
+    monkeypatch.setattr(decoding, "CHUNK", 4)
     with pytest.raises(Stop):
         make_tiny(places, report=stop_after(13))
     first: list[int] = []
@@ -86,9 +87,10 @@ KILLED = """
 import os, signal, sys, multiprocessing
 from pathlib import Path
 from seal.sections import Dataset, SplitFractions
-from seal.data import packing
-from seal.data.fetch import Places, fetch, relocate
-packing.BYTES_PER_WORKER, packing.CHUNK = 1, 8
+from seal.data import decoding, packing
+from seal.data.fetch import fetch
+from seal.data.places import Places, relocate
+decoding.BYTES_PER_WORKER, decoding.CHUNK = 1, 8
 
 def report(done, total):
     if done >= int(sys.argv[2]):
@@ -149,6 +151,31 @@ def test_a_killed_pack_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     assert make(Places(None, tmp_path / "archives"), data, "mine").sha256 == resumed
 
 
+def test_a_pack_is_what_the_librarys_own_writer_makes(places: Places, tmp_path: Path) -> None:
+    made = make_tiny(places)
+    with safe_open(made.path, framework="np") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, tmp_path / "again.safetensors", metadata)
+    assert (tmp_path / "again.safetensors").read_bytes() == made.path.read_bytes()
+
+
+def test_what_is_bad_is_known_after_an_interruption_too(places: Places, monkeypatch) -> None:
+    monkeypatch.setattr(decoding, "CHUNK", 4)
+    files = tiny_imagenet_files()
+    files["tiny-imagenet-200/train/n00000000/images/n00000000_1.JPEG"] = b"no image"
+    skipping = OFFICIAL.model_copy(update={"bad_images": "skip"})
+    whole = make_tiny(places, files, dataset=skipping)
+    assert whole.provenance["bad"] == {"n00000000": 1}
+    expected = whole.sha256
+    whole.path.unlink()
+    with pytest.raises(Stop):
+        make(places, skipping, report=stop_after(13))
+    partial = next((places.downloads.parent / "scratch/pack-tiny").glob("bad-*"))
+    with partial.open("a") as file:
+        file.write('[99, "half')
+    assert make(places, skipping).sha256 == expected
+
+
 def test_a_second_process_waits(places: Places) -> None:
     write_tar(places.mirror / TAR, tiny_imagenet_files())
     (places.downloads.parent / "scratch/pack-tiny").mkdir(parents=True)
@@ -163,7 +190,7 @@ def test_a_second_process_waits(places: Places) -> None:
 
 
 def test_damage_in_a_worker_names_the_file_too(places: Places, monkeypatch) -> None:
-    monkeypatch.setattr(packing, "BYTES_PER_WORKER", 1)
+    monkeypatch.setattr(decoding, "BYTES_PER_WORKER", 1)
     files = tiny_imagenet_files()
     files["tiny-imagenet-200/train/n00000001/images/n00000001_3.JPEG"] = b"no image"
     with pytest.raises(DataError, match=r"n00000001_3\.JPEG: not an image"):
@@ -178,17 +205,13 @@ def test_a_full_disk_is_found_before_the_work(places: Places, monkeypatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("function", "error"),
-    [
-        ("_decode", OSError(errno.ENOSPC, "No space left on device")),
-        ("save_file", SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")),
-    ],
+    ("module", "function"), [(decoding, "_decode"), (writing, "_write")], ids=["decoding", "writing"]
 )
-def test_a_disk_that_fills_up_leaves_no_pack(places: Places, monkeypatch, function: str, error: Exception) -> None:
+def test_a_disk_that_fills_up_leaves_no_pack(places: Places, monkeypatch, module: ModuleType, function: str) -> None:
     def fail(*arguments: object) -> None:
-        raise error
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(packing, function, fail)
+    monkeypatch.setattr(module, function, fail)
     with pytest.raises(DataError, match="the disk is full; make room and run again"):
         make_tiny(places)
     assert leftovers(places) == []

@@ -9,13 +9,15 @@ from posixpath import basename
 import pytest
 
 from seal.data.archives import DataError
-from seal.data.fetch import Places, fetch
+from seal.data.fetch import fetch
 from seal.data.images import decode_images
 from seal.data.layouts import class_folders
 from seal.data.pack import SPLITS
+from seal.data.places import Places
+from seal.data.recognise import COPIED
 from seal.data.sources import SOURCES
 from seal.data.targets import TARGETS
-from tests.fixtures_data import contents, make, places, silent
+from tests.fixtures_data import contents, make, places, silent, write_tar
 from tests.fixtures_targets import SMALL, Files, all_files, dataset, small, write
 
 __all__ = ["places", "small"]
@@ -46,6 +48,14 @@ def test_a_small_archive_in_the_official_layout_is_loaded(places: Places, name: 
     for split in SPLITS:
         for file, image in zip(pack[split].files, pack[split].images, strict=True):
             assert image.numpy().tobytes() == decode_images([(file, all_files(name)[file])], 8)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", sorted(COPIED.keys() & SMALL.keys()))
+def test_a_copy_that_lies_deeper_and_has_another_name_is_read_as_the_official_one(tmp_path: Path, name: str) -> None:
+    files = {f"copied/by somebody/{file}": content for file, content in all_files(name).items()}
+    copy = dataset(name).model_copy(update={"path": str(write_tar(tmp_path / "mine.tar", files))})
+    assert contents(make(Places(None, tmp_path / "archives"), copy, name)) == SMALL[name].loaded
 
 
 @pytest.mark.usefixtures("small")

@@ -37,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "solvers": ["lanczos"],
         "bootstrap": 50,
         "tolerance": 0.1,
+        "eigenvalues": 2,
     },
 }
 every_evaluation = pytest.mark.parametrize("name", EVALUATIONS)

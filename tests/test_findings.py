@@ -19,6 +19,8 @@ from seal.errors import UserError
 from seal.record import read_json
 from tests.claims_json import absent, claim, comparison, document
 
+pytestmark = pytest.mark.xdist_group("report page")  # one report for all who look at it
+
 ROOT = Path(__file__).parents[1]
 RECORDS = {tier: ROOT / f"expected/{tier}" for tier in ("smoke", "mini")}
 VERDICTS = {tier: read_json(folder / "claims.json") for tier, folder in RECORDS.items()}
@@ -27,7 +29,7 @@ ROW = re.compile(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of both committed records."""
     out = tmp_path_factory.mktemp("report")

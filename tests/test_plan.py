@@ -260,9 +260,19 @@ def test_what_dvc_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     def locked(repo: object) -> None:
         raise LockError("Unable to acquire lock. Most likely\nanother process")
 
-    monkeypatch.setattr("dvc.repo.Repo.status", locked)
-    with pytest.raises(UserError, match=r"^DVC: found it at work here; wait until the running `dvc`"):
-        stages_to_run()
+    with monkeypatch.context() as patch:
+        patch.setattr("dvc.repo.Repo.status", locked)
+        with pytest.raises(UserError, match=r"^DVC: found it at work here; wait until the running `dvc`"):
+            stages_to_run()
+
+    (tmp_path / "file").touch()
+    for home in ("/dev/null", "/dev/null/deeper", str(tmp_path / "file")):
+        monkeypatch.setenv("HOME", home)
+        for ask in (stages_to_run, stages_by_run):
+            with pytest.raises(UserError, match=rf"^HOME: found {home}, which is no folder.*; set HOME to a folder$"):
+                ask()
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    assert stages_to_run() == [], "what is not there yet, DVC makes"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3 s"), (90, "1.5 min"), (7200, "2.0 h"), (1e6, "11.6 days")])

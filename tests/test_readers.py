@@ -2,7 +2,9 @@
 
 import errno
 import json
+import math
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,8 +12,9 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,15 +22,18 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, safe_open, save_file
 
+from eval.claims.document import Said, read_verdicts
+from eval.claims.rule import Verdict
 from seal.data.archives import DataError, open_archives
-from seal.data.fetch import read_record
+from seal.data.fetched import read_record
 from seal.data.folders import open_folder
 from seal.data.images import decode_images
 from seal.data.pack import SPLITS, open_pack
 from seal.data.selection import read_list
 from seal.errors import UserError, one_line_errors
-from seal.files import atomic
-from seal.planning.calibration import _kept
+from seal.files import atomic, new_folder
+from seal.measure import Rates
+from seal.planning.calibration import known_machines
 from seal.planning.stages import parts
 from seal.record import read_history, read_json, read_timings, write_json
 from seal.tracking import database
@@ -36,6 +42,7 @@ from tests.test_train_stage import packed as packed  # the fixture: a packed fol
 from tests.test_train_stage import project as project  # a copy of it
 
 ROOT = Path(__file__).parents[1]
+KINDS = [field.name for field in fields(Rates) if field.name != "launched"]
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -141,10 +148,66 @@ def test_dvc_lock_is_checked(tmp_path: Path, text: str) -> None:
     refused(lambda: stages_of(tmp_path / "dvc.lock"), "dvc.lock", "`git restore dvc.lock` brings it back")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "7"])
+CALIBRATED = {"rates": dict.fromkeys(KINDS, 2.0), "start_seconds": 2.0, "device": "cpu", "at": 1.0}
+DAMAGED: list[Any] = [
+    7, [], "x", {"key": 7}, {"key": {}}, {"key": CALIBRATED | {"at": "noon"}}, {"key": CALIBRATED | {"device": 1}},
+    {"key": CALIBRATED | {"rates": {}}}, {"key": CALIBRATED | {"rates": {"x": 1.0}}}, {"key": CALIBRATED | {"at": 0}},
+    {"key": CALIBRATED | {"rates": dict.fromkeys(KINDS, 0.0)}}, {"key": CALIBRATED | {"start_seconds": -1.0}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00", "[" * 100_000, *map(json.dumps, DAMAGED)])
 def test_a_calibration_that_is_damaged_is_measured_anew(tmp_path: Path, text: str) -> None:
     (tmp_path / "calibration.json").write_text(text)
-    assert _kept(tmp_path / "calibration.json") == {}
+    assert known_machines(tmp_path / "calibration.json") == {}
+
+
+def test_a_calibration_is_read_as_it_was_measured(tmp_path: Path) -> None:
+    write_json(tmp_path / "calibration.json", {"key": CALIBRATED})
+    machine = known_machines(tmp_path / "calibration.json")["key"].machine()
+    assert (machine.rates.trained, machine.rates.launched, machine.start_seconds) == (2.0, math.inf, 2.0)
+
+
+def claim_of(document: dict[str, Any]) -> Any:
+    return document["claims"][0]
+
+
+VERDICTS: dict[str, Edit] = {
+    "no tier": lambda document: document.pop("tier"),
+    "no claims": lambda document: document.pop("claims"),
+    "a verdict of another name": lambda document: claim_of(document).update(verdict="PROVEN"),
+    "a mean in words": lambda document: claim_of(document)["comparisons"][0].update(mean="large"),
+    "a mean that is no number": lambda document: claim_of(document)["comparisons"][0].update(mean=math.nan),
+    "no comparison": lambda document: claim_of(document).update(comparisons=[]),
+    "an interval of three": lambda document: claim_of(document)["comparisons"][0].update(interval=[1.0, 2.0, 3.0]),
+    "a term of no arm": lambda document: claim_of(document)["comparisons"][0].update(term="a b"),
+    "a file without a hash": lambda document: document["files"].popitem(),
+    "a condition that is not told": lambda document: document["conditions"].pop("R1"),
+    "an evaluation of no name": lambda document: claim_of(document).update(needs=["x"]),
+    "a target less": lambda document: claim_of(document).update(needs=["transfer"]),
+    "what is untestable as text": lambda document: document.update(untestable="x"),
+}
+
+
+@pytest.mark.parametrize("edit", VERDICTS)
+def test_verdicts_are_checked_before_a_report_is_made_of_them(tmp_path: Path, edit: str) -> None:
+    path = tmp_path / "claims.json"
+    document = read_json(ROOT / "expected/mini/claims.json")
+    path.write_text(json.dumps(document))
+    assert read_verdicts(path) == document
+    VERDICTS[edit](document)
+    path.write_text(json.dumps(document))
+    refused(lambda: read_verdicts(path), str(path), "`dvc repro -f claims`")
+
+
+def test_every_verdict_is_read() -> None:
+    assert {*get_args(Said)} == {*Verdict}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", '{"tier": "mini"}'])
+def test_what_is_no_claims_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "claims.json").write_text(text)
+    refused(lambda: read_verdicts(tmp_path / "claims.json"), "claims.json", "`dvc ")
 
 
 NUMBERS = [
@@ -179,11 +242,37 @@ def test_a_write_without_a_name_names_the_file(tmp_path: Path) -> None:
         fill()
 
 
+@pytest.mark.parametrize("written", ["a file", "a folder", "a rename"])
+def test_a_copy_that_fails_names_what_was_to_be_written_and_not_its_source(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "source").write_bytes(bytes(10))
+    monkeypatch.setattr("shutil.os.sendfile", full)
+
+    def copies() -> None:
+        if written == "a rename":
+            (tmp_path / "x").mkdir()
+            with atomic(tmp_path / "x"):
+                pass
+        elif written == "a file":
+            with atomic(tmp_path / "x") as temporary:
+                shutil.copyfile(tmp_path / "source", temporary)
+        else:
+            with new_folder(tmp_path / "x") as folder:
+                shutil.copyfile(tmp_path / "source", folder / "copy")
+
+    with pytest.raises(SystemExit, match=f"^error: {tmp_path}/x: (No space left|Is a dir)"), one_line_errors():
+        copies()
+
+
 def test_names_lists_and_members_that_are_no_text_or_no_plain_file(tmp_path: Path) -> None:
     (tmp_path / "images/cat").mkdir(parents=True)
     (tmp_path / "images/cat" / os.fsdecode(b"\xff.png")).write_bytes(b"x")
-    with pytest.raises(DataError, match="is no name in UTF-8"), open_folder([tmp_path / "images"]):
-        pass
+    with open_folder([tmp_path / "images"]) as members, pytest.raises(DataError, match="is no name in UTF-8"):
+        next(iter(members.values())).read()
 
     (tmp_path / "list.csv").write_bytes("split,file\ntrain,caf\xe9.png\n".encode("latin-1"))
     refused(lambda: read_list(tmp_path / "list.csv"), "not UTF-8", "save it as UTF-8")
@@ -207,7 +296,7 @@ def test_a_damaged_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0", b"GIF89a"])
+@pytest.mark.parametrize("content", [b"no image", b"\xff\xd8\xff\xe0", b"GIF89a"])
 def test_an_image_that_is_none_is_named_without_pythons_words(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^cat/0.png: not an image that can be decoded: ") as caught:
         decode_images([("cat/0.png", np.frombuffer(content, np.uint8).tobytes())], 8)

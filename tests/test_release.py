@@ -24,6 +24,8 @@ from tests.copies import copy_project
 from tests.test_evaluations import SMALL
 from tests.test_train_stage import write_params
 
+pytestmark = pytest.mark.xdist_group("release")  # one study and its bundle
+
 ROOT = Path(__file__).parents[1]
 RUN = "normal-0"
 VALUES = f"results/{RUN}/eval/transfer-mine/gen-01.json"

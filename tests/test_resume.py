@@ -29,7 +29,7 @@ def uninterrupted(method: str, schedule: str) -> dict[str, bytes]:
         return contents(Path(folder))
 
 
-@settings(max_examples=2 * len(METHODS))
+@settings(max_examples=10)
 @given(
     method=st.sampled_from(list(METHODS)),
     points=st.lists(st.integers(0, ALL_BATCHES - 1), min_size=1, max_size=3),

@@ -11,7 +11,7 @@ from seal.study import study
 from tests.test_dvc import packed as packed  # a fixture of the next one
 from tests.test_dvc import project as project
 from tests.test_dvc import run
-from tests.test_train_stage import write_params
+from tests.test_train_stage import ARMS, write_params
 
 IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "aa"}}}
 
@@ -52,17 +52,18 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) ->
     kept = project / "expected/smoke/seal-0"
     assert not list(kept.rglob("*.safetensors"))
     assert set(read_json(kept / study.STAGES)) == {"train@seal-0"}
+
+    write_params(training=short, main_arms=["seal"], arms=ARMS | {"seal": ARMS["seal"] | {"ascent_lr_scale": 0.25}})
+    output = studied()
+    assert "normal-0: skipped" in output
+    assert "seal-0: kept" in output
+
     for name in (".dvc/cache", "results", "timings"):  # as on a fresh clone
         shutil.rmtree(project / name)
     output = studied()
     assert "normal-0: skipped" in output
     assert "seal-0: skipped" in output
     assert "epoch" not in output
-
-    write_params(training=short | {"learning_rate": 0.02}, main_arms=["seal"])
-    output = studied()
-    assert "skipped" not in output
-    assert "seal-0: kept" in output
 
 
 def test_a_seed_that_is_not_in_the_parameters_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

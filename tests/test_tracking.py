@@ -123,6 +123,15 @@ def test_a_second_sync_changes_nothing(project: Path) -> None:
     assert [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs] == before
 
 
+def test_ctrl_c_in_a_query_prints_no_traceback_of_sqlalchemys(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from sqlalchemy import create_engine
+
+    View(project)
+    with create_engine("sqlite://").connect() as connection:
+        connection._safe_close_cursor(None)  # type: ignore[arg-type]  # as an interrupted query leaves it
+    assert not caplog.records
+
+
 def test_a_changed_record_replaces_its_run_alone(project: Path) -> None:
     changing, other = invented_run("seal", 2), invented_run("llf", 2)
     write_record(RESULTS, changing)

@@ -158,10 +158,11 @@ def test_a_run_starts_from_the_weights_of_the_base_and_its_momentum(project: Pat
     assert any(value.any() for name, value in handover.items() if name.startswith("momentum/"))
     params = load_params()
     run, base = params.find_run("seal-0"), params.base_of("seal-0")
-    trainer = Trainer(run, make_data(run, open_pack(PACKS / "mine.safetensors"), CPU), CPU, "reference")
+    pack = open_pack(PACKS / "mine.safetensors")
+    trainer = Trainer(run, make_data(run, pack, CPU), CPU, "reference")
     folder = project / "scratch/of-a-test"
     folder.mkdir(parents=True)
-    starting_state(run, base, trainer, folder).put(trainer.model, trainer.optimizer, trainer.names)
+    starting_state(run, base, trainer, folder, pack.sha256).put(trainer.model, trainer.optimizer, trainer.names)
     now = State()
     now.take(trainer.model, trainer.optimizer, trainer.names)
     for group, found in (("model", now.model), ("momentum", now.momentum)):

@@ -76,6 +76,14 @@ def test_a_training_sees_what_its_parameters_choose(project: Path, change: Calla
         run_stage("seal-0", load_params())
 
 
+def test_a_training_goes_on_from_a_base_of_its_own_images(project: Path) -> None:
+    """The split's images are packed anew, as the parameters now choose, and the base is the old one."""
+    another_split_packed()
+    with pytest.raises(Exception, match=r"normal-0: generation 1 was trained on images of .*`dvc repro base@0`"):
+        run_stage("seal-0", load_params())
+    assert not Path("results/seal-0").exists()
+
+
 def changed_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     tensors = load_file(path)
     change(tensors)

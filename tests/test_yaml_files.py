@@ -1,5 +1,6 @@
 """YAML of a person's: a key twice, a value that cannot be and a text without bounds are one short line, at once."""
 
+import itertools
 import time
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def test_a_value_that_cannot_be_is_refused(value: str, tmp_path: Path) -> None:
         ("", "params.yaml: "),
         ("7", "params.yaml: "),
     ],
+    ids=itertools.count(),  # made of the texts they would be 56 MB, in every message between processes
 )
 def test_a_text_without_bounds_is_refused_at_once(text: str | bytes, words: str, tmp_path: Path) -> None:
     assert words in refused(text, tmp_path)

@@ -8,11 +8,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval.claims.document import read_verdicts
 from eval.report.judged import Judged
 from eval.report.page import write_report
 from eval.report.settings import Study, by_tier, own_study, recorded_study
 from seal.errors import UserError
-from seal.evidence import read_checked_json
+from seal.own_records import own_networks
 from seal.record import RESULTS
 from seal.stage import stage
 
@@ -25,15 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--claims", type=Path, nargs="+", default=[CLAIMS], metavar="FILE", help="the verdicts, a file a tier"
     )
+    parser.add_argument(
+        "--own", type=Path, metavar="DIR", help="networks that `seal evaluate` looked at, a chapter of them"
+    )
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
 
     with stage("report", timed=not chosen.record):
         studies = [*map(recorded_study, by_tier(chosen.record).values())] if chosen.record else [own_study()]
-        print(f"report: {report(studies, chosen.claims, chosen.out)}")
+        print(f"report: {report(studies, chosen.claims, chosen.out, chosen.own)}")
 
 
-def report(studies: Sequence[Study], claims: Sequence[Path], out: Path) -> Path:
+def report(studies: Sequence[Study], claims: Sequence[Path], out: Path, own: Path | None = None) -> Path:
     """Write the report of these studies. Raises UserError where one has no runs, or no verdicts among `claims`."""
     for study in studies:
         if not len(study.runs):
@@ -41,9 +45,7 @@ def report(studies: Sequence[Study], claims: Sequence[Path], out: Path) -> Path:
 
     documents = {}
     for path in claims:
-        if not path.exists():
-            raise UserError(f"{path}: no such file; `dvc repro claims` writes it")
-        document = read_checked_json(path)
+        document = read_verdicts(path)
         documents[document["tier"]] = document
 
     records = []
@@ -52,7 +54,7 @@ def report(studies: Sequence[Study], claims: Sequence[Path], out: Path) -> Path:
             names = ", ".join(map(str, claims))
             raise UserError(f"{names}: no verdicts on {study.params.tier}; `seal report --record` judges what it reads")
         records.append(Judged(study, documents[study.params.tier]))
-    return write_report(out, records)
+    return write_report(out, records, own_networks(own) if own else [])
 
 
 if __name__ == "__main__":

@@ -14,30 +14,34 @@ from eval.report.groups import groups
 from eval.report.judged import Judged
 from eval.report.matrix import matrix
 from eval.report.overview import overview
+from eval.report.own import own_chapter
 from eval.report.paper_against_itself import contradictions
 from eval.report.provenance import provenance
 from eval.report.relearning import relearning
 from eval.report.renewal import renewal_figure
+from eval.report.settings import NOT_RECORDED
 from eval.report.unrun import unrun
 from eval.report.verdicts import NOTE
 from eval.report.writing import write_page
 from seal.record import Tier
+from seal.runs import RunFolder
 
 TITLE = "SEAL, reproduced: which claims hold"
 TIERS = get_args(Tier)  # the last one given leads
 
 
-def write_report(folder: Path, records: Sequence[Judged]) -> Path:
+def write_report(folder: Path, records: Sequence[Judged], own: Sequence[RunFolder] = ()) -> Path:
     """Write the report of records of different tiers to `folder`. Gives the HTML file's path."""
     ordered = sorted(records, key=lambda judged: TIERS.index(judged.tier))
-    return write_page(folder, page_of(ordered))
+    return write_page(folder, page_of(ordered, own))
 
 
-def page_of(records: Sequence[Judged]) -> Page:
+def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = ()) -> Page:
     leads = records[-1]
     chapters = [
         Chapter("Claims, group by group", "groups", [NOTE], sections=groups(records[::-1])),
         others_compared(records),
+        *own_chapter(own),
         Chapter("What was not run", "not-run", table=unrun(records[::-1])),
         Chapter("Behind it", "behind", sections=[*map(behind, records[::-1]), about_the_paper(leads)]),
     ]
@@ -57,7 +61,9 @@ def lead(judged: Judged) -> list[str]:
     """What the reader has to know before the first number."""
     study = judged.study
     seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
-    network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
+    network = str(study.value("model", "network"))
+    if network == NOT_RECORDED:  # no other's by name
+        network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
     text = (

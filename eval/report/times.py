@@ -25,7 +25,7 @@ def write_times(out: Path, folders: Sequence[Path]) -> Path | None:
 
 
 def _section(folder: Path) -> Section:
-    last = [*map(_last_row, sorted(folder.glob("*.csv")))]
+    last = [rows[-1] for rows in map(read_timings, sorted(folder.glob("*.csv"))) if rows]
     hours = sum(float(row["seconds"]) for row in last) / 3600
     versions = ", ".join(sorted({row["versions"] for row in last}))
     text = [f"{len(last)} stages, {hours:.2f} h one after the other; {versions}."]
@@ -33,10 +33,6 @@ def _section(folder: Path) -> Section:
     columns = ["stage", "seconds", "rate", "peak MB", "backend", "machine"]
     table = Table("Time and memory of each stage", columns, [*map(_cells, last)])
     return Section(folder.as_posix(), "-".join(folder.parts), text=text, parts=[table], open=True)
-
-
-def _last_row(path: Path) -> Mapping[str, str]:
-    return read_timings(path)[-1]
 
 
 def _cells(row: Mapping[str, str]) -> list[str]:

@@ -33,7 +33,7 @@ class DataError(UserError):
     """Data that cannot be used: damaged, not what was asked for, or without room on the disk."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file of an archive (or folder, or table): its name with `/`, its size once unpacked, and how to read it."""
 
@@ -125,9 +125,14 @@ def is_text(path: Path, name: str) -> None:
         raise DataError(f"{path.name}: {name!r} is no name in UTF-8; give it another") from None
 
 
+def climbs_out(name: str) -> bool:
+    """Whether a path leads out of its folder, on any system."""
+    return bool(re.match(r"[/\\]|[A-Za-z]:", name)) or ".." in re.split(r"[/\\]", name)
+
+
 def inside(path: Path, name: str) -> str:
     """The name without `./`; both kinds of slash, drives and `..` are looked for, whatever the system."""
-    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+    if climbs_out(name):
         raise DataError(f"{path.name}: {name} points outside the dataset's folder: refused")
     is_text(path, name)
     if "\n" in name:

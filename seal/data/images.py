@@ -1,18 +1,24 @@
-"""From an image file to square RGB bytes: what packing asks its workers for."""
+"""From an image file to square RGB bytes, and what is wrong with a file: what packing asks its workers for."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seal.data.archives import DataError, Encoded
+from seal.sections import Preprocessing
 
 MAX_PIXELS = 64_000_000  # below Pillow's own warning at 89 million
 # Modes of at most eight bits a channel. Others (16-bit, float) have no one meaning as RGB bytes.
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}  # which preprocessing may scale
+PLAIN = Preprocessing()
+DIGEST_BYTES = 16
 
 # What Pillow raises on damaged files.
 _UNDECODABLE = (
@@ -20,32 +26,88 @@ _UNDECODABLE = (
 )  # fmt: skip
 
 
-def decode_images(files: Sequence[tuple[str, Encoded]], size: int) -> bytes:
+@dataclass(frozen=True)
+class Decoded:
+    """A chunk of files: their squares, digests of their contents, and what is wrong with those that have neither."""
+
+    rows: bytes  # of uint8 [files, size, size, 3], black where a file is bad
+    digests: bytes  # of uint8 [files, DIGEST_BYTES], zero where a file is bad
+    bad: dict[int, str]  # position in the chunk to reason
+
+
+def decode_checked(files: Sequence[tuple[str, Encoded | DataError]], size: int, how: Preprocessing) -> Decoded:
+    """Named files, or the errors of reading them, as `Decoded`."""
+    rows, digests, bad = [], [], dict[int, str]()
+    for position, (name, content) in enumerate(files):
+        try:
+            if isinstance(content, DataError):
+                raise content
+            rows.append(_decode(name, content, size, how).tobytes())
+            digests.append(blake2b(bytes(content), digest_size=DIGEST_BYTES).digest())
+        except DataError as error:
+            bad[position] = str(error)
+            rows.append(bytes(size * size * 3))
+            digests.append(bytes(DIGEST_BYTES))
+    return Decoded(b"".join(rows), b"".join(digests), bad)
+
+
+def decode_images(files: Sequence[tuple[str, Encoded]], size: int, how: Preprocessing = PLAIN) -> bytes:
     """Named image files as the bytes of uint8 [len(files), size, size, 3].
 
-    Greyscale, palette and CMYK become RGB; transparency is dropped. An image of another size is resized by Pillow's
-    bilinear filter, which widens with the scale when it shrinks (antialias); the sides' proportion is not kept.
-    Raises DataError with the name of a file that is no image.
+    Unless `how` says otherwise, greyscale, palette and CMYK become RGB, transparency is dropped, and an image of
+    another size is resized by Pillow's bilinear filter, which widens with the scale when it shrinks (antialias); the
+    sides' proportion is not kept. Raises DataError with the name of a file that is no image.
     """
-    return b"".join(_decode(name, content, size).tobytes() for name, content in files)
+    return b"".join(_decode(name, content, size, how).tobytes() for name, content in files)
 
 
-def _decode(name: str, content: Encoded, size: int) -> NDArray[np.uint8]:
+def _decode(name: str, content: Encoded, size: int, how: Preprocessing) -> NDArray[np.uint8]:
+    if len(content) == 0:
+        raise DataError(f"{name}: an empty file")
     try:
         image = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.open(BytesIO(content))
-        _check(name, image)
-        image = image.convert("RGB")  # here the pixels are decoded
+        _check(name, image, how)
+        if how.orientation == "exif":
+            ImageOps.exif_transpose(image, in_place=True)
+        image = _as_rgb(image, how)  # here the pixels are decoded
     except _UNDECODABLE as error:
         reason = re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
         raise DataError(f"{name}: not an image that can be decoded: {reason}") from error
 
     if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        image = _resized(image, size, how)
     return np.asarray(image)
 
 
-def _check(name: str, image: Image.Image) -> None:
+def _check(name: str, image: Image.Image, how: Preprocessing) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{name}: found {image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
-    if image.mode not in MODES:
-        raise DataError(f"{name}: found colour mode {image.mode}, expected one of {', '.join(sorted(MODES))}")
+
+    modes = MODES | DEEP_MODES if how.deep == "scale" else MODES
+    if image.mode not in modes:
+        raise DataError(f"{name}: found colour mode {image.mode}, expected one of {', '.join(sorted(modes))}")
+
+
+def _as_rgb(image: Image.Image, how: Preprocessing) -> Image.Image:
+    if image.mode in DEEP_MODES:
+        levels = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+
+    if how.alpha == "drop" or not image.has_transparency_data:
+        return image.convert("RGB")
+    ground = Image.new("RGBA", image.size, how.alpha)
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+
+
+def _resized(image: Image.Image, size: int, how: Preprocessing) -> Image.Image:
+    """The square; what of the image it shows is a box: all of it, or the largest square in its middle."""
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    if how.fit == "crop":
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, top, left + side, top + side)
+
+    filter_ = Image.Resampling[how.interpolation.upper()]
+    if how.antialias:
+        return image.resize((size, size), filter_, box)
+    return image.transform((size, size), Image.Transform.EXTENT, box, filter_)

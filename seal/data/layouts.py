@@ -17,13 +17,18 @@ IMAGE_SUFFIXES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+NOT_OF_A_CLASS = "not in a class's folder"
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
-    """One image: its file, relative to the dataset's root; its class; its official split ("" where there is none)."""
+    """One image: its file, relative to the dataset's root; its class; its official split ("" where there is none); and
+    the patient or scene that it shares with others, where one is named."""
 
     file: str
     label: str
     split: str
+    group: str = ""
 
 
 def below(members: Members, root: str, origin: str) -> Members:
@@ -41,21 +46,26 @@ def below(members: Members, root: str, origin: str) -> Members:
 def class_folders(members: Members) -> list[Item]:
     """CLASS/FILE, without an official split. Other depths, files without an image's suffix, hidden names and the
     system's are left out."""
-    return [Item(name, name.partition("/")[0], "") for name in members if not _reason(name)]
+    return [Item(name, name.partition("/")[0], "") for name in members if not reason(name)]
 
 
 def left_out(members: Members) -> dict[str, int]:
     """How many files class_folders leaves out, by reason."""
-    return dict(sorted(Counter(filter(None, map(_reason, members))).items()))
+    return dict(sorted(Counter(filter(None, map(reason, members))).items()))
 
 
-def _reason(name: str) -> str:
+def reason(name: str) -> str:
     """Why a file is none of CLASS/FILE's images; empty for one of them."""
     parts = name.split("/")
-    if any(map(is_hidden, parts)):
+    if len(parts) != 2 and not any(map(is_hidden, parts)):
+        return NOT_OF_A_CLASS
+    return no_image(name)
+
+
+def no_image(name: str) -> str:
+    """Why a file is no image, by its name; empty for one that may be."""
+    if any(map(is_hidden, name.split("/"))):
         return "hidden or the system's"
-    if len(parts) != 2:
-        return "not in a class's folder"
     return "" if _is_image(name) else "no image by its name"
 
 

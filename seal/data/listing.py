@@ -6,12 +6,13 @@ are as they were is not read again.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seal.config import load_params
-from seal.data.folders import class_files, readable
+from seal.data.folders import Scan, levels_of, readable, scan
 from seal.errors import one_line_errors
 from seal.record import file_sha256, read_json, write_json
 from seal.sections import Dataset
@@ -27,8 +28,8 @@ def update(datasets: Mapping[str, Dataset], report: Report) -> bool:
     """Bring FOLDERS up to date; whether it has changed. Raises DataError for what cannot be read."""
     listings = {}
     for name, dataset in sorted(datasets.items()):
-        if dataset.path is not None and Path(dataset.path).is_dir():
-            listings[name] = listing(Path(dataset.path), STATES / f"{name}.json", report)
+        if dataset.path is not None and Path(dataset.path).exists():
+            listings[name] = listing(dataset, STATES / f"{name}.json", report)
 
     if listings == (_known(FOLDERS) if FOLDERS.is_file() else {}):
         return False
@@ -36,21 +37,25 @@ def update(datasets: Mapping[str, Dataset], report: Report) -> bool:
     return True
 
 
-def listing(folder: Path, kept: Path, report: Report) -> dict[str, Any]:
-    """How many files a folder holds, and a digest of their names and contents; `kept`: where their states are."""
+def listing(dataset: Dataset, kept: Path, report: Report) -> dict[str, Any]:
+    """How many files a dataset's folder or archive holds, and a digest of their names and contents; `kept`: where their
+    states are."""
     before = _known(kept) if kept.is_file() else {}
-    files, now = class_files(folder), States()
+    path, now = Path(str(dataset.path)), States()
+    known = scan(path, levels_of(dataset)) if path.is_dir() else Scan([""], {})
+
     digest = hashlib.sha256()
-    for done, file in enumerate(files):
-        name = file.relative_to(folder).as_posix()
-        now[name] = _state(file, before.get(name))
+    for done, name in enumerate(known.files):
+        now[name] = _state(path / name, before.get(name))
         digest.update(f"{now[name][-1]} {name}\n".encode())
         if done % 500 == 0:
-            report(done, len(files))
+            report(done, len(known.files))
+    for name in known.unreadable:
+        digest.update(os.fsencode(f"unreadable {name}\n"))
 
     if now != before:
         write_json(kept, now)
-    return {"files": len(files), "sha256": digest.hexdigest()}
+    return {"files": len(known.files), "sha256": digest.hexdigest()}
 
 
 def _state(file: Path, before: Any) -> list[Any]:

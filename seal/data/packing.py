@@ -1,45 +1,37 @@
-"""Make a pack, the stage `python -m seal.data.packing DATASET`.
+"""Make a pack, the stage `python -m seal.data.packing DATASET`: from a dataset's files to the file that trainings read.
 
-Images are decoded in parallel into a scratch file that survives a kill, sorted, and written whole or not at all.
+Images are chosen by `selection`, decoded by `decoding`, looked over by `usable`, and written by `writing`.
 """
 
-import hashlib
 import json
-import multiprocessing
 import os
-import signal
 import sys
-import threading
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
-from filelock import FileLock
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from seal.data import images as image_files
-from seal.data.archives import DataError, Encoded, Member, Members
-from seal.data.download import Report, full_disk_is_an_error, require_space
-from seal.data.fetch import Places, SourceRecord, read_record, relocate, source_of
-from seal.data.folders import hidden_entries
-from seal.data.layouts import below, class_folders, left_out
-from seal.data.pack import METADATA, PACKS, SCHEMA, SPLITS
+from seal.data.archives import DataError, Members, open_archives
+from seal.data.decoding import decoded
+from seal.data.download import Report
+from seal.data.drawing import check_own
+from seal.data.fetched import SourceRecord, read_record
+from seal.data.folders import CLASS_FOLDERS, everything, hidden_entries, levels_of, open_folder
+from seal.data.layouts import Item, class_folders, left_out, reason
+from seal.data.own import own_images, why_not, without_root
+from seal.data.pack import PACKS, SPLITS
+from seal.data.places import Places, relocate, source_of
+from seal.data.recognise import COPIED, copy_of, rooted
 from seal.data.selection import Selection, follows_list, parameters_of, read_list, select
-from seal.data.source import Source
-from seal.record import atomic
+from seal.data.usable import sound
+from seal.data.writing import SplitRows, write_pack
 from seal.sections import Dataset
 from seal.stage import dataset_stage
-
-CHUNK = 64  # image files that a worker decodes at a time
-BYTES_PER_WORKER = 32 * 2**20  # of image files: the first takes 0.7 s to start, and one decodes this in about 2 s
-
-Array = NDArray[Any]
 
 
 def make_pack(
@@ -50,41 +42,87 @@ def make_pack(
 
     Equal inputs give equal bytes, whatever the number of workers.
     Decoded images are appended to a file in `scratch`; a later call with the same inputs goes on where it ends.
+    What is left out of a user's own images is listed in left_out/NAME.csv beside the packs' folder.
     Raises DataError where the data are damaged, are not what the parameters ask for, or do not fit on the disk.
     """
-    source, origin = source_of(dataset), paths[0].name
     listed = read_list(Path(str(dataset.split))) if follows_list(dataset) else None
     provenance = _provenance(dataset, record)
-    counts, totals = (None, None) if provenance["official"] else (source.per_class, source.images)
+    with opened(dataset, paths) as (members, items):
+        selection = _selected(items, dataset, listed, official=provenance["official"])
+        files = _chosen_files(members, selection, paths[0].name)
 
-    with source.open(paths) as archived:
-        members = below(archived, source.root, origin)
-        selection = select(
-            source.layout(members), dataset, listed=listed, classes=source.classes, counts=counts, totals=totals
-        )
-        if len(selection.classes) < 2:
-            raise DataError(f"classes: found {selection.classes[0]} alone, expected two or more to tell apart")
-        files = _chosen_files(members, selection, origin)
+        inputs, size, how = json.dumps(provenance), dataset.image_size, dataset.preprocessing
+        with decoded(files, size, how, scratch / f"pack-{name}", inputs, workers, report) as rows:
+            names = list(files)
+            named = {item.file for item in items}
+            others = _others(dataset, paths, members, named, files)
+            usable = sound(selection, names, rows.digests, rows.bad, dataset, list_of(target), others)
+            if dataset.source == "folder":
+                check_own(selection.classes, usable.selection.splits, dataset.split)
 
-        inputs = json.dumps(provenance)
-        with decoded(files, dataset.image_size, scratch / f"pack-{name}", inputs, workers, report) as images:
-            tensors = _tensors(selection, images, list(files))
-            provenance |= _left_out(source, dataset, members)
-            metadata = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
-            _write(target, tensors, metadata)
+            provenance |= _left_out(dataset, paths, members, named) | usable.counts(selection)
+            facts = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
+            write_pack(target, rows.images, _rows(usable.selection, names), facts)
 
-    return {split: len(items) for split, items in selection.splits.items()}
+    return {split: len(items) for split, items in usable.selection.splits.items()}
 
 
-def make_missing_pack(target: Path, name: str, dataset: Dataset, reason: str) -> None:
+def list_of(pack: Path) -> Path:
+    """Where what a pack leaves out is listed."""
+    return pack.parent.with_name("left_out") / f"{pack.stem}.csv"
+
+
+def make_missing_pack(target: Path, name: str, dataset: Dataset, why: str) -> None:
     """Write a pack without images that says why."""
-    size = dataset.image_size
-    tensors: dict[str, Array] = {}
-    for split in SPLITS:
-        tensors[f"{split}/images"] = np.zeros((0, size, size, 3), np.uint8)
-        tensors[f"{split}/labels"] = np.zeros(0, np.int64)
-        tensors[f"{split}/files"] = np.zeros(0, np.uint8)
-    _write(target, tensors, {"name": name, "status": "missing", "reason": reason})
+    none = SplitRows(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+    images = np.zeros((0, dataset.image_size, dataset.image_size, 3), np.uint8)
+    write_pack(target, images, dict.fromkeys(SPLITS, none), {"name": name, "status": "missing", "reason": why})
+
+
+@contextmanager
+def opened(dataset: Dataset, paths: Sequence[Path]) -> Iterator[tuple[Members, list[Item]]]:
+    """A dataset's files, by names below its root, and its images; what is recognised or read from elsewhere is said."""
+    source, origin = source_of(dataset), paths[0].name
+    with _open(dataset, paths) as archived:
+        if dataset.source != "folder":
+            yield rooted(archived, source, origin)
+            return
+
+        members, root = archived, ""
+        if levels_of(dataset) is None or paths[0].is_file():
+            root, members = without_root(archived, dataset)
+        if root:
+            print(f"{origin}: read from {root}", file=sys.stderr)
+
+        plain = levels_of(dataset) == CLASS_FOLDERS
+        items = class_folders(members) if plain else own_images(members, dataset)
+        if (copied := copy_of(items)) is not None:
+            print(f"{origin}: as many images and classes as {COPIED[copied]}", file=sys.stderr)
+        yield members, items
+
+
+@contextmanager
+def _open(dataset: Dataset, paths: Sequence[Path]) -> Iterator[Members]:
+    if dataset.path is None:
+        opening = source_of(dataset).open(paths)
+    else:
+        opening = open_archives(paths) if paths[0].is_file() else open_folder(paths, levels_of(dataset))
+    with opening as members:
+        yield members
+
+
+def _selected(
+    items: Sequence[Item], dataset: Dataset, listed: Mapping[str, str] | None, *, official: bool
+) -> Selection:
+    source = source_of(dataset)
+    counts, totals = (None, None) if official else (source.per_class, source.images)
+    selection = select(items, dataset, listed=listed, classes=source.classes, counts=counts, totals=totals)
+    if len(selection.classes) < 2:
+        raise DataError(f"classes: found {selection.classes[0]} alone, expected two or more to tell apart")
+
+    if dataset.source == "folder":
+        check_own(selection.classes, selection.splits, dataset.split)
+    return selection
 
 
 def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
@@ -95,18 +133,42 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
     return provenance
 
 
-def _left_out(source: Source, dataset: Dataset, members: Members) -> dict[str, Any]:
-    """What of a folder of classes is no image of a class, by reason; said, and kept where there is any."""
-    if source.layout is not class_folders:
+def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members, named: Container[str]) -> dict[str, Any]:
+    """What is none of the `named` images of a class, by reason; said, and kept where there is any."""
+    if source_of(dataset).layout is not class_folders:
         return {}
 
-    reasons = left_out(members)
-    if dataset.path is not None and (hidden := hidden_entries(Path(dataset.path))):
+    own = dataset.source == "folder" and levels_of(dataset) is None
+    if own:
+        reasons = dict(sorted(Counter(why_not(name, dataset) for name in members if name not in named).items()))
+    else:
+        reasons = left_out(members)
+    if dataset.path is not None and paths[0].is_dir() and (hidden := hidden_entries(paths[0])):
         reasons["hidden or the system's"] = hidden
     if not reasons:
         return {}
-    print("left out: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()), file=sys.stderr)
+    print("left out: " + ", ".join(f"{count} {why}" for why, count in reasons.items()), file=sys.stderr)
     return {"left_out": reasons}
+
+
+def _others(
+    dataset: Dataset, paths: Sequence[Path], members: Members, named: Container[str], chosen: Container[str]
+) -> Iterator[tuple[str, str]]:
+    """Every file of a user's own folder or archive that is not among the chosen, with the reason; by its name below the
+    dataset's root, or else below the folder. What a link to a folder leads to is among the members alone."""
+    if dataset.source != "folder":
+        return
+
+    plain = levels_of(dataset) == CLASS_FOLDERS
+    root = next((member.name.removesuffix(name) for name, member in members.items()), "")
+    below = (path.removeprefix(root) for path in everything(paths[0])) if paths[0].is_dir() else ()
+    told: set[str] = set()
+    for name in chain(below, members):
+        if name in chosen or name in told:
+            continue
+        told.add(name)
+        why = "" if name in named else reason(name) if plain else why_not(name, dataset)
+        yield name, why or "not chosen"
 
 
 def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:
@@ -121,96 +183,17 @@ def _chosen_files(members: Members, selection: Selection, origin: str) -> Member
     return {name: member for name, member in members.items() if name in names}
 
 
-def _tensors(selection: Selection, images: NDArray[np.uint8], files: Sequence[str]) -> dict[str, Array]:
-    """The pack's tensors; `images` [N, size, size, 3] are those of `files`, in that order."""
+def _rows(selection: Selection, files: Sequence[str]) -> dict[str, SplitRows]:
+    """The splits as they are written; `files` are those that were decoded, in that order."""
     position = {file: row for row, file in enumerate(files)}
     label = {name: index for index, name in enumerate(selection.classes)}
 
-    tensors: dict[str, Array] = {}
+    splits = {}
     for split, items in selection.splits.items():
-        names = "\n".join(item.file for item in items)
-        tensors[f"{split}/images"] = images[[position[item.file] for item in items]]
-        tensors[f"{split}/labels"] = np.array([label[item.label] for item in items], np.int64)
-        tensors[f"{split}/files"] = np.frombuffer(names.encode(), np.uint8)
-    return tensors
-
-
-def _write(target: Path, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    require_space(target.parent, sum(array.nbytes for array in tensors.values()))
-    with full_disk_is_an_error(target.parent), atomic(target) as temporary:
-        save_file(dict(tensors), temporary, {METADATA: json.dumps({"schema": SCHEMA, **metadata}, sort_keys=True)})
-
-
-@contextmanager
-def decoded(
-    files: Mapping[str, Member], size: int, scratch: Path, inputs: str, workers: int, report: Report
-) -> Iterator[NDArray[np.uint8]]:
-    """The images of `files` as uint8 [N, size, size, 3], mapped from a scratch file that is removed at a good end.
-
-    The file is append-only and named after all that decides its content, so its length is the whole resume state. A
-    lock makes a second process wait.
-    """
-    row_bytes = size * size * 3
-    key = hashlib.sha256(json.dumps([inputs, list(files), PIL.__version__]).encode())
-    key.update(Path(image_files.__file__).read_bytes())
-    scratch.mkdir(parents=True, exist_ok=True)
-
-    with FileLock(scratch / "lock"):
-        path = scratch / f"rows-{key.hexdigest()[:16]}"
-        with full_disk_is_an_error(scratch), path.open("ab") as file:
-            done = file.tell() // row_bytes
-            file.truncate(done * row_bytes)
-            require_space(scratch, (len(files) - done) * row_bytes)
-
-            report(done, len(files))
-            for rows in _decode(list(files.values())[done:], size, workers):
-                done += file.write(rows) // row_bytes
-                file.flush()
-                report(done, len(files))
-
-        yield np.memmap(path, np.uint8, "r", shape=(len(files), size, size, 3))
-
-        for stale in scratch.glob("rows-*"):
-            stale.unlink()
-
-
-def _decode(files: Sequence[Member], size: int, workers: int) -> Iterator[bytes]:
-    """Decoded chunks, in order. This process reads the archive, the workers decode; few chunks are in flight."""
-    workers = min(workers, sum(file.bytes for file in files) // BYTES_PER_WORKER)
-    if workers < 2:
-        for chunk in _chunks(files):
-            yield image_files.decode_images(chunk, size)
-        return
-
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_parent) as pool:
-        pending: deque[Future[bytes]] = deque()
-        for chunk in _chunks(files):
-            pending.append(pool.submit(image_files.decode_images, chunk, size))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-
-        while pending:
-            yield pending.popleft().result()
-
-
-def _chunks(files: Sequence[Member]) -> Iterator[list[tuple[str, Encoded]]]:
-    """Names and contents, read when asked for."""
-    for start in range(0, len(files), CHUNK):
-        yield [(file.name, file.read()) for file in files[start : start + CHUNK]]
-
-
-def _follow_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it ends, which a pool does not see to after a SIGKILL."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        rows = np.fromiter((position[item.file] for item in items), np.int64, len(items))
+        labels = np.fromiter((label[item.label] for item in items), np.int64, len(items))
+        splits[split] = SplitRows(rows, labels, [item.file for item in items])
+    return splits
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

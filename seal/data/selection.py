@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.data.archives import DataError
+from seal.data.drawing import drawn, drawn_from_train
 from seal.data.layouts import Item
 from seal.data.pack import PACKS, SPLITS, Pack, open_pack
 from seal.record import file_sha256
@@ -55,13 +56,25 @@ def select(
             _check_counts("all classes", items, totals or {})
 
     if isinstance(dataset.split, SplitFractions):
-        of_class = {name: _cut(group, dataset.split) for name, group in of_class.items()}
+        of_class = drawn(of_class, dataset.split)
+    if dataset.draw is not None:
+        of_class = drawn_from_train(of_class, dataset.draw)
     return Selection(tuple(names), _by_split(of_class.values(), dataset))
 
 
+# A pack names these where they are not as here; so one from before there was a choice is today's.
+UNNAMED = {
+    key: field.default
+    for key, field in Dataset.model_fields.items()
+    if key not in ("source", "image_size", "split", "classes", "images_per_class")
+}
+
+
 def parameters_of(dataset: Dataset) -> dict[str, Any]:
-    """The parameters that choose a dataset's images, as a pack's provenance has them, without the machine's paths."""
-    parameters = dataset.model_dump(exclude={"path", "source"})
+    """The parameters that choose and prepare a dataset's images, as a pack's provenance has them, without the
+    machine's paths."""
+    unnamed = {key for key, default in UNNAMED.items() if getattr(dataset, key) == default}
+    parameters = dataset.model_dump(exclude={"path", "source", *unnamed})
     if follows_list(dataset):
         path = Path(str(dataset.split))
         parameters["split"] = {"list": path.name, "sha256": file_sha256(path)}
@@ -76,7 +89,7 @@ def chosen_pack(name: str, dataset: Dataset) -> Pack:
     pack = open_pack(PACKS / f"{name}.safetensors")
     packed, chosen = pack.provenance.get("selection"), parameters_of(dataset)
     if packed != chosen:
-        differing = [key for key in chosen if (packed or {}).get(key) != chosen[key]]
+        differing = [key for key in {**(packed or {}), **chosen} if (packed or {}).get(key) != chosen.get(key)]
         raise DataError(
             f"{pack.path}: packed with another {', '.join(differing)} than datasets.{name} has now; "
             f"run `dvc repro pack@{name}`"
@@ -178,17 +191,6 @@ def _check_counts(whose: str, group: Sequence[Item], counts: Counts, name: str =
                 f"{whose}: found {count} {images}, expected {expected}; this archive is not the official one: take "
                 "that, or choose what it has by a list or images_per_class"
             )
-
-
-def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
-    """The last `test` of the class is test, the `val` before it val, each rounded to whole images."""
-    test, val = round(len(group) * fractions.test), round(len(group) * fractions.val)
-    train = len(group) - test - val
-    if train < 0:
-        raise DataError(f"split: found test {fractions.test} and val {fractions.val}, expected a sum of at most 1")
-
-    splits = ["train"] * train + ["val"] * val + ["test"] * test
-    return [Item(item.file, item.label, split) for item, split in zip(group, splits, strict=True)]
 
 
 def _by_split(groups: Iterable[Sequence[Item]], dataset: Dataset) -> dict[str, list[Item]]:

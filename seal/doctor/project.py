@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from seal.config import Params
-from seal.data.fetch import MIRROR, Places, locate, source_of
+from seal.data.places import MIRROR, Places, locate, source_of
 from seal.data.source import Source
 from seal.data.sources import SOURCES
 from seal.doctor.finding import Finding

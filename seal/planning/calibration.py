@@ -11,7 +11,9 @@ import time
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from seal.config import Params
 from seal.measure import Rates
@@ -19,6 +21,7 @@ from seal.planning.counts import classes
 from seal.planning.machine import Machine
 from seal.record import cpu_name, read_json, write_json
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FRESH = 3600.0  # s; after that other work on the machine may have come or gone
 
 
@@ -28,27 +31,41 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     path = scratch / "calibration.json"
     facts = json.dumps(_facts(params), sort_keys=True)
     key = hashlib.sha256(facts.encode()).hexdigest()[:16]
-    kept = _kept(path)
+    kept = known_machines(path)
 
-    if key not in kept or time.time() - kept[key]["at"] > FRESH:
+    if key not in kept or time.time() - kept[key].at > FRESH:
         from seal.planning import rates
 
         machine = asdict(rates.measure(params, scratch))
         finite = {kind: rate for kind, rate in machine["rates"].items() if math.isfinite(rate)}
-        kept[key] = machine | {"rates": finite, "at": time.time()}
-        write_json(path, kept)
+        kept[key] = Known.model_validate(machine | {"rates": finite, "at": time.time()})
+        write_json(path, {name: known.model_dump() for name, known in kept.items()})
 
-    values = kept[key]
-    return Machine(Rates(**{"launched": math.inf} | values["rates"]), values["start_seconds"], values["device"])
+    return kept[key].machine()
 
 
-def _kept(path: Path) -> dict[str, Any]:
-    """What was measured earlier; nothing where that cannot be read, as it is measured anew."""
+class Known(BaseModel):
+    """A machine as it was measured; rates that are infinite are left out."""
+
+    model_config = ConfigDict(strict=True)
+    rates: dict[str, Positive]
+    start_seconds: Positive
+    device: str
+    at: Positive  # when, in seconds as time.time() gives them
+
+    def machine(self) -> Machine:
+        return Machine(Rates(**{"launched": math.inf} | self.rates), self.start_seconds, self.device)
+
+
+def known_machines(path: Path) -> dict[str, Known]:
+    """What was measured earlier, by its facts; what cannot be read is left out, as it is measured anew."""
     try:
-        kept = read_json(path)
-    except (OSError, ValueError):
+        kept = {name: Known.model_validate(values) for name, values in read_json(path).items()}
+        for known in kept.values():
+            known.machine()
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    return kept
 
 
 def _facts(params: Params) -> dict[str, Any]:
@@ -62,6 +79,8 @@ def _facts(params: Params) -> dict[str, Any]:
         "classes": classes(dataset),
         "training": params.training.model_dump(include=training),
         "runtime": params.runtime.model_dump(include=runtime),
+        "fewshot_affines": params.fewshot_affines.model_dump(),
+        "prediction_depth": params.prediction_depth.model_dump(),
         "environment": [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")],
         "fields": [kind.name for kind in (*fields(Machine), *fields(Rates))],
         "cpu": f"{os.cpu_count()} x {cpu_name()}",

@@ -5,7 +5,7 @@ Training costs what the run's clock says; what an evaluation costs, seal/evaluat
 
 from seal.clock import Clock, course_of
 from seal.config import BASE_ARM, BASE_KEYS, Params, Run
-from seal.data.fetch import DOWNLOADS, Places, locate, source_of
+from seal.data.places import DOWNLOADS, Places, locate, source_of
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS
 from seal.measure import NetworkSize, Work

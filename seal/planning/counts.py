@@ -6,8 +6,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from seal.config import Params
-from seal.data.fetch import source_of
 from seal.data.pack import METADATA, PACKS, SPLITS
+from seal.data.places import source_of
 from seal.data.selection import parameters_of, read_list
 from seal.measure import Images
 from seal.sections import Dataset, SplitFractions
@@ -49,14 +49,16 @@ def _counts_of_pack(path: Path, dataset: Dataset) -> Counts | None:
 
 
 def _counts_of_split(dataset: Dataset) -> Counts:
-    if dataset.split == "official":
-        official = _official(dataset)
+    if dataset.split == "official" and (official := _official(dataset)):
         return official.get("train", 0), official.get("val", 0), official.get("test", 0)
 
     if isinstance(dataset.split, SplitFractions):
         total = _selected(dataset)
         val, test = round(total * dataset.split.val), round(total * dataset.split.test)
         return total - val - test, val, test
+
+    if dataset.split == "official":  # of a user's own folders, which are counted as they are packed
+        return UNKNOWN_IMAGES, 0, 0
 
     listed = list(read_list(Path(dataset.split)).values())
     return listed.count("train"), listed.count("val"), listed.count("test")

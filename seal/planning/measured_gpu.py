@@ -15,6 +15,7 @@ from seal.config import Params
 from seal.errors import UserError
 from seal.measure import Rates
 from seal.planning.gpu import SAVED_PER_SECOND
+from seal.planning.network import own_model
 from seal.record import EXPECTED
 
 FOLDER = EXPECTED / "gpu"
@@ -71,8 +72,9 @@ def read(path: Path) -> MeasuredGpu:
 
 def of_paper_shape(params: Params) -> bool:
     """Whether the rates are of this tier's network, images and batches."""
+    model = own_model(params.model)
     found = {
-        "depth": params.model.depth, "width": params.model.width, "batch_size": params.training.batch_size,
+        "depth": model.depth, "width": model.width, "batch_size": params.training.batch_size,
         "image_size": params.datasets[params.source].image_size,
     }  # fmt: skip
     return found == SHAPE

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from seal.blocks import BLOCKS
 from seal.config import Params
+from seal.errors import ConfigError
 from seal.measure import NetworkSize
 from seal.planning.counts import classes
-from seal.sections import Model
+from seal.sections import AnyModel, Model, NamedModel
 
 FLOAT_BYTES = 4
 
@@ -98,7 +99,16 @@ def network_of(model: Model, image_size: int, classes: int) -> Network:
 
 def network_of_tier(params: Params) -> Network:
     dataset = params.datasets[params.source]
-    return network_of(params.model, dataset.image_size, classes(dataset))
+    return network_of(own_model(params.model), dataset.image_size, classes(dataset))
+
+
+def own_model(model: AnyModel) -> Model:
+    """Raises ConfigError for another's network, whose costs nobody has counted."""
+    if isinstance(model, NamedModel):
+        raise ConfigError(
+            f"model is {model.network}, expected one of this project's ResNets: only their costs are known"
+        )
+    return model
 
 
 @dataclass(frozen=True)

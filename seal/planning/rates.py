@@ -13,22 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from eval.knn import exact_knn
 from seal.checkpoint import save_tensors
 from seal.config import Params
 from seal.data.batches import Batches
 from seal.device import torch_device
-from seal.evaluations import PROBE_CLASS, PROBE_STEP
+from seal.evaluations import PROBE_CLASS, PROBE_STEP, FewShotAffines, PredictionDepth
 from seal.measure import Rates
 from seal.models import build
 from seal.planning.machine import Machine
+from seal.planning.network import own_model
 from seal.planning.setting import Way
 from seal.planning.speed import trainer_in, training_rate
 from seal.rng import stream
 from seal.trainer import Trainer
 
 SECONDS = 3.0  # of training steps, and a third of each other kind
-SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and in a step of few-shot episodes
-SEARCH = 1.6  # times the bare products that a search takes: selection, proof; 1.3 at mini, 2 at smoke
+SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and at most in a step of few-shot episodes
+QUERIES, ROWS, FEATURES = 200, 3500, 3000  # of a search, as of smoke's blocks: selection and proof are most of it
 # What benchmarks/README.md's CPU takes for a step of three linear probes of 20 classes, by which `small` goes.
 SMALL_STEP = PROBE_STEP + 20 * PROBE_CLASS
 START = """
@@ -41,20 +43,20 @@ print(time.perf_counter() - began)
 
 def measure(params: Params, scratch: Path) -> Machine:
     """`scratch` is where resume states would be written."""
-    device, training = torch_device(params.runtime), params.training
+    model, device, training = own_model(params.model), torch_device(params.runtime), params.training
     trainer = trainer_in(params, Way(training.precision, training.channels_last), device)
     batches = trainer.data.clean
     # As an evaluation looks at it: in float32, with the layout of memory that torch has by default.
-    network = build(params.model, trainer.data.classes, stream(0, "initialisation"), device).eval()
+    network = build(model, trainer.data.classes, stream(0, "initialisation"), device).eval()
 
     start_seconds, compiler_seconds = _start_seconds()
     rates = Rates(
         trained=training_rate(trainer, SECONDS),
         measured=_measuring_rate(trainer),
         seen=_seeing_rate(network, batches),
-        tuned=_tuning_rate(network, batches),
+        tuned=_tuning_rate(network, batches, min(TUNED, _images_a_step(params.fewshot_affines))),
         curved=_curving_rate(network, batches),
-        searched=_gflops(device) / SEARCH,
+        searched=_searching_rate(params.prediction_depth, device),
         saved=_saving_rate(scratch),
         small=SMALL_STEP / _small_step_seconds(),
         launched=math.inf,
@@ -75,10 +77,16 @@ def _seeing_rate(network: nn.Module, batches: Batches) -> float:
     return SEEN / _seconds_of(lambda: network(x).sum().item())
 
 
-def _tuning_rate(network: nn.Module, batches: Batches) -> float:
+def _images_a_step(section: FewShotAffines) -> int:
+    """Of all episodes together, where they fit beside one another: few images are worth as many operators as many."""
+    steps = sum(math.ceil(section.n_way * shots / section.batch_size) for shots in section.shots)
+    return math.ceil(section.episodes * section.n_way * sum(section.shots) / steps)
+
+
+def _tuning_rate(network: nn.Module, batches: Batches, count: int) -> float:
     """By gradients of every BatchNorm's scale and shift."""
     scales = [parameter for name, parameter in network.named_parameters() if parameter.ndim == 1 and "fc" not in name]
-    x, y = _images(batches, TUNED), batches.labels.repeat(math.ceil(TUNED / len(batches.labels)))[:TUNED]
+    x, y = _images(batches, count), batches.labels.repeat(math.ceil(count / len(batches.labels)))[:count]
     network.train().requires_grad_(False)
     for scale in scales:
         scale.requires_grad_()
@@ -86,7 +94,7 @@ def _tuning_rate(network: nn.Module, batches: Batches) -> float:
     def step() -> None:
         torch.autograd.grad(cross_entropy(network(x), y), scales)[0].sum().item()
 
-    rate = TUNED / _seconds_of(step)
+    rate = count / _seconds_of(step)
     network.eval().requires_grad_(True)
     return rate
 
@@ -110,9 +118,20 @@ def _images(batches: Batches, count: int) -> Tensor:
     return x.repeat(math.ceil(count / len(x)), 1, 1, 1)[:count].contiguous()
 
 
-def _gflops(device: torch.device, side: int = 1024) -> float:
-    a = torch.rand(side, side, device=device)
-    return 2 * side**3 / 1e9 / _seconds_of(lambda: (a @ a)[0, 0].item())
+def _searching_rate(section: PredictionDepth, device: torch.device) -> float:
+    """GFLOP of products a second, in a whole search of neighbours of random features."""
+    queries = torch.randn(QUERIES, FEATURES, generator=stream(0, "queries")).to(device)
+    rows = torch.randn(ROWS, FEATURES, generator=stream(0, "rows")).to(device)
+    size = min(section.batch_size, 500)
+    batches = [(rows[start : start + size], start) for start in range(0, ROWS, size)]
+
+    def search() -> None:
+        exact_knn(
+            queries, lambda: iter(batches), section.neighbours,
+            memory_mb=512, backend=section.backend, spare=section.spare, width=section.slice_width,
+        )  # fmt: skip
+
+    return 2e-9 * QUERIES * ROWS * FEATURES / _seconds_of(search)
 
 
 def _saving_rate(scratch: Path, floats: int = 2_000_000) -> float:

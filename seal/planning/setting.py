@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seal.config import Params
+from seal.planning.network import own_model
 from seal.record import cpu_name
 from seal.sections import Model, Runtime, Training
 
@@ -62,7 +63,7 @@ class Setting:
 
 def setting_of(params: Params) -> Setting:
     image_size = params.datasets[params.source].image_size
-    return setting(params.model, params.training, image_size, threads_of(params.runtime))
+    return setting(own_model(params.model), params.training, image_size, threads_of(params.runtime))
 
 
 def setting(model: Model, training: Training, image_size: int, threads: int) -> Setting:

@@ -11,7 +11,7 @@ from typing import Any
 
 from seal.errors import UserError
 from seal.readings import EvaluationFile
-from seal.runs import RunFolder, are_folders, is_recorded
+from seal.runs import RunFolder, are_folders, is_recorded, sound_runs
 from seal.study.spread import Spread, evaluation_in
 from seal.study.study import KEPT
 
@@ -34,19 +34,26 @@ class Agreement:
 
 
 def compare(expected: Path, own: Path) -> bool:
-    """Print how each run of `own` that `expected` has too agrees with it. Gives whether all do."""
-    kept, yours = _runs(expected), _runs(own)
+    """Print how each run of `own` that `expected` has too agrees with it. Gives whether all do.
+
+    A run that is BROKEN, here or there, is named and agrees with nothing.
+    """
+    (kept, kept_broken), (yours, yours_broken) = _runs(expected), _runs(own)
+    broken = [*kept_broken.values(), *yours_broken.values()]
     if not kept.keys() & yours.keys():
-        raise UserError(f"{own}: no run that {expected} has too; expected one of {', '.join(kept)}; train it first")
+        names, why = ", ".join(kept), "".join(f"; BROKEN: {reason}" for reason in broken)
+        raise UserError(f"{own}: no run that {expected} has too; expected one of {names}; train it first{why}")
 
     agreements = agreements_of(expected, kept, yours)
     for agreement in agreements:
         _print(agreement, expected)
 
-    missing = [name for name in kept if name not in yours]
+    for reason in broken:
+        print(f"BROKEN, and agrees with nothing: {reason}")
+    missing = [name for name in kept if name not in yours and name not in yours_broken]
     if missing:
         print(f"not in {own}: {', '.join(missing)}")
-    agrees = all(agreement.agrees for agreement in agreements)
+    agrees = not broken and all(agreement.agrees for agreement in agreements)
     print(f"{own} {'agrees' if agrees else 'does not agree'} with {expected}, in {len(agreements)} runs")
     return agrees
 
@@ -103,10 +110,11 @@ def _print(agreement: Agreement, expected: Path) -> None:
     print(f"{agreement.run}: not the same bits; {apart}{count} the spread over seeds", *agreement.outside, sep="\n")
 
 
-def _runs(folder: Path) -> dict[str, RunFolder]:
+def _runs(folder: Path) -> tuple[dict[str, RunFolder], dict[str, str]]:
+    """The runs in a folder that hold together; of the others, by name, why they do not."""
     are_folders([folder])
-    recorded = filter(is_recorded, sorted(folder.iterdir()))
-    return {path.name: RunFolder.read(path) for path in recorded}
+    runs, broken = sound_runs(filter(is_recorded, sorted(folder.iterdir())))
+    return {run.name: run for run in runs}, broken
 
 
 def _same_settings(kept: RunFolder, yours: RunFolder) -> None:

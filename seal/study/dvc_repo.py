@@ -98,6 +98,12 @@ def dvc_errors() -> Iterator[None]:
         yield
     except DvcException as error:
         raise UserError(_words(error)) from error
+    except OSError as error:
+        home = Path("~").expanduser()
+        if home.is_dir() or not Path(str(error.filename)).is_relative_to(home):
+            raise
+        found = f"HOME: found {home}, which is no folder, expected the one in which DVC looks for its settings"
+        raise UserError(f"{found}; set HOME to a folder") from error
 
 
 def _words(error: Exception) -> str:

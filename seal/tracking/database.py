@@ -92,6 +92,8 @@ def open_database(root: Path) -> "tuple[MlflowClient, str]":
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # Else Ctrl-C in a query prints where SQLAlchemy closed its cursor; what it cannot do it raises.
+    logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
 
     # Two processes that create the database at once, each by MLflow's migrations, break each other's.
     try:

@@ -1,95 +1,126 @@
-"""The kill campaign: `python -m tests.campaign.kills [--kills N] [--seconds S] [--seed K]`.
+"""The kill campaign: `python -m tests.campaign.kills [--kills N] [--only KIND] [--seconds S] [--seed K]`.
 
-SIGKILL, SIGTERM or SIGINT meets a stage at a random moment, in a copy of a small project; it is then run again, whole.
-All files of the record must be those of a project that nothing has met, bit for bit, without litter and with no process
-left. What was done is kept in scratch/kills.jsonl, so that a campaign that was stopped goes on.
+Every stage and command meets, in copies of a small project: SIGKILL, SIGTERM or SIGINT at a random moment, a full disk,
+a permission that was taken away, and itself. It may then end badly in one line; what has a name is whole; and run
+again, it leaves all files of one that nothing has met, bit for bit, without litter and with no process left. What was
+done is kept in scratch/kills.jsonl, so that a campaign that was stopped goes on; --counts writes the counts.
 """
 
 import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
-from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
-from tests.campaign.cases import arguments_of, go_through
+from seal.errors import LONGEST as LONGEST_LINE
+from seal.record import read_timings
+from tests.campaign.cases import Campaign, arguments_of, go_through
+from tests.campaign.commands import COMMANDS, LONGEST, Good, files, good_end, make_whole_project
+from tests.campaign.meetings import MEETINGS, Case, LeftOut
+from tests.campaign.processes import Ended
 
-ROOT = Path(__file__).parents[2]
-KEPT = Path("scratch/kills.jsonl")
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-LONGEST_START = 8.0  # s, until a stage has done all its work here
-STAGES = {
-    "fetch": ("seal.data.fetch", "mine"),
-    "pack": ("seal.data.packing", "mine"),
-    "base": ("seal.train", "--run", "normal-0"),
-    "train": ("seal.train", "--run", "seal-0"),
-    "prediction_depth": ("eval.prediction_depth", "--run", "normal-0"),
-}
+LEFT_OUT = "left out: "
+ENDS = ("passed", "failed", "left out")
 
 
-def compared(project: Path) -> dict[str, bytes]:
-    files = {}
-    for name in ("data", "results"):
-        for path in sorted((project / name).rglob("*")):
-            if path.is_file():
-                files[str(path.relative_to(project))] = path.read_bytes()
-    return files
+@cache
+def good(name: str, project: Path) -> Good:
+    with tempfile.TemporaryDirectory() as place:
+        return good_end(name, project, Path(place))
 
 
-def start(stage: str, project: Path) -> "subprocess.Popen[bytes]":
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *STAGES[stage]]
-    return subprocess.Popen(
-        command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
+def met(kind: str, number: int, seed: int, project: Path) -> str:
+    """What is wrong with a command after a meeting, and after it was run again; empty where nothing is."""
+    name, _, meeting = kind.partition(" meets ")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        rng = random.Random(f"{seed}/{kind}/{number}")
+        case = Case(name, project, good(name, project), Path(place), rng, number)
+        try:
+            with MEETINGS[meeting](case) as ends:
+                problems = [_of_its_end(number, ended) for number, ended in ends]
+                problems += [_of_files(case), _of_another_run(case)]
+        except LeftOut as reason:
+            return f"{LEFT_OUT}{reason}"
+        except (AssertionError, TimeoutError, OSError) as error:
+            return str(error)
+    return next(filter(None, problems), "")
 
 
-def killed(stage: str, number: int, seed: int, project: Path) -> str:
-    """What is wrong after a stage was met by a signal and run again; empty where nothing is."""
-    rng = random.Random(f"{seed}/{stage}/{number}")
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "project"
-        shutil.copytree(project, copy, symlinks=True)
-        if stage in ("base", "train"):
-            shutil.rmtree(copy / "scratch")
-
-        ending, process = rng.choice(SIGNALS), start(stage, copy)
-        time.sleep(rng.random() * LONGEST_START)
-        with suppress(ProcessLookupError):
-            process.send_signal(ending)
-        words = process.communicate(timeout=60)[1]
-        if ending == signal.SIGINT and b"Traceback" in words:
-            return f"a traceback: {words[-200:]!r}"
-
-        again = start(stage, copy)
-        words = again.communicate(timeout=120)[1]
-        if again.returncode:
-            return f"run again after {ending.name} it ended with {again.returncode}: {words[-200:]!r}"
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, 0)
-            return "a process lives on"
-        if compared(copy) != compared(project):
-            return f"after {ending.name} other files"
+def _of_its_end(number: int | None, ended: Ended) -> str:
+    """A signal ends a process as it should, Ctrl-C in words; what else ends badly says in a line why."""
+    words, expected = ended.words.strip(), {0, -(number or 0)}
+    if "Traceback" in words:
+        return f"a traceback: {words[-300:]!r}"
+    if number is not None:
+        expected |= {130} if number == signal.SIGINT else set()
+        return "" if ended.status in expected else f"met by {number} it ended with {ended.status}: {words[-200:]!r}"
+    if ended.status < 0:
+        return f"it ended with {ended.status}"
+    last = words.splitlines()[-1] if words else ""
+    if f".{os.uname().nodename}-" in last:
+        return f"an unfinished name is told: {last!r}"
+    if ended.status and not 10 < len(last) < LONGEST_LINE + 100:
+        return f"it ended with {ended.status} and no line: {words[-200:]!r}"
     return ""
 
 
-def main() -> None:
-    chosen = arguments_of("python -m tests.campaign.kills", "kills", 60, "stage")
-    done = go_through(STAGES, "stage", chosen.kills, killed, KEPT, seconds=chosen.seconds, seed=chosen.seed)
+def _of_files(case: Case) -> str:
+    """What has a name, other than an unfinished one, is as before or as it is to be."""
+    before, wanted = _before(case.project), case.good.files
+    for name, digest in files(case.copy).items():
+        unfinished = any(part.startswith(".") for part in Path(name).parts)
+        if not unfinished and digest not in (before.get(name), wanted.get(name)):
+            return f"{name} is neither as before nor as it is to be"
+    return ""
 
-    counts = Counter((case["stage"], bool(case["problem"])) for case in done)
-    text = "\n".join(
-        ["stage,passed,failed", *(f"{name},{counts[name, False]},{counts[name, True]}" for name in STAGES)]
-    )
+
+@cache
+def _before(project: Path) -> dict[str, str]:
+    return files(project)
+
+
+def _of_another_run(case: Case) -> str:
+    process = case.begins()
+    again = process.end(LONGEST)
+    if again.status:
+        return f"run again it ended with {again.status}: {again.words[-300:]!r}"
+    if process.lives_on:
+        return "run again, a process lives on"
+
+    now, wanted = files(case.copy), case.good.files
+    if now != wanted:
+        others = sorted(now.keys() ^ wanted.keys()) or [name for name in now if now[name] != wanted[name]]
+        return f"run again it left {others[:3]} otherwise"
+    if litter := [str(path) for path in case.copy.rglob(f".*.{os.uname().nodename}-*")]:
+        return f"litter: {litter[0]}"
+    for path in (case.copy / "timings").glob("*.csv"):
+        read_timings(path)
+    return ""
+
+
+KINDS = [f"{name} meets {meeting}" for name in COMMANDS for meeting in MEETINGS]
+CAMPAIGN = Campaign("kind", KINDS, make_whole_project, met, Path("scratch/kills.jsonl"))
+
+
+def main() -> None:
+    chosen = arguments_of("python -m tests.campaign.kills", "kills", 5, CAMPAIGN)
+    cases = go_through(CAMPAIGN, chosen)
+
+    counts: Counter[tuple[str, str]] = Counter()
+    for case in cases:
+        end = "passed" if not case["problem"] else "left out" if case["problem"].startswith(LEFT_OUT) else "failed"
+        counts[case["kind"], end] += 1
+    rows = []
+    for kind in KINDS:
+        name, meeting = kind.split(" meets ")
+        rows.append(",".join([name, meeting, *(str(counts[kind, end]) for end in ENDS)]))
+    text = "\n".join([f"command,met,{','.join(ENDS)}", *rows]) + "\n"
     print(text)
     if chosen.counts:
-        chosen.counts.write_text(text + "\n")
-    raise SystemExit(1 if any(failed for _, failed in counts) else 0)
+        chosen.counts.write_text(text)
+    raise SystemExit(1 if any(end == "failed" for _, end in counts) else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,187 @@
+"""`seal evaluate`: a checkpoint from elsewhere through the same evaluations as the runs, on a dataset of params.yaml.
+
+What cannot be evaluated is refused before anything long begins. The record is a folder of its own, evaluated/NAME/,
+which no claim of the paper reads; its values are those that a stage gives of the same weights.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from eval.affines import refuse_other_networks
+from eval.blocks import blocks_in_order
+from eval.evaluation import Evaluation, folder_name, written_whole
+from eval.features import Adapted
+from eval.networks import TrainedNetwork
+from seal.data.pack import Pack
+from seal.device import torch_device
+from seal.errors import UserError
+from seal.models import ResNet, block_names, is_named
+from seal.networks import TORCHVISION, build_named, head_of, normalisation_of
+from seal.record import OWN, OWN_FACTS, file_sha256, read_json, write_json
+from seal.stage import progress_bar, stage
+from seal.weights import Weights, put_weights, read_weights
+
+if TYPE_CHECKING:
+    from seal.config import Params
+
+OF_THE_HEAD = ("prediction_depth", "hessian")  # what asks the network itself for the dataset's classes
+GENERATION = 0  # of no training
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks for."""
+
+    checkpoint: Path
+    on: str  # a key of `datasets`
+    what: Sequence[str]  # of EVALUATIONS
+    model: str | None = None  # as build_named takes it; None: the section `model` of params.yaml
+    options: Mapping[str, Any] = field(default_factory=dict)  # of what builds it
+    size: int | None = None  # that images are resized to; None: as they are packed
+    normalisation: tuple[list[float], list[float]] | None = None  # mean and deviation; None: the weights' own
+    drop_head: bool = False
+    name: str | None = None  # of the record; None: the checkpoint's
+
+
+@dataclass
+class OwnEvaluation(Evaluation):
+    """A stage of one network that is no run's."""
+
+    network: TrainedNetwork | None = None
+    record: Path = OWN
+
+    @property
+    def folder(self) -> Path:
+        return self.record / "eval" / folder_name(self.name, self.target or self.params.source)
+
+    def networks(self, generations: object) -> Iterator[TrainedNetwork]:
+        assert self.network is not None
+        yield self.network
+
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {"tier": "own", "arm": self.record.name, "target": self.target or self.params.source}
+
+
+def record_of(asked: Asked, params: "Params") -> Path:
+    """Evaluate a checkpoint by the sections of these parameters. Gives the record's folder. Raises UserError."""
+    from seal.data.selection import chosen_pack  # it needs pydantic, as below
+    from seal.evaluations import EVALUATIONS
+
+    _are_evaluations(asked.what, [*EVALUATIONS])
+    if asked.on not in params.datasets:
+        raise UserError(f"--on {asked.on}: no such dataset, expected one of {', '.join(params.datasets)}")
+
+    weights = read_weights(asked.checkpoint)
+    pack = chosen_pack(asked.on, params.datasets[asked.on])
+    network, notes = network_of(asked, params, weights, pack)
+    params, shown = shown_as(asked, params)
+    record = OWN / (asked.name or asked.checkpoint.name.partition(".")[0])
+    facts = {
+        "name": record.name, "checkpoint_sha256": network.sha256, "model": asked.model or "params.yaml",
+        "options": dict(asked.options), "size": asked.size, "head": "dropped" if asked.drop_head else "kept",
+        "mean": list(params.training.mean), "std": list(params.training.std),
+    }  # fmt: skip
+    _is_the_same(record / OWN_FACTS, facts)
+    for line in (*weights.notes, *notes, shown):
+        print(f"{asked.checkpoint}: {line}")
+
+    device = torch_device(params.runtime)
+    network.model.to(device)
+    write_json(record / OWN_FACTS, facts)
+    for what in asked.what:
+        target = asked.on if EVALUATIONS[what].targeted else None
+        with stage(f"evaluate@{record.name}", timed=False, prefix=what) as timing, progress_bar() as bar:
+            run = params.run("normal", 0)
+            own = OwnEvaluation(what, target, params, run, device, bar, timing, network=network, record=record)
+            with written_whole(own):
+                import_module(f"eval.{what}").look(own)
+            network.model.requires_grad_(False)
+    return record
+
+
+def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> tuple[TrainedNetwork, list[str]]:
+    """The network with its weights, and what was done to them. Raises UserError where they are another's, or where an
+    evaluation that is asked for has no use for it."""
+    size = asked.size or pack["train"].images.shape[1]
+    example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    network, head = _built(asked, params, weights, example)
+    notes = put_weights(network, weights, head, asked.drop_head)
+
+    classes, wanted = network.get_submodule(head).out_features, len(pack.classes)
+    for what in OF_THE_HEAD:
+        if what in asked.what and asked.drop_head:
+            raise UserError(f"{what}: asks the network's head, which --drop-head leaves out; leave it out of --what")
+        if what in asked.what and classes != wanted:
+            raise UserError(
+                f"{what}: the network's head has {classes} classes, {pack.name} has {wanted}; leave it out of --what"
+            )
+    if "fewshot_affines" in asked.what:
+        try:
+            refuse_other_networks(network, example)
+        except ValueError as error:
+            raise UserError(f"fewshot_affines: {error}") from None
+
+    sha256 = file_sha256(asked.checkpoint)
+    if isinstance(network, ResNet) and asked.size is None and not is_named(params.model):
+        return TrainedNetwork(network, GENERATION, sha256, block_names(params.model)), notes
+    blocks = blocks_in_order(network, example) if "prediction_depth" in asked.what else []
+    adapted = Adapted(network, head, asked.size).eval()
+    return TrainedNetwork(adapted, GENERATION, sha256, {name: f"network.{name}" for name in blocks}), notes
+
+
+def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) -> tuple[nn.Module, str]:
+    """The network, untrained and in eval() mode, and its head's name."""
+    section = params.model
+    if asked.model is not None:
+        network = build_named(asked.model, asked.options)
+    elif is_named(section):
+        network = build_named(section.network, {**section.options, **asked.options})
+    else:
+        bias = weights.tensors.get("fc.bias", torch.zeros(1))
+        network = ResNet(section, len(bias) if bias.ndim else 1)
+
+    network.eval().requires_grad_(False)
+    try:
+        return network, head_of(network, example)
+    except (ValueError, RuntimeError, AssertionError) as error:  # an input that does not fit is any of them
+        size = example.shape[-1]
+        raise UserError(
+            f"{asked.model}, on an image of {size}x{size}: {str(error).splitlines()[0]}; give --size, or an --option "
+            "for this size"
+        ) from error
+
+
+def shown_as(asked: Asked, params: "Params") -> tuple["Params", str]:
+    """The parameters with the dataset and the network's way to see images; and that in words."""
+    mean, std, whose = [*params.training.mean], [*params.training.std], "params.yaml's"
+    if asked.normalisation is not None:
+        (mean, std), whose = asked.normalisation, "as given"
+    elif asked.model is not None and (own := normalisation_of(asked.model)):
+        (mean, std), whose = own, f"of {asked.model.removeprefix(TORCHVISION)}'s weights at torchvision"
+
+    training = params.training.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
+    size = f"resized to {asked.size}x{asked.size}" if asked.size else "as packed"
+    words = f"images {size}, mean {mean}, std {std}, {whose}"
+    return params.model_copy(update={"training": training, "source": asked.on}), words
+
+
+def _are_evaluations(what: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [name for name in what if name not in known]:
+        raise UserError(f"--what {unknown[0]}: no such evaluation, expected of {', '.join(known)}")
+    if not what:
+        raise UserError(f"--what is empty, expected of {', '.join(known)}")
+
+
+def _is_the_same(path: Path, facts: Mapping[str, Any]) -> None:
+    """Raises UserError where the name is another network's record, or the same one's seen in another way."""
+    if path.is_file() and (before := read_json(path)) != facts:
+        key = next(key for key in {**before, **facts} if before.get(key) != facts.get(key))
+        raise UserError(
+            f"{path}: {key} is {before.get(key)}, expected {facts.get(key)}; give another --name, or delete the folder"
+        )

@@ -1,0 +1,57 @@
+"""Networks from elsewhere as `seal evaluate` records them: evaluated/NAME/, apart from results/, which claims read.
+
+A folder holds network.json, of the checkpoint, and eval/EVALUATION-DATASET/ as a run's does. Report and MLflow view
+read it here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from seal.evaluations import EVALUATIONS
+from seal.evidence import read_checked_json
+from seal.measure import Cell, Measure
+from seal.readings import EvaluationFile, Missing, reading
+from seal.record import OWN, OWN_FACTS
+from seal.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class OwnNumber:
+    """A number of an evaluation, in its measure's unit, as text."""
+
+    dataset: str
+    words: str
+    text: str
+
+
+def own_networks(folder: Path = OWN) -> list[RunFolder]:
+    """Those that were evaluated, by name. Raises BrokenEvidence for facts that are not JSON."""
+    return [RunFolder(path.parent, read_checked_json(path)) for path in sorted(folder.glob(f"*/{OWN_FACTS}"))]
+
+
+def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:
+    """Each number that the report shows of an evaluation; over blocks the last one's; of one skipped the reason."""
+    for folder in network.evaluation_folders():
+        evaluation, _, dataset = folder.name.partition("-")
+        if skipped := network.skipped(folder.name):
+            yield OwnNumber(dataset, evaluation, skipped.reason)
+            continue
+
+        for file in network.evaluations(folder.name).values():
+            for measure in EVALUATIONS[evaluation].measures.values():
+                if measure.shown:
+                    yield from _numbers_at(file, measure, dataset)
+
+
+def _numbers_at(file: EvaluationFile, measure: Measure, dataset: str) -> Iterator[OwnNumber]:
+    cells = [Cell(dataset)]
+    if measure.over == "shot":
+        cells = [Cell(dataset, shot=int(shot)) for shot in file.keys(measure)]
+    elif measure.over == "block":
+        cells = [Cell(dataset, block=file.keys(measure)[-1])]
+
+    for cell in cells:
+        number = reading(file.path.parent.name, dataset, file, measure, cell, items=False)
+        text = number.reason if isinstance(number, Missing) else f"{number.value:.{measure.digits}f}"
+        yield OwnNumber(dataset, measure.words.format(target=dataset, shot=cell.shot, block=cell.block), text)

@@ -1,0 +1,59 @@
+"""Networks from elsewhere in the MLflow view: each a run under its own name, from the record of `seal evaluate`."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from seal.own_records import own_networks
+from seal.record import OWN
+from seal.run_folder import RunFolder
+from seal.tracking.finished import numbers
+from seal.tracking.mlflow_view import View, run_key
+from seal.tracking.sync import SyncOutcome, Written
+
+TIER = "own"  # so that its key is no run's of a study
+
+
+def sync_own(folder: Path = OWN) -> list[SyncOutcome]:
+    """Make the view of these networks equal to their record; a second call changes nothing.
+
+    Raises UserError where the database cannot be used, and BrokenEvidence for a record that cannot.
+    """
+    networks = own_networks(folder)
+    if not networks:
+        return []
+    view = View(Path.cwd())
+    return [SyncOutcome(network.name, _sync_network(view, network)) for network in networks]
+
+
+def _sync_network(view: View, network: RunFolder) -> Written:
+    values: dict[str, Any] = {}
+    for folder in network.evaluation_folders():
+        for file in network.evaluations(folder.name).values():
+            values[folder.name] = dict(file.values)
+
+    text = json.dumps({"network": dict(network.summary), "values": values}, indent=1, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    facts = facts_of(network)
+    if view.shows(run_key(facts), digest):
+        return "unchanged"
+
+    now = time.time_ns() // 1_000_000
+    run_id = view.begin(facts, None, now)
+    for name, tree in values.items():
+        view.log_final(run_id, numbers(tree, f"final/{name}/"), now)
+    view.close(run_id, {"network.json": text}, digest, now)
+    return "written"
+
+
+def facts_of(network: RunFolder) -> dict[str, Any]:
+    """What the view's tags and parameters ask of any run."""
+    summary = network.summary
+    model = {"name": summary["model"]} | summary["options"]
+    model |= {key: summary[key] for key in ("checkpoint_sha256", "size", "head", "mean", "std")}
+    identity = {"tier": TIER, "run": network.name, "arm": network.name, "method": "none", "seed": "none"}
+    datasets = [folder.name.partition("-")[2] for folder in network.evaluation_folders()]
+    data = ", ".join(dict.fromkeys(datasets))
+    return identity | {"data": data, "data_sha256": "in each evaluation's file", "model": model}

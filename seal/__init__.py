@@ -21,7 +21,14 @@ if sys.argv[:1] == ["-m"]:  # a stage or command of this package, or of eval, is
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(130)
 
-    sys.excepthook = _one_word
+    def _not_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+        """Ctrl-C in a callback, of a weak reference for one, whose errors Python tells of and goes on."""
+        if not issubclass(ignored.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(ignored)
+            return
+        _one_word(ignored.exc_type, ignored.exc_value or KeyboardInterrupt(), ignored.exc_traceback)
+
+    sys.excepthook, sys.unraisablehook = _one_word, _not_ignored
 
 if TYPE_CHECKING:
     from seal.forgetting import Forgetting as Forgetting

@@ -32,6 +32,7 @@ def test_the_document_shows_two_networks_end_to_end(tmp_path: Path, monkeypatch:
     tiny: dict[str, dict[str, object]] = {
         "runtime": {"track": False}, "transfer": {"epochs": 1}, "fewshot": {"episodes": 2, "epochs": 1},
         "prediction_depth": {"train_images": 20, "test_images": 5},
+        "hessian": {"batches": 1, "fixed_batches": 1, "eigenvalues": 2, "first_steps": 2, "bootstrap": 10},
     }  # fmt: skip
     for section, values in tiny.items():
         params[section] = params[section] | values
@@ -45,8 +46,11 @@ def test_the_document_shows_two_networks_end_to_end(tmp_path: Path, monkeypatch:
         code = code.replace(large, small)
     exec(code, {})
 
+    smaller = {"--model torchvision:resnet50": "--model torchvision:resnet18", "size=8": "size=2", "=0.01": "=1.0"}
     for line in COMMANDS.splitlines():
-        words = shlex.split(line.replace("torchvision:resnet50", "torchvision:resnet18"))[1:]
+        for large, small in smaller.items():
+            line = line.replace(large, small)
+        words = shlex.split(line)[1:]
         if "torchvision:vit_b_16" in words:
             words[words.index("torchvision:vit_b_16")] = "torchvision:VisionTransformer"
             for key, value in OPTIONS.items():
@@ -57,7 +61,7 @@ def test_the_document_shows_two_networks_end_to_end(tmp_path: Path, monkeypatch:
     resnet, vit = own_networks()
     assert [folder.name for folder in vit.evaluation_folders()] == ["fewshot-digits_300", "transfer-digits_300"]
     assert [folder.name.partition("-")[0] for folder in resnet.evaluation_folders()] == [
-        "fewshot", "prediction_depth", "transfer",
+        "fewshot", "hessian", "prediction_depth", "transfer",
     ]  # fmt: skip
     (depth,) = resnet.evaluations("prediction_depth-digits_300").values()
     assert len(depth.values["blocks"]) == 8

@@ -310,11 +310,29 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("module", COMMANDS)
-def test_ctrl_c_while_importing_is_one_word(module: str, tmp_path: Path) -> None:
+WAITS = "import time, pathlib; pathlib.Path('there').touch(); time.sleep(30)"
+# What is raised in a weak reference's callback, Python tells of and goes on.
+WAITS_IN_CALLBACK = f"""
+import weakref
+
+class Gone: ...
+
+def wait(reference): {WAITS}
+
+gone = Gone()
+reference = weakref.ref(gone, wait)
+del gone
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code"), [*((module, WAITS) for module in COMMANDS), ("seal.curves", WAITS_IN_CALLBACK)],
+    ids=[*COMMANDS, "in a callback"],
+)  # fmt: skip
+def test_ctrl_c_while_importing_is_one_word(module: str, code: str, tmp_path: Path) -> None:
     slow = tmp_path / COMMANDS[module]
     slow.mkdir()
-    (slow / "__init__.py").write_text("import time, pathlib; pathlib.Path('there').touch(); time.sleep(30)")
+    (slow / "__init__.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     # A shell's background jobs begin deaf to SIGINT, and so do the tests that run in one.
     command = ["env", "--default-signal=INT", sys.executable, "-m", module]

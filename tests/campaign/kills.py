@@ -23,6 +23,7 @@ from tests.campaign.processes import Ended
 
 LEFT_OUT = "left out: "
 ENDS = ("passed", "failed", "left out")
+OF_NOW = {"folders.json"}  # tells what may be read of a user's folder just then; fetch is refused the rest
 
 
 @cache
@@ -71,6 +72,8 @@ def _of_files(case: Case) -> str:
     before, wanted = _before(case.project), case.good.files
     for name, digest in files(case.copy).items():
         unfinished = any(part.startswith(".") for part in Path(name).parts)
+        if case.plain and name in OF_NOW:
+            continue
         if not unfinished and digest not in (before.get(name), wanted.get(name)):
             return f"{name} is neither as before nor as it is to be"
     return ""

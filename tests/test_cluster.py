@@ -14,6 +14,7 @@ from seal.cluster.gather import machines_differ
 from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.errors import UserError
+from seal.planning.setting import usable_cores
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from tests.strategies import run_with
@@ -65,7 +66,7 @@ def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
     submit, status = commands("One machine")
 
     printed = project.seal(*submit[1:])
-    assert "6 stages, 2 at once, threads of each: " in printed
+    assert f"6 stages, 2 at once, threads of each: {max(1, usable_cores() // 2)}" in printed
     assert "6 stages taken over, 0 not done" in printed
     project.assert_as_serial(serial)
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
@@ -166,7 +167,7 @@ def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_damaged_snapshot_is_named(toy: ToyProject) -> None:
+def test_a_damaged_snapshot_is_named_and_without_it_one_stage_goes_on_from_what_is_done(toy: ToyProject) -> None:
     toy.submit("base@0")
     (toy.submission.files / "toy.py").write_text("pass\n")
     expected = (
@@ -174,8 +175,9 @@ def test_a_damaged_snapshot_is_named(toy: ToyProject) -> None:
     )
     assert re.fullmatch(expected, toy.submit(status=1))
     shutil.rmtree(toy.submission.folder)
-    toy.submit("base@0")
-    assert toy.times("end")["base@0"] == 1
+    toy.submit("train@llf-0")
+    assert toy.times("end")["base@0"] == toy.times("end")["train@llf-0"] == 1
+    assert not {"train@seal-0", "claims"} & toy.times("begin").keys()
 
 
 def test_a_project_without_git_is_told_how_to_go_on(toy: ToyProject) -> None:

@@ -24,7 +24,6 @@ network, images and section alone. All randomness is seal.rng's, by the section'
 """
 
 import argparse
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,17 +31,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from eval.networks import TrainedNetwork, kept_weights, load_network, was_trained_on
+from eval.written import rounded, whole_or_as_before, write_arrays
 from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
-from seal.files import new_folder, put_in_place
 from seal.models import is_named
-from seal.record import RESULTS, atomic, read_json, write_json
+from seal.record import RESULTS, read_json, write_json
 from seal.stage import Timing, progress_bar, stage
 
 if TYPE_CHECKING:
@@ -167,22 +165,6 @@ def folder_name(evaluation: str, target: str | None) -> str:
     return evaluation if target is None else f"{evaluation}-{target}"
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def rounded(value: Any) -> Any:
-    """Floats to seven significant digits; what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {key: rounded(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(member) for member in value]
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if np.isfinite(value) else None
-    return value
-
-
 @contextmanager
 def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Evaluation]:
     """`python -m eval.<name> --run ARM-SEED [--target DATASET]`: the block evaluates, what it writes is the stage's.
@@ -230,22 +212,8 @@ def written_whole(evaluation: Evaluation) -> Iterator[None]:
         words = f"{evaluation.timing.lower} of {section.memory_mb}"
         require_memory(evaluation.device, section.memory_mb * MB, words, f"lower {evaluation.timing.lower}")
 
-    with new_folder(evaluation.folder) as staging, _last_result_comes_back(evaluation.folder):
-        evaluation.made = staging / "made"
+    with whole_or_as_before(evaluation.folder) as evaluation.made:
         try:
             yield
         except (DatasetMissing, Skipped) as reason:
             evaluation.skip(str(reason), getattr(reason, "status", "SKIPPED-DATA"))
-        put_in_place(evaluation.written, evaluation.folder)
-
-
-@contextmanager
-def _last_result_comes_back(folder: Path) -> Iterator[None]:
-    """Where DVC has deleted the last good result before it was refused to make a new one, the line says how to get it
-    back."""
-    try:
-        yield
-    except UserError as error:
-        if "DVC_STAGE" not in os.environ or folder.exists():
-            raise
-        raise UserError(f"{error}; `dvc checkout {folder}` brings the last result back") from error

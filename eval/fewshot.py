@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from eval.episodes import Episodes, TooFewImages, orders, sample_episodes
-from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage, write_arrays
+from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage
 from eval.features import Classifier, plain_batches, pooled_features
 from eval.heads import bytes_per_episode, draw_heads, head_accuracy, train_heads
 from eval.networks import TrainedNetwork
+from eval.written import write_arrays
 from seal.data.batches import Batches
 from seal.data.pack import SPLITS, Pack
 from seal.rng import stream

@@ -22,7 +22,7 @@ from seal.networks import build_named, head_of
 from seal.record import file_sha256
 
 if TYPE_CHECKING:
-    from seal.sections import AnyModel
+    from seal.sections import AnyModel, Model
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,11 @@ def _untrained(section: "AnyModel", tensors: Mapping[str, Tensor], summary: Mapp
         classes = {} if summary is None else {"num_classes": summary["classes"]}
         return build_named(section.network, {**section.options, **classes})
 
+    return own_network(section, tensors)
+
+
+def own_network(section: "Model", tensors: Mapping[str, Tensor]) -> ResNet:
+    """This project's network, untrained, with a head of as many classes as these weights have."""
     bias = tensors.get("fc.bias", torch.zeros(1))
     return ResNet(section, len(bias) if bias.ndim else 1)
 

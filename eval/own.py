@@ -17,7 +17,7 @@ from eval.affines import refuse_other_networks
 from eval.blocks import blocks_in_order
 from eval.evaluation import Evaluation, folder_name, written_whole
 from eval.features import Adapted
-from eval.networks import TrainedNetwork
+from eval.networks import TrainedNetwork, own_network
 from seal.data.pack import Pack
 from seal.device import torch_device
 from seal.errors import UserError
@@ -143,8 +143,7 @@ def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) ->
     elif is_named(section):
         network = build_named(section.network, {**section.options, **asked.options})
     else:
-        bias = weights.tensors.get("fc.bias", torch.zeros(1))
-        network = ResNet(section, len(bias) if bias.ndim else 1)
+        network = own_network(section, weights.tensors)
 
     network.eval().requires_grad_(False)
     try:

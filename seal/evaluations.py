@@ -227,14 +227,14 @@ EVALUATIONS: dict[str, Evaluation] = {
             "lanczos.max_eigenvalue", "largest Hessian eigenvalue", digits=0, instead="power", shown=True
         ),
         "negative_fraction": Measure(
-            "lanczos.negative_fraction", "negative of the five largest, %", "points", 100, 1,
+            "lanczos.negative_fraction", "negative of the largest eigenvalues, %", "points", 100, 1,
             limit="lanczos.negative_upper_limit", instead="power", compared=False, shown=True,
         ),
         "max_eigenvalue_power": Measure(
             "power.max_eigenvalue", "largest Hessian eigenvalue, power iteration", digits=0, instead="lanczos"
         ),
         "negative_fraction_power": Measure(
-            "power.negative_fraction", "negative of the five largest, power iteration, %", "points", 100, 1,
+            "power.negative_fraction", "negative of the largest eigenvalues, power iteration, %", "points", 100, 1,
             limit="power.negative_upper_limit", instead="lanczos", compared=False,
         ),
         "batches": Measure("lanczos.batches", "batches", digits=0, instead="power", compared=False),

@@ -17,7 +17,7 @@ from seal.optim import SignedSGD
 from seal.options import options_from
 from seal.phases import Phases
 from seal.reinit import put
-from seal.rng import stream
+from seal.rng import seed_from, stream
 from seal.ruled_groups import RuledGroups
 from seal.rules import Network, Values
 from seal.split import split_parameters
@@ -171,7 +171,7 @@ class Forgetting:
 
         generator = stream(self.course.seed, "reinitialisation", clock.generation)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            torch.manual_seed(seed_from(generator))
             state = self.fresh().state_dict()
 
         wanted = set(names)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seal.errors import ConfigError
+from seal.rng import seed_from
 
 TORCHVISION = "torchvision:"
 
@@ -43,9 +44,8 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 def drawn_by_itself(name: str, options: Mapping[str, Any], num_classes: int, generator: torch.Generator) -> nn.Module:
     """The network with the values that its own constructor draws: a function of the generator's state alone."""
-    seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_from(generator))
         return build_named(name, {**options, "num_classes": num_classes})
 
 

@@ -18,7 +18,7 @@ from torch.optim.optimizer import ParamsT, StateDict
 from torch.optim.sgd import SGD
 
 from seal.kernels.backends import BACKENDS, Kernel, load
-from seal.kernels.checks import check_gradients, check_group, check_parameter
+from seal.kernels.checks import check_gradients, check_group, check_parameter, no_parameter_twice
 from seal.kernels.memory import places, share_no_memory
 from seal.kernels.signed_sgd import Group
 
@@ -62,8 +62,7 @@ class SignedSGD(SGD):
     @_disable_dynamo
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient. Returns the closure's loss. Within a compiled function it runs as
-        it is: kernels walk memory, which a compiler does not follow."""
+        """Update every parameter that has a gradient. Returns the closure's loss. Never compiled: it walks memory."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -73,7 +72,7 @@ class SignedSGD(SGD):
         if self._steps_again(kernel):
             return loss
 
-        groups = self._groups()
+        groups = [self._gather(group) for group in self.param_groups]
         for group in groups:  # all of them before anything changes
             check_gradients(group, self._device)
 
@@ -124,7 +123,7 @@ class SignedSGD(SGD):
                 m.neg_()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        param_group = _no_parameter_twice(param_group)
+        param_group = no_parameter_twice(param_group)
         super().add_param_group(param_group)
         try:
             check_group(self.param_groups[-1])
@@ -157,8 +156,7 @@ class SignedSGD(SGD):
         return {**super().__getstate__(), "backend": self.backend}
 
     def _parameters(self) -> Iterator[Tensor]:
-        for group in self.param_groups:
-            yield from group["params"]
+        return chain.from_iterable(group["params"] for group in self.param_groups)
 
     def _load(self) -> Kernel:
         """The version that steps, chosen once: where the parameters are is known from the first step on."""
@@ -186,9 +184,6 @@ class SignedSGD(SGD):
 
         numbers = [self._numbers(group) for group in self.param_groups]
         return kernel.again(numbers, self._scalar("grad_scale"), self._scalar("found_inf"))
-
-    def _groups(self) -> list[Group]:
-        return [self._gather(group) for group in self.param_groups]
 
     def _gather(self, group: dict[str, Any]) -> Group:
         """A group as the kernels take it: parameters without a gradient left out, buffers None where none is yet."""
@@ -223,15 +218,3 @@ class SignedSGD(SGD):
 def _first_buffer(p: Tensor) -> Tensor:
     # -0.0 is what IEEE addition leaves alone: mu*(-0.0) + d is d to the bit, so a first step needs no flag.
     return torch.full_like(p, -0.0)
-
-
-def _no_parameter_twice(group: dict[str, Any]) -> dict[str, Any]:
-    """The group, its parameters as a list. Raises ValueError for one that is there twice: it would be stepped twice."""
-    if isinstance(group["params"], Tensor | set):  # a set is refused by torch, for its order
-        return group
-
-    params = list(group["params"])
-    tensors = [id(entry[-1] if isinstance(entry, tuple) else entry) for entry in params]
-    if len(set(tensors)) < len(tensors):
-        raise ValueError("a parameter is twice in a group, expected it once: it would be stepped twice")
-    return {**group, "params": params}

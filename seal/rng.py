@@ -14,3 +14,8 @@ def stream(seed: int, purpose: str, *at: int) -> torch.Generator:
     """
     key = "/".join([str(seed), purpose, *map(str, at)]).encode()
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:8], "little", signed=True))
+
+
+def seed_from(generator: torch.Generator) -> int:
+    """A seed for torch's global generator, for what draws from no other: a draw from this one."""
+    return int(torch.randint(2**62, (), generator=generator))

@@ -1,6 +1,7 @@
 """The sections of params.yaml on data and training, as frozen, strict models; and a run, which is made of them.
 
-config.py reads them, and every stage is told them as values.
+config.py reads them, and every stage is told them as values. One long file, because params.yaml is: they stand side by
+side as a reader goes through it.
 """
 
 import re

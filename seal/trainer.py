@@ -26,14 +26,13 @@ from seal.phases import Phases
 from seal.precision import arithmetic
 from seal.record import Row
 from seal.reinit import put
-from seal.rng import stream
+from seal.rng import seed_from, stream
 from seal.rules import PARTS, Network, Rules, Toss, Values, parts
 from seal.split import Sides, split_parameters
 from seal.steps import Masks, Teacher, climbing_steps
 
 if TYPE_CHECKING:
     from seal.sections import Run
-
 
 OnBatch = Callable[[Clock, int, Tensor, Tensor], None]  # the epoch, images, mean loss, right ones so far
 
@@ -71,7 +70,6 @@ class Trainer:
         layout = torch.channels_last if run.training.channels_last else torch.contiguous_format
         model = network_of(run.model, data.classes, stream(run.seed, "initialisation"), device)
         self.model = model.to(memory_format=layout)  # type: ignore[call-overload]
-
         count_apart(self.model)
 
         self.sides, classifier = self._split()
@@ -97,10 +95,11 @@ class Trainer:
 
     def _split(self) -> tuple[Sides, str]:
         """The two sides, and the name of the linear layer. Raises ConfigError where a network has none such."""
-        run, example = self.run, next(iter(self.data.clean.clean(1)))[0]
-        threshold = run.generations.layer_threshold
+        run, threshold = self.run, self.run.generations.layer_threshold
         if not is_named(run.model):
             return split_parameters(self.model, threshold), "fc"
+
+        example = next(iter(self.data.clean.clean(1)))[0]
         try:
             return split_parameters(self.model, threshold, example), head_of(self.model.eval(), example)
         except (ValueError, RuntimeError, AssertionError) as error:  # an image that does not fit is any of them
@@ -152,8 +151,7 @@ class Trainer:
     def train_epoch(self, clock: Clock, on_batch: OnBatch) -> Row:
         """One pass over the augmented training set. Gives the running loss and accuracy; raises Diverged."""
         if is_named(self.run.model):  # its layers may draw: each epoch anew, so that a resumed one draws the same
-            seeds = stream(self.run.seed, "layers", clock.generation, clock.epoch)
-            torch.manual_seed(int(torch.randint(2**62, (), generator=seeds)))
+            torch.manual_seed(seed_from(stream(self.run.seed, "layers", clock.generation, clock.epoch)))
 
         losses, sizes, correct = [], [], torch.zeros((), dtype=torch.int64, device=self.device)
         with arithmetic(self.run.training.precision):

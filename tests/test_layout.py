@@ -106,8 +106,9 @@ ARROWS = {
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.tracking"},
     "seal.cli": {
         "seal.accept", "seal.cluster", "seal.data", "seal.doctor", "seal.evaluate_command", "seal.planning",
-        "seal.release", "seal.split_shown", "seal.study", "seal.tiers", "seal.tracking", "eval.claims", "eval.report",
+        "seal.record_commands", "seal.split_shown", "seal.study", "seal.tiers", "seal.tracking",
     },
+    "seal.record_commands": {"seal.release", "seal.study", "eval.claims", "eval.report"},
     "eval": {
         "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.networks",
         "seal.precision", "seal.stage", "seal.weights",

@@ -105,7 +105,7 @@ def table_6(runs: Runs, arms: Sequence[str], paper: Callable[[str, str], float |
             rows.append([label(arm), solver, eigenvalue, share, f"{batches.values[0]:.0f}"])
 
     columns = ["method", "solver", "largest eigenvalue", "negative, %", "batches"]
-    return Table("Table 6: the Hessian's five largest eigenvalues of each batch", columns, rows)
+    return Table("Table 6: the Hessian's largest eigenvalues of each batch, by magnitude", columns, rows)
 
 
 def depth_table(runs: Runs, arms: Sequence[str]) -> Table:

@@ -20,6 +20,18 @@ def check_group(group: dict[str, Any]) -> None:
             raise ValueError(f"a group has {key}={group[key]!r}, which SignedSGD does not do: leave it out")
 
 
+def no_parameter_twice(group: dict[str, Any]) -> dict[str, Any]:
+    """The group, its parameters as a list. Raises ValueError for one that is there twice: it would be stepped twice."""
+    if isinstance(group["params"], Tensor | set):  # a set is refused by torch, for its order
+        return group
+
+    params = list(group["params"])
+    tensors = [id(entry[-1] if isinstance(entry, tuple) else entry) for entry in params]
+    if len(set(tensors)) < len(tensors):
+        raise ValueError("a parameter is twice in a group, expected it once: it would be stepped twice")
+    return {**group, "params": params}
+
+
 def check_parameter(p: Tensor) -> None:
     """Raises TypeError or ValueError for a parameter of another dtype or layout, and where elements share memory."""
     if p.dtype not in DTYPES:

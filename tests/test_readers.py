@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, safe_open, save_file
 
-from eval.claims.document import Said, read_verdicts
+from eval.claims.document import VerdictName, read_verdicts
 from eval.claims.rule import Verdict
 from seal.data.archives import DataError, open_archives
 from seal.data.fetched import read_record
@@ -201,7 +201,7 @@ def test_verdicts_are_checked_before_a_report_is_made_of_them(tmp_path: Path, ed
 
 
 def test_every_verdict_is_read() -> None:
-    assert {*get_args(Said)} == {*Verdict}
+    assert {*get_args(VerdictName)} == {*Verdict}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", '{"tier": "mini"}'])

@@ -1,5 +1,6 @@
 """Where the numbers stand that a claim compares: the product of its measures, targets, shots and blocks."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,13 @@ def _targets(runs: Runs, where: Where, measures: Sequence[OfTraining | OfEvaluat
     if where.target != "all":
         return where.target or [None]
 
-    met, run = set[str](), set[str]()
+    met, evaluated = set[str](), set[str]()
     for measure in measures:
         met.update(runs.targets(measure.stage))
-        run.update(runs.targets(measure.stage, "gen-*.json"))
-    skipped = met - run
-    return sorted((run & set(where.paper_targets) or run) | skipped)
+        evaluated.update(runs.targets(measure.stage, "gen-*.json"))
+
+    skipped = met - evaluated
+    return sorted((evaluated & set(where.paper_targets) or evaluated) | skipped)
 
 
 def _shots(
@@ -79,18 +81,23 @@ def _shots(
 
 def _places_by_block(block: str, sides: Sequence[Side], seeds: Sequence[int]) -> list[Place] | Missing:
     """The blocks that `block` selects, by the names that the first probed run has and the sides' layer threshold."""
-    thresholds = [side.runs[seed].settings.get("layer_threshold") for side in sides for seed in seeds]
-    threshold = next((threshold for threshold in thresholds if threshold), None)
     reasons = []
-    for side in sides:
-        for seed in seeds:
-            run = side.runs[seed]
-            names = MEASURES[side.term.measure].keys(run, side.term.generation, None)
-            if not isinstance(names, Missing):
-                selected = _selected(names, block, threshold)
-                return [Place(Cell(block=name), None) for name in selected]
-            reasons.append(names)
+    for side, seed in itertools.product(sides, seeds):
+        names = MEASURES[side.term.measure].keys(side.runs[seed], side.term.generation, None)
+        if not isinstance(names, Missing):
+            selected = _selected(names, block, _layer_threshold(sides, seeds))
+            return [Place(Cell(block=name), None) for name in selected]
+        reasons.append(names)
     return reasons[0]
+
+
+def _layer_threshold(sides: Sequence[Side], seeds: Sequence[int]) -> str | None:
+    """The first that a run has; None where none has."""
+    for side, seed in itertools.product(sides, seeds):
+        threshold: str | None = side.runs[seed].settings.get("layer_threshold")
+        if threshold:
+            return threshold
+    return None
 
 
 def _selected(names: list[str], block: str, threshold: str | None) -> list[str]:
@@ -103,6 +110,7 @@ def _selected(names: list[str], block: str, threshold: str | None) -> list[str]:
     if threshold and threshold != "fc":
         stage, _, module = threshold.removeprefix("layer").partition(".")
         edge = (int(stage), int(module or 0) + 1)  # blocks are named from 1, modules from 0
+
     early: list[str] = []
     late: list[str] = []
     for name in names:

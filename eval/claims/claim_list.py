@@ -104,7 +104,11 @@ class Claims(Strict):
 
 def _reference(text: str) -> float | None:
     table, *keys = text.split(".")
-    return paper_number(table, *(int(key) if key.isdigit() else key for key in keys))
+    return paper_number(table, *map(_key, keys))
+
+
+def _key(text: str) -> str | int:
+    return int(text) if text.isdigit() else text
 
 
 def load_claims(path: Path = CLAIMS) -> Claims:
@@ -124,7 +128,8 @@ def load_claims(path: Path = CLAIMS) -> Claims:
 
     for sentence in _unknown_names(claims):
         raise ValueError(f"{path}: {sentence}")
-    return claims.model_copy(update={"claims": [_completed(claims, claim) for claim in claims.claims]})
+    completed = [_completed(claims, claim) for claim in claims.claims]
+    return claims.model_copy(update={"claims": completed})
 
 
 def _variants(entry: dict[str, Any]) -> list[dict[str, Any]]:

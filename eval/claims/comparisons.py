@@ -82,7 +82,10 @@ def _compared(claim: Claim, term: Term, other: Term | None, pairs: Pairs) -> Com
 
 def _values(pairs: Pairs, side: int) -> NDArray[np.float64]:
     """One side's numbers [seeds, cells]."""
-    return np.array([[pair[side].value for pair in row] for row in pairs.rows])
+    values = []
+    for row in pairs.rows:
+        values.append([pair[side].value for pair in row])
+    return np.array(values)
 
 
 def family_error(pairs: Pairs, paired: bool) -> float:

@@ -15,7 +15,7 @@ from seal.evaluations import EVALUATIONS
 from seal.evidence import Open, read_checked_json
 
 # eval/claims/rule.py's, which brings scipy; a test compares.
-Said = Literal["SUPPORTED", "WEAK", "INCONCLUSIVE", "REFUTED", "NOT-COMPARABLE", "NOT-RUN", "SKIPPED-DATA"]
+VerdictName = Literal["SUPPORTED", "WEAK", "INCONCLUSIVE", "REFUTED", "NOT-COMPARABLE", "NOT-RUN", "SKIPPED-DATA"]
 Term = Annotated[str, Field(pattern=r"^[a-z0-9_]+(@\d+)?$")]  # an arm, and a generation of it
 Pair = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
@@ -26,14 +26,14 @@ class Absent(Open):
     model_config = ConfigDict(extra="forbid", strict=True)
     term: Term
     other: Term | None
-    verdict: Said
+    verdict: VerdictName
     reason: str
 
 
 class Measured(Open):
     term: Term
     other: Term | None
-    verdict: Said
+    verdict: VerdictName
     reason: str
     seeds: Annotated[list[int], Field(min_length=1)]
     means: Pair
@@ -69,8 +69,8 @@ class Judged(Open):
     contradiction: Any
     needs: list[str]
     where: Where
-    verdict: Said
-    verdict_as_first_stated: Said | None = None
+    verdict: VerdictName
+    verdict_as_first_stated: VerdictName | None = None
     reason: str
     conditions: list[Checked]
     paper: Paper

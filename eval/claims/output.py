@@ -21,20 +21,9 @@ from seal.runs import RunFolder, Runs
 
 SCHEMA = 1
 FIELDS = {
-    "id",
-    "group",
-    "says",
-    "place",
-    "area",
-    "test",
-    "measure",
-    "tolerance",
-    "why",
-    "primary",
-    "contradiction",
-    "remark",
+    "id", "group", "says", "place", "area", "test", "measure", "tolerance", "why", "primary", "contradiction", "remark",
     "where",
-}
+}  # fmt: skip
 COLOURS = {Verdict.SUPPORTED: "green", Verdict.WEAK: "cyan", Verdict.INCONCLUSIVE: "yellow", Verdict.REFUTED: "red"}
 
 
@@ -51,12 +40,14 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         files[names[path]] = {"sha256": file_sha256(path), "stage": _stage(path, run, stages)}
 
     tier = runs.the_same("tier")
+    conditions = {name: _condition(bound) for name, bound in claims.conditions_of(tier).items()}
+    judged = [_claim(claims, verdict, names) for verdict in verdicts]
     described = {
         "schema": SCHEMA,
         "tier": tier,
         "runs": sorted(run.name for run in runs),
-        "conditions": {name: _condition(bound) for name, bound in claims.conditions_of(tier).items()},
-        "claims": [_claim(claims, verdict, names) for verdict in verdicts],
+        "conditions": conditions,
+        "claims": judged,
         "untestable": list(map(Untestable.model_dump, claims.untestable)),
         "files": files,
     }
@@ -178,7 +169,7 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     lines = ["positive: as claimed. n: seeds. 80%: the difference that n seeds would tell in 80% of studies"]
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
-    if any(verdict.as_first_stated not in (None, verdict.verdict) for verdict in verdicts):
+    if any(verdict.is_restated for verdict in verdicts):
         lines.append("as first stated: by R2 before it was restated (eval/claims/claims.yaml)")
     if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
@@ -199,8 +190,8 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
     place = first.claim.place.partition(";")[0].partition(",")[0]
     if len(members) > 1:
         counts = Counter(member.verdict for member in members)
-        counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if verdict in counts)
-        return [group, place, "", counted, "", ""]
+        counted = [f"{counts[verdict]} {verdict}" for verdict in Verdict if verdict in counts]
+        return [group, place, "", ", ".join(counted), "", ""]
 
     comparison, judgement = _deciding(first)
     shown = judgement.shifted(comparison.boundary)
@@ -209,7 +200,7 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
         difference += f" {'' if shown.interval else '~'}[{interval[0]:.2f}, {interval[1]:.2f}]"
 
     verdict = f"[{COLOURS.get(first.verdict, 'dim')}]{first.verdict}[/]{' *' if first.claim.primary else ''}"
-    if first.as_first_stated not in (None, first.verdict):
+    if first.is_restated:
         verdict += f" ({first.as_first_stated} as first stated)"
     detectable = "" if judgement.detectable is None else f"{judgement.detectable:.2f}"
     return [group, place, verdict, f"{difference} {first.claim.unit}".rstrip(), str(judgement.seeds), detectable]

@@ -109,8 +109,9 @@ def _without_gaps(
 
     notes, used, rows = [], [], []
     if kept and left_out:
-        reason = reasons[min(pairs), left_out[0]].reason
-        notes.append(f"without {', '.join(map(str, left_out))}: {reason}")
+        why = reasons[min(pairs), left_out[0]].reason
+        notes.append(f"without {', '.join(map(str, left_out))}: {why}")
+
     for seed, pairs_of_seed in pairs.items():
         if len(pairs_of_seed) == len(kept) > 0:
             used.append(seed)
@@ -120,5 +121,7 @@ def _without_gaps(
     if used:
         return Pairs(used, kept, rows, tuple(notes))
 
-    skipped = [reason for reason in reasons.values() if reason.status == "SKIPPED-DATA"]
-    return [*skipped, *reasons.values(), Missing("NOT-RUN", "nothing of it has been run")][0]
+    for reason in reasons.values():
+        if reason.status == "SKIPPED-DATA":
+            return reason
+    return next(iter(reasons.values()), Missing("NOT-RUN", "nothing of it has been run"))

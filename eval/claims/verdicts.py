@@ -33,6 +33,11 @@ class ClaimVerdict:
     as_first_stated: Verdict | None  # by the conditions before any was restated; None where these runs go by those
 
     @property
+    def is_restated(self) -> bool:
+        """Whether the conditions as first stated would give another verdict."""
+        return self.as_first_stated not in (None, self.verdict)
+
+    @property
     def judged(self) -> list[tuple[Comparison, Judgement]]:
         """The comparisons that have evidence."""
         pairs = zip(self.comparisons, self.judgements, strict=True)
@@ -104,7 +109,9 @@ def _checks(
     used = set[tuple[str, int]]()
     for comparison in compared:
         used.update(itertools.product(comparison.arms(), comparison.seeds))
-    return [check(name, bounds[name], runs, used) for name in claim.conditions if used]
+    if not used:
+        return []
+    return [check(name, bounds[name], runs, used) for name in claim.conditions]
 
 
 def _verdict(

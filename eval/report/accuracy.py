@@ -20,15 +20,18 @@ NOTE = "Last weights of each generation. Generation 1 is the same for all that s
 def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
     """Test accuracy at the end of each generation, an arm a row."""
     generations = trained_generations(runs, arms)
-    rows = []
+    rows, seeds = [], []
     for arm in arms:
-        cells = [_accuracy_cell(runs.of(arm), generation, paper(arm, generation)) for generation in generations]
-        rows.append([label(arm), *cells])
+        row = [label(arm)]
+        for generation in generations:
+            row.append(_accuracy_cell(runs.of(arm), generation, paper(arm, generation)))
+        rows.append(row)
+        seeds.append(len(runs.of(arm)))
 
-    note, seeds = NOTE, [len(runs.of(arm)) for arm in arms]
+    note = NOTE
     if len({*seeds}) > 1:
         note += f" Seeds: {', '.join(map('{} {}'.format, map(label, arms), seeds))}."
-    columns = ["method", *(f"generation {generation}" for generation in generations)]
+    columns = ["method", *map("generation {}".format, generations)]
     return Table("Table 2: test accuracy, %", columns, rows, note=note)
 
 
@@ -50,7 +53,9 @@ def ends_by_generation(runs: Sequence[RunFolder]) -> dict[int, list[float]]:
 
 def _accuracy_cell(runs: Sequence[RunFolder], generation: int, paper: float | None) -> str:
     accuracies = ends_by_generation(runs).get(generation, [])
-    diverged = sum(run.diverged_in is not None and run.diverged_in <= generation for run in runs)
+    diverged = 0
+    for run in runs:
+        diverged += run.diverged_in is not None and run.diverged_in <= generation
 
     ours = with_diverged(percent(accuracies), diverged)
     return ours if ours == NOTHING else beside(ours, paper)
@@ -70,8 +75,12 @@ def published(arms: Sequence[str], table: str) -> dict[str, dict[int, float]]:
     for arm in arms:
         if arm == "normal_long_cosine":  # the paper has one Normal (long)
             continue
-        known = {1: first} | {generation: paper_number(table, arm, generation) for generation in PAPER_GENERATIONS[1:]}
-        fractions = {generation: number / 100 for generation, number in known.items() if number is not None}
+
+        fractions = {}
+        for generation in PAPER_GENERATIONS:
+            number = first if generation == 1 else paper_number(table, arm, generation)
+            if number is not None:
+                fractions[generation] = number / 100
         if len(fractions) > 1:
             numbers[arm] = fractions
     return numbers
@@ -81,8 +90,10 @@ def alternative(ends: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
     """The figure in words: each arm's mean, generation by generation."""
     curves = []
     for arm, by_generation in ends.items():
-        means = ", ".join(f"{100 * sum(seeds) / len(seeds):.1f}" for seeds in by_generation.values())
-        curves.append(f"{label(arm)} {means}")
+        means = []
+        for seeds in by_generation.values():
+            means.append(f"{100 * sum(seeds) / len(seeds):.1f}")
+        curves.append(f"{label(arm)} {', '.join(means)}")
     return f"Mean test accuracy after each generation, %: {'; '.join(curves)}."
 
 

@@ -5,6 +5,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -89,13 +90,14 @@ def _claim_cells(claims: Claims, group: Sequence[Claim]) -> list[str]:
 def numbers(claims: Claims, group: Sequence[Claim]) -> str:
     """What the paper gives: its terms' numbers of a single claim, how many cells agree of several."""
     claim = group[0]
-    verdicts = [agrees for member in group if (agrees := claims.paper_agrees(member)) is not None]
-    if not verdicts:
+    agreements = Counter(map(claims.paper_agrees, group))
+    del agreements[None]  # the paper gives no number
+    if not agreements:
         return "none"
     if claim.paper_difference is not None:
         return f"+{claims.paper_differences(claim)[0][0] + claim.tolerance:g}"
     if len(group) > 1:
-        return f"as claimed in {sum(verdicts)} of {len(verdicts)}"
+        return f"as claimed in {agreements[True]} of {agreements.total()}"
 
     by_pair = claims.paper_differences(claim)
     if {*map(len, by_pair)} == {1}:

@@ -4,10 +4,11 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
+from operator import itemgetter, sub
 
 from eval.report.drawing import label
 from eval.report.figures import Curve
+from eval.report.numbers import second_and_last
 from seal.record import Row
 
 Histories = Mapping[str, Sequence[Sequence[Row]]]  # arm -> a history a seed
@@ -17,13 +18,17 @@ Fractions = Mapping[str, Sequence[float]]  # arm -> a fraction a seed
 def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]]) -> str:
     """Under Figure 2: the lowest and the highest arm at the second and at the last block, and where each arm leads."""
     ranges = []
-    for place in _places(blocks):
-        ranges.append(f"at {blocks[place]} from {extremes(_at(curves, place))}")
+    for block in second_and_last(blocks).values():
+        ranges.append(f"at {block} from {extremes(_at(curves, blocks.index(block)))}")
 
     leaders: Counter[str] = Counter()
     for place in range(len(blocks)):
         leaders[highest_first(_at(curves, place))[0]] += 1
-    leads = [f"{label(arm)} at {leaders[arm]}" for arm in curves if leaders[arm]]
+
+    leads = []
+    for arm in curves:
+        if leaders[arm]:
+            leads.append(f"{label(arm)} at {leaders[arm]}")
 
     accuracy = f" Accuracy runs {'; '.join(ranges)}."
     return f"{accuracy} Of {len(blocks)} blocks, highest are {', '.join(leads)}.{brackets(curves)}"
@@ -31,20 +36,20 @@ def probe_accuracy(blocks: Sequence[str], curves: Mapping[str, Sequence[Curve]])
 
 def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Mapping[int, Sequence[Curve]]]) -> str:
     """Under Figure 3: each arm's change from its first to its last generation at the second and at the last block."""
-    places = _places(blocks)
+    shown = second_and_last(blocks).values()
     changes, last_curves = [], {}
     for arm, generations in curves.items():
         first, last = generations[min(generations)], generations[max(generations)]
         if first is last or len(first) != len(last):
             continue
+
         last_curves[arm] = last
-        gains = [spread(_gains(first, last, place), "", "+") for place in places]
+        gains = [spread(_gains(first, last, place), "", "+") for place in map(blocks.index, shown)]
         changes.append(f"{label(arm)} {' and '.join(gains)}")
 
     if not changes:
         return ""
-    where = " and ".join(blocks[place] for place in places)
-    text = f" Change from the first to the last, in points, at {where}: {'; '.join(changes)}."
+    text = f" Change from the first to the last, in points, at {' and '.join(shown)}: {'; '.join(changes)}."
     return text + brackets(last_curves)
 
 
@@ -96,14 +101,10 @@ def _at(curves: Mapping[str, Sequence[Curve]], place: int) -> dict[str, list[flo
     return {arm: [*map(at, seeds)] for arm, seeds in curves.items()}
 
 
-def _places(blocks: Sequence[str]) -> list[int]:
-    """The second block, of which the paper's text speaks, and the last."""
-    return list(dict.fromkeys((min(1, len(blocks) - 1), len(blocks) - 1)))
-
-
 def _gains(first: Sequence[Curve], last: Sequence[Curve], place: int) -> list[float]:
     """By how much each seed's last curve is above its first."""
-    return [after[place] - before[place] for before, after in zip(first, last, strict=True)]
+    at = itemgetter(place)
+    return list(map(sub, map(at, last), map(at, first)))
 
 
 def _ends(histories: Histories, column: str) -> dict[str, list[float]]:
@@ -113,7 +114,7 @@ def _ends(histories: Histories, column: str) -> dict[str, list[float]]:
     for arm, seeds in histories.items():
         columns = [[*map(cell, rows)] for rows in seeds]
         if all(columns) and None not in chain(*columns):
-            ends[arm] = [values[-1] for values in columns]
+            ends[arm] = [*map(itemgetter(-1), columns)]
     return ends
 
 

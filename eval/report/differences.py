@@ -9,18 +9,22 @@ from eval.report.verdicts import interval_of, smallest
 
 def differences_figure(judged: Judged, area: str) -> list[Figure]:
     """Of the group's claims that the record bears on; none where there is none."""
-    claims = []
+    shown = []
     for claim in judged.claims_of(area):
         worst = smallest(claim)
         if worst:
-            claims.append(Difference(claim["id"], claim["verdict"], claim["unit"], worst["mean"], interval_of(worst)))
-    if not claims:
+            shown.append(Difference(claim["id"], claim["verdict"], claim["unit"], worst["mean"], interval_of(worst)))
+    if not shown:
         return []
 
     name = f"{judged.tier}-{area}-differences"
-    positive = sum(claim.mean > 0 for claim in claims)
-    alt = f"Differences of {len(claims)} claims with their intervals; {positive} have the claimed sign."
-    caption = f"Each claim's smallest difference and its interval; {positive} of {len(claims)} have the claimed sign."
-    rows = [[claim.name, claim.verdict, claim.unit, claim.mean, *(claim.interval or ("", ""))] for claim in claims]
+    positive = sum(difference.mean > 0 for difference in shown)
+    alt = f"Differences of {len(shown)} claims with their intervals; {positive} have the claimed sign."
+    caption = f"Each claim's smallest difference and its interval; {positive} of {len(shown)} have the claimed sign."
+
+    rows = []
+    for difference in shown:
+        interval = difference.interval or ("", "")
+        rows.append([difference.name, difference.verdict, difference.unit, difference.mean, *interval])
     points = as_csv(["claim", "verdict", "unit", "difference", "low", "high"], rows)
-    return [Figure(name, caption, outcomes.differences(claims, name), alt, points)]
+    return [Figure(name, caption, outcomes.differences(shown, name), alt, points)]

@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.report.marks import MEANINGS, SIGNS
@@ -101,7 +101,10 @@ class Matrix:
     @property
     def legend(self) -> str:
         """Signs, and what the verdicts mean."""
-        marks = [f"{SIGNS[verdict]} {verdict}{meaning and f': {meaning}'}" for verdict, meaning in MEANINGS.items()]
+        marks = []
+        for verdict, meaning in MEANINGS.items():
+            mark = f"{SIGNS[verdict]} {verdict}"
+            marks.append(f"{mark}: {meaning}" if meaning else mark)
         return f"{'; '.join(marks)}. The first of these that is there leads."
 
     @property
@@ -111,7 +114,10 @@ class Matrix:
     @property
     def text_rows(self) -> list[list[str]]:
         """In few columns of a terminal: signs alone, and of a title what stands before the place in the paper."""
-        return [[title.partition(",")[0], *map(str, cells)] for title, cells in self.rows]
+        rows = []
+        for title, cells in self.rows:
+            rows.append([title.partition(",")[0], *map(str, cells)])
+        return rows
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,11 @@ class Page:
     others: Sequence[Section]  # sentences and figure of the other records
     matrix: Matrix  # of all records
     chapters: Sequence[Chapter]
+
+
+def not_empty(parts: Iterable[Table | Figure]) -> list[Table | Figure]:
+    """The same without tables that have no row."""
+    return [part for part in parts if isinstance(part, Figure) or part.rows]
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         if chosen.record:
-            end(chosen.report, chosen.report, [folder / TIMINGS.name for folder in chosen.record])
+            timings = [folder / TIMINGS.name for folder in chosen.record]
+            end(chosen.report, chosen.report, timings)
         else:
             end(chosen.report, TIMINGS, [TIMINGS])
 

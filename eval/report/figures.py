@@ -60,7 +60,10 @@ def training_curves(runs: Mapping[str, Sequence[Row]], salt: str) -> str:
     for arm, axes in by_arm.items():
         _mark_phases(axes, runs[arm])
 
-        points = [(row["global_epoch"] + 1, row["train_accuracy"]) for row in runs[arm] if row["train_accuracy"]]
+        points = []
+        for row in runs[arm]:
+            if row["train_accuracy"]:
+                points.append((row["global_epoch"] + 1, row["train_accuracy"]))
         axes.plot(*zip(*points, strict=True), color=styles([arm])[arm]["color"], linewidth=1.4)
         axes.set_xlabel("epoch")
         finish(axes, "training accuracy")

@@ -3,6 +3,7 @@ claims.json."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from eval.report.document import Told
@@ -22,7 +23,7 @@ SIDES = {True: "above", False: "below"}
 
 def told(judged: Judged) -> list[Told]:
     """A sentence or two for each primary claim, in their own order."""
-    primary = [claim for claim in judged.claims if claim["primary"]]
+    primary = filter(itemgetter("primary"), judged.claims)
     return [tell(judged, claim) for claim in primary]
 
 
@@ -85,13 +86,13 @@ def meaning(claim: Claim, worst: Mapping[str, Any] | None) -> Iterator[str]:
 def why_not_comparable(claim: Claim) -> Iterator[str]:
     """Which conditions fail, and what that means; or what else stands in the way."""
     condition = claim["reason"].partition(": ")[0]
-    failed = [check for check in claim["conditions"] if not check["passed"]]
     if condition not in FAILING_MEANS:
         yield f"No verdict on the paper: {claim['reason']}."
         return
 
-    for check in failed:
-        yield f"{check['name']} fails ({_failures(check['failures'])}): {FAILING_MEANS[check['name']]}."
+    for check in claim["conditions"]:
+        if not check["passed"]:
+            yield f"{check['name']} fails ({_failures(check['failures'])}): {FAILING_MEANS[check['name']]}."
 
 
 def _failures(failures: Sequence[str]) -> str:

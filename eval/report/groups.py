@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from operator import attrgetter, itemgetter
 
 from eval.claims.paper import paper_number
 from eval.report import captions, figures
@@ -12,7 +13,7 @@ from eval.report.accuracy import accuracy_figure, best_and_last, table_2
 from eval.report.choices import sensitivity
 from eval.report.curves import ByGeneration, probe_blocks, probe_curves
 from eval.report.differences import differences_figure
-from eval.report.document import Figure, Section, Table, as_csv
+from eval.report.document import Figure, Section, Table, as_csv, not_empty
 from eval.report.judged import Claim, Judged, areas
 from eval.report.marks import counted, leading
 from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
@@ -33,20 +34,21 @@ def groups(records: Sequence[Judged]) -> list[Section]:
         if len(folds) == 1:
             sections.append(replace(folds[0], title=f"{area} {title}"))
         else:
-            chips = [*chain.from_iterable(fold.chips for fold in folds)]
+            chips = [*chain.from_iterable(map(attrgetter("chips"), folds))]
             sections.append(Section(f"{area} {title}", area, chips=chips, sections=folds))
     return sections
 
 
 def group(judged: Judged, area: str) -> Section:
     claims = judged.claims_of(area)
-    shown = [part for part in EVIDENCE.get(area, nothing)(judged) if isinstance(part, Figure) or part.rows]
+    shown = not_empty(EVIDENCE.get(area, nothing)(judged))
+    leads = leading(map(itemgetter("verdict"), claims))
     return Section(
         judged.tier,
         judged.anchor(area),
         text=[seen(claims)],
         parts=[*shown, verdicts(judged, area)],
-        chips=[(judged.tier, leading([claim["verdict"] for claim in claims]))],
+        chips=[(judged.tier, leads)],
     )
 
 
@@ -54,15 +56,18 @@ def seen(claims: Sequence[Claim]) -> str:
     """One sentence: how many claims have which verdict, how many differences the claimed sign, and what is decided."""
     known = [*filter(None, map(smallest, claims))]
     positive = sum(worst["mean"] > ROUNDING for worst in known)
-    sentence = f"Of {len(claims)} claims: {counted(claim['verdict'] for claim in claims)}"
+    sentence = f"Of {len(claims)} claims: {counted(map(itemgetter('verdict'), claims))}"
     if known:
         sentence += f"; {positive} of {len(known)} measured differences have the claimed sign"
 
     for verdict, words in {"SUPPORTED": "what holds", "REFUTED": "what does not"}.items():
-        says = [claim["says"].rstrip(".") for claim in claims if claim["verdict"] == verdict]
+        says = []
+        for claim in claims:
+            if claim["verdict"] == verdict:
+                says.append(f"“{claim['says'].rstrip('.')}”")
         if says:
             more = f", and {len(says) - NAMED} more" if len(says) > NAMED else ""
-            sentence += f"; {words} here: {', '.join(f'“{text}”' for text in says[:NAMED])}{more}"
+            sentence += f"; {words} here: {', '.join(says[:NAMED])}{more}"
     return f"{sentence}."
 
 
@@ -103,7 +108,12 @@ def depth(judged: Judged) -> Parts:
 
 
 def figure_2(tier: str, blocks: Sequence[str], curves: Mapping[str, ByGeneration]) -> Figure:
-    last = {arm: by_generation[max(by_generation)] for arm, by_generation in curves.items()}
+    last, at_the_end = {}, {}
+    for arm, by_generation in curves.items():
+        generation = max(by_generation)
+        last[arm] = by_generation[generation]
+        at_the_end[arm] = {generation: last[arm]}
+
     told = captions.probe_accuracy(blocks, last)
     caption = (
         "Figure 2: accuracy of five nearest training images' vote on the test images, by each block's output, at "
@@ -111,7 +121,6 @@ def figure_2(tier: str, blocks: Sequence[str], curves: Mapping[str, ByGeneration
     )
     name = f"{tier}-figure-2"
     svg = figures.probe_accuracy(blocks, last, name)
-    at_the_end = {arm: {max(curves[arm]): seeds} for arm, seeds in last.items()}
     alt = "kNN probe accuracy by block, a line a method; the caption says who leads where."
     return Figure(name, caption, svg, alt, _probes(blocks, at_the_end))
 

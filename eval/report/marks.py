@@ -2,7 +2,7 @@
 sheet's."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 # The first that is there leads; signs are for eyes that do not tell the colours apart.
 SIGNS = {
@@ -20,11 +20,16 @@ COLOURS = {
 }  # fmt: skip
 
 
-def leading(verdicts: Collection[str]) -> str:
-    return next(verdict for verdict in SIGNS if verdict in verdicts)
+def counts(verdicts: Iterable[str]) -> dict[str, int]:
+    """How many there are of each verdict, in the order in which they lead."""
+    unordered = Counter(verdicts)
+    return {verdict: unordered[verdict] for verdict in SIGNS if verdict in unordered}
+
+
+def leading(verdicts: Iterable[str]) -> str:
+    return next(iter(counts(verdicts)))
 
 
 def counted(verdicts: Iterable[str]) -> str:
-    """As in "5 REFUTED, 7 SUPPORTED", in the order in which they lead."""
-    counts = Counter(verdicts)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if counts[verdict])
+    """As in "5 REFUTED, 7 SUPPORTED"."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts(verdicts).items())

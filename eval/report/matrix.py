@@ -1,11 +1,11 @@
 """The matrix: a row for each group of claims, a column for each record, and in a cell its verdicts, counted."""
 
-from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from eval.report.document import Matrix, MatrixCell
 from eval.report.judged import Judged, areas
-from eval.report.marks import SIGNS, leading
+from eval.report.marks import counts
 
 
 def matrix(records: Sequence[Judged]) -> Matrix:
@@ -16,8 +16,6 @@ def matrix(records: Sequence[Judged]) -> Matrix:
 
 
 def cell(judged: Judged, area: str) -> MatrixCell:
-    verdicts = Counter(claim["verdict"] for claim in judged.claims_of(area))
-    leads = leading(verdicts)
-    count = verdicts.pop(leads)
-    others = {verdict: verdicts[verdict] for verdict in SIGNS if verdicts[verdict]}
-    return MatrixCell(judged.anchor(area), leads, count, others)
+    verdicts = map(itemgetter("verdict"), judged.claims_of(area))
+    (leads, count), *others = counts(verdicts).items()
+    return MatrixCell(judged.anchor(area), leads, count, dict(others))

@@ -7,7 +7,7 @@ An outcome has a dot for each seed; lines are means.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from operator import attrgetter
 
 from matplotlib.axes import Axes
 
@@ -84,12 +84,13 @@ def differences(claims: Sequence[Difference], salt: str) -> str:
     figure, places = framed(inches, len(by_unit), left=3.2, height_ratios=heights)
     for axes, (unit, rows) in zip(places, by_unit.items(), strict=True):
         axes.axvline(0, color=INK, linewidth=0.8)
+        names = []
         for place, claim in enumerate(rows):
             colour = COLOURS[claim.verdict]
             axes.plot(claim.interval or [claim.mean] * 2, [place] * 2, color=colour, linewidth=1.6)
             axes.plot(claim.mean, place, "o", color=colour, markersize=5)
+            names.append(f"{claim.name}  {SIGNS[claim.verdict]}")
 
-        names = [f"{claim.name}  {SIGNS[claim.verdict]}" for claim in rows]
         axes.set_yticks(range(len(rows)), names, fontsize=8)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(f"difference, positive as claimed{f', in {unit}' if unit else ''}", fontsize=9)
@@ -103,23 +104,30 @@ def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str
     style = styles(outcomes)
     axes.axhline(0, color=INK, linewidth=0.8)
 
+    renewals: set[float] = set()
     for arm, points in outcomes.items():
-        by_renewal: dict[float, list[float]] = {}
-        for point in points:
-            by_renewal.setdefault(point.renewal, []).append(point.difference)
+        by_renewal = differences_by_renewal(points)
+        renewals.update(by_renewal)
+        means = [*map(statistics.fmean, by_renewal.values())]
+        axes.plot([*by_renewal], means, label=f"SEAL less {label(arm)}", **style[arm])
 
-        positions = sorted(by_renewal)
-        means = [statistics.fmean(by_renewal[renewal]) for renewal in positions]
-        axes.plot(positions, means, label=f"SEAL less {label(arm)}", **style[arm])
-        seeds = [(point.renewal, point.difference) for point in points]
+        seeds = map(attrgetter("renewal", "difference"), points)
         axes.plot(*zip(*seeds, strict=True), ".", color=style[arm]["color"], markersize=6, alpha=0.55)
 
-    renewals = sorted({point.renewal for point in chain(*outcomes.values())})
+    ticks = sorted(renewals)
     axes.set_xscale("log")
-    axes.set_xticks(renewals, [f"{renewal:g}" for renewal in renewals])
+    axes.set_xticks(ticks, [*map("{:g}".format, ticks)])
     axes.minorticks_off()
     axes.set_xlabel("D: sum of rate times decay over a generation's steps")
     axes.set_ylabel("points of test accuracy")
     axes.legend(frameon=False)
     plain(axes, "y")
     return svg_of(figure, salt)
+
+
+def differences_by_renewal(points: Sequence[Renewed]) -> dict[float, list[float]]:
+    """Renewals in rising order, with a difference a seed."""
+    differences: dict[float, list[float]] = {}
+    for point in points:
+        differences.setdefault(point.renewal, []).append(point.difference)
+    return dict(sorted(differences.items()))

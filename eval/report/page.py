@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from eval.report.accuracy import accuracy_figure
 from eval.report.choices import open_choices
-from eval.report.document import Chapter, Figure, Page, Section, Table
+from eval.report.document import Chapter, Figure, Page, Section, Table, not_empty
 from eval.report.evidence import evidence
 from eval.report.findings import told
 from eval.report.groups import groups
@@ -61,9 +61,11 @@ def lead(judged: Judged) -> list[str]:
     """What the reader has to know before the first number."""
     study = judged.study
     seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
+
     network = str(study.value("model", "network"))
     if network == NOT_RECORDED:  # no other's by name
         network = f"ResNet-{study.value('model', 'depth')} of width {study.value('model', 'width')}"
+
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
     text = (
@@ -72,7 +74,7 @@ def lead(judged: Judged) -> list[str]:
         "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise."
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
-    broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
+    broken = map("BROKEN, and no evidence here: {}".format, study.runs.broken.values())
     return [text, *broken, *([smoke] if judged.tier == "smoke" else [])]
 
 
@@ -92,7 +94,7 @@ def in_short(judged: Judged) -> Section:
 
 def others_compared(records: Sequence[Judged]) -> Chapter:
     """The other methods, without a verdict; what to run where no record has them."""
-    sections = [section for judged in records[::-1] if (section := relearning(judged))]
+    sections = [*filter(None, map(relearning, records[::-1]))]
     text = "Comparisons of this project, without a verdict: no claim of the paper rests on them."
     if not sections:
         text += " None of these records has them: they are the arms from ke_wels on in params/paper.yaml."
@@ -109,7 +111,7 @@ def behind(judged: Judged) -> Section:
         evidence(judged.document),
     ]
     title = f"Conditions, evaluations, open choices, images and evidence, {judged.tier}"
-    return Section(title, judged.anchor("behind"), parts=[part for part in parts if part.rows])
+    return Section(title, judged.anchor("behind"), parts=not_empty(parts))
 
 
 def conditions(document: Mapping[str, Any]) -> Table:

@@ -7,14 +7,13 @@ import csv
 import math
 import statistics
 from collections.abc import Sequence
-from operator import itemgetter
 from pathlib import Path
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from eval.report.accuracy import accuracy_figure, end_of_training, table_2
 from eval.report.cells import NOTHING, mean_and_spread
-from eval.report.document import Figure, Section, Table
+from eval.report.document import Figure, Section, Table, not_empty
 from eval.report.drawing import label
 from eval.report.judged import Judged
 from eval.report.overview import overview
@@ -32,33 +31,42 @@ MEASURED = (
 
 def relearning(judged: Judged) -> Section | None:
     """None where no such method has been run."""
-    study = judged.study
-    runs, others = study.runs, [arm for arm in study.runs.arms if arm not in study.main_arms]
-    arms = [arm for arm in others if any("moved_late" in (run.summary["final"] or {}) for run in runs.of(arm))]
+    runs, main_arms = judged.study.runs, judged.study.main_arms
+    arms = []
+    for arm in runs.arms:
+        if arm not in main_arms and _says_how_far_it_moved(runs.of(arm)):
+            arms.append(arm)
     if not arms:
         return None
 
-    shown = [*study.main_arms, *arms]
+    shown = [*main_arms, *arms]
     title, anchor = f"Forget-and-relearn at one budget, {judged.tier}", judged.anchor("relearning")
-    tables = [part for part in (table(runs, shown), evaluated(runs, shown)) if part.rows]
-    return Section(title, anchor, parts=[*tables, figure(judged.tier, runs, shown)])
+    parts = not_empty([table(runs, shown), evaluated(runs, shown), figure(judged.tier, runs, shown)])
+    return Section(title, anchor, parts=parts)
+
+
+def _says_how_far_it_moved(runs: Sequence[RunFolder]) -> bool:
+    return any("moved_late" in (run.summary["final"] or {}) for run in runs)
 
 
 def table(runs: Runs, arms: Sequence[str]) -> Table:
     """Accuracy by generation, its interval, and what the method did to the network; an arm a row."""
     accuracy = table_2(runs, arms, lambda arm, generation: None)
-    kept = [measured for measured in MEASURED if {*_column(runs, arms, *measured[1:])} != {NOTHING}]
-    columns = [_column(runs, arms, *measured[1:]) for measured in kept]
+    names, columns = [*accuracy.columns, "95% interval of the last"], []
+    for words, key, scale, digits in MEASURED:
+        column = [_measured(runs.of(arm), key, scale, digits) for arm in arms]
+        if {*column} != {NOTHING}:
+            names.append(words)
+            columns.append(column)
+
+    prices = step_prices()
+    if prices:
+        names.append("a step beside normal's")
+        columns.append([prices.get(arm, NOTHING) for arm in arms])
 
     rows = []
     for arm, cells, *measured in zip(arms, accuracy.rows, *columns, strict=True):
         rows.append([*cells, interval(runs.of(arm)), *measured])
-
-    names = [*accuracy.columns, "95% interval of the last", *map(itemgetter(0), kept)]
-    prices = step_prices()
-    if prices:
-        names.append("a step beside normal's")
-        rows = [[*cells, prices.get(arm, NOTHING)] for arm, cells in zip(arms, rows, strict=True)]
 
     note = (
         "Test accuracy, %; each arm trains for as many epochs, from the same generation 1 where its method leaves that "
@@ -71,21 +79,25 @@ def step_prices() -> dict[str, str]:
     """Arm -> what a step takes in units of normal training's, as committed; nothing where it was not measured."""
     if not STEPS.exists():
         return {}
+
+    prices = {}
     with STEPS.open(encoding="utf-8", newline="") as file:
-        return {row["arm"]: f"{float(row['step_beside_normal']):.2f}" for row in csv.DictReader(file)}
+        for row in csv.DictReader(file):
+            prices[row["arm"]] = f"{float(row['step_beside_normal']):.2f}"
+    return prices
 
 
 def evaluated(runs: Runs, arms: Sequence[str]) -> Table:
     """What the evaluations say of the same arms, an arm a row."""
     by_number = overview(runs, arms)
     names, *by_arm = zip(by_number.columns, *by_number.rows, strict=True)
-    rows = [[*cells] for cells in by_arm if by_number.rows]
+    rows = [*map(list, by_arm)] if by_number.rows else []
     return Table(by_number.caption, ["method", *names[1:]], rows)
 
 
 def interval(runs: Sequence[RunFolder]) -> str:
     """Of the mean test accuracy at the end of training, by Student's t."""
-    ends = [100 * final["test_accuracy"] for final in map(end_of_training, runs) if final]
+    ends = [100 * final["test_accuracy"] for final in filter(None, map(end_of_training, runs))]
     if not ends:
         return NOTHING
     if len(ends) == 1:
@@ -104,10 +116,9 @@ def figure(tier: str, runs: Runs, arms: Sequence[str]) -> Figure:
     return accuracy_figure(f"{tier}-relearning", runs, arms, "", caption)
 
 
-def _column(runs: Runs, arms: Sequence[str], key: str, scale: float, digits: int) -> list[str]:
-    return [_measured(runs.of(arm), key, scale, digits) for arm in arms]
-
-
 def _measured(runs: Sequence[RunFolder], key: str, scale: float, digits: int) -> str:
-    ends = [final[key] for final in map(end_of_training, runs) if final and key in final]
+    ends = []
+    for final in filter(None, map(end_of_training, runs)):
+        if key in final:
+            ends.append(final[key])
     return mean_and_spread(ends, scale, digits)

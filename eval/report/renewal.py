@@ -24,18 +24,19 @@ OTHERS = ("llf", "normal_long")
 
 def renewal_figure(judged: Judged) -> list[Figure]:
     """None where no other decay has been run."""
-    arms = {run.arm for run in judged.study.runs} - {BASE_ARM}
+    arms = {*judged.study.runs.arms} - {BASE_ARM}
     if not any("weight_decay" in judged.study.params.changes(arm) for arm in arms):
         return []
+
     differences = {arm: against(judged.study, arm) for arm in OTHERS}
     if not all(differences.values()):
         return []
 
     name, rows, means = f"{judged.tier}-renewal", [], []
     for arm, points in differences.items():
-        rows += [[arm, point.renewal, point.seed, point.difference] for point in points]
-        for renewal in sorted({point.renewal for point in points}):
-            here = [point.difference for point in points if point.renewal == renewal]
+        for point in points:
+            rows.append([arm, point.renewal, point.seed, point.difference])
+        for renewal, here in outcomes.differences_by_renewal(points).items():
             means.append(f"{statistics.fmean(here):+.1f} at D = {renewal:g} ({label(arm)}, {len(here)} seeds)")
 
     caption = (

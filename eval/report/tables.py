@@ -58,7 +58,10 @@ def tables_4_and_5(runs: Runs, arms: Sequence[str], paper: Callable[[str, str, s
 
         columns = ["method", "updated", *map("{}-shot".format, shots)]
         tables.append(Table(f"Tables 4 and 5, {target}: five-way few-shot, accuracy, %", columns, rows))
-    return [*tables[:-1], *(replace(last, note=FEW_SHOT_NOTE) for last in tables[-1:])]
+
+    if tables:
+        tables[-1] = replace(tables[-1], note=FEW_SHOT_NOTE)
+    return tables
 
 
 def few_shot_targets(runs: Runs) -> list[str]:

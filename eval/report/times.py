@@ -15,7 +15,10 @@ PAGE = "times.html"
 
 def write_times(out: Path, folders: Sequence[Path]) -> Path | None:
     """A fold for each folder of timings; None where there are none, as where DVC restored all from its cache."""
-    sections = [_section(folder) for folder in folders if any(folder.glob("*.csv"))]
+    sections = []
+    for folder in folders:
+        if any(folder.glob("*.csv")):
+            sections.append(_section(folder))
     if not sections:
         return None
 
@@ -25,10 +28,11 @@ def write_times(out: Path, folders: Sequence[Path]) -> Path | None:
 
 
 def _section(folder: Path) -> Section:
-    last = [rows[-1] for rows in map(read_timings, sorted(folder.glob("*.csv"))) if rows]
+    timed = filter(None, map(read_timings, sorted(folder.glob("*.csv"))))
+    last = [rows[-1] for rows in timed]
     hours = sum(float(row["seconds"]) for row in last) / 3600
-    versions = ", ".join(sorted({row["versions"] for row in last}))
-    text = [f"{len(last)} stages, {hours:.2f} h one after the other; {versions}."]
+    versions = sorted({row["versions"] for row in last})
+    text = [f"{len(last)} stages, {hours:.2f} h one after the other; {', '.join(versions)}."]
 
     columns = ["stage", "seconds", "rate", "peak MB", "backend", "machine"]
     table = Table("Time and memory of each stage", columns, [*map(_cells, last)])

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 
 from eval.report.document import Table
@@ -47,7 +48,7 @@ def unrun(records: Sequence[Judged]) -> Table:
         for (kind, why), lack in lacks(judged).items():
             rows.append([judged.tier, named(kind, lack), why, str(lack.claims), price(judged.tier, lack)])
 
-    if PAPER not in [judged.tier for judged in records]:
+    if PAPER not in map(attrgetter("tier"), records):
         rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
@@ -65,7 +66,7 @@ def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
         if claim["verdict"] in NOT_RUN:
             lack = by_reason.setdefault(reason(judged, claim), Lack())
             lack.claims += 1
-            lack.arms |= {arm for arm in arms_of(claim) if not judged.study.runs.of(arm)}
+            lack.arms |= arms_of(claim).difference(judged.study.runs.arms)
             lack.stages |= set(stages_of(judged, claim))
             if claim["needs"] == ["train"]:
                 lack.longer = longer(judged, claim)
@@ -79,7 +80,7 @@ def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
         return evaluations, claim["reason"]
 
     params, runs = judged.study.params, judged.study.runs
-    absent = {arm for arm in arms_of(claim) if not runs.of(arm)}
+    absent = arms_of(claim).difference(runs.arms)
     if absent:
         asked = {*params.main_arms, *params.extra_arms, *params.sensitivity_arms}
         return "trainings", NOT_YET if absent <= asked else "no arms of this tier"
@@ -109,8 +110,11 @@ def named(kind: str, lack: Lack) -> str:
 def longer(judged: Judged, claim: Claim) -> float:
     """How many times as long as the tier's trainings those would take that reach the claim's last generation."""
     trained = judged.study.params.generations.num_generations
-    asked = [int(term.partition("@")[2] or trained) for term in terms_of(claim)]
-    return max([trained, *asked]) / trained
+    last = trained
+    for term in terms_of(claim):
+        generation = term.partition("@")[2]
+        last = max(last, int(generation or trained))
+    return last / trained
 
 
 def arms_of(claim: Claim) -> set[str]:
@@ -142,15 +146,18 @@ def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
 
 def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
     """Whether the run has no such evaluation, or the claim asked for more of it than there is."""
-    reasons = [comparison["reason"] for comparison in claim["comparisons"]]
-    return not run.evaluation_folders(evaluation) or any(f"{evaluation}:" in reason for reason in reasons)
+    if not run.evaluation_folders(evaluation):
+        return True
+    return any(f"{evaluation}:" in comparison["reason"] for comparison in claim["comparisons"])
 
 
 def _targets(params: Params, claim: Claim, evaluation: str) -> list[str]:
     if not EVALUATIONS[evaluation].targeted:
         return [""]
-    target = claim["where"]["target"]
-    return [f"-{name}" for name in (getattr(params, evaluation).targets if target == "all" else target)]
+
+    wanted = claim["where"]["target"]
+    targets = getattr(params, evaluation).targets if wanted == "all" else wanted
+    return [*map("-{}".format, targets)]
 
 
 def price(tier: str, lack: Lack) -> str:
@@ -170,7 +177,8 @@ def committed_seconds(timings: Path, name: str) -> list[float]:
     seconds = []
     for path in sorted(timings.glob(f"{name}*@*.csv")):
         if parts(path.stem).name == name:
-            seconds += [float(row["seconds"]) for row in read_timings(path)[-1:]]
+            for row in read_timings(path)[-1:]:
+                seconds.append(float(row["seconds"]))
     return seconds
 
 
@@ -179,9 +187,13 @@ def paper_price() -> str:
     params = load_params(PARAMS / f"{PAPER}.yaml")  # is whole, and is read faster so
     network = network_of_tier(params)
     stages = [*stages_of_params(params)]
-    bill = Prices({stage: work(stage, params, network.size) for stage in stages}, params, network).bill(PAPER, stages)
-    hours = " or ".join(f"{hours:.0f} h of one {gpu.name}" for gpu, hours in zip(GPUS, bill.hours, strict=True))
-    return f"{len(stages)} trainings and evaluations, {hours}, counted and not measured"
+    costs = {stage: work(stage, params, network.size) for stage in stages}
+    bill = Prices(costs, params, network).bill(PAPER, stages)
+
+    prices = []
+    for gpu, hours in zip(GPUS, bill.hours, strict=True):
+        prices.append(f"{hours:.0f} h of one {gpu.name}")
+    return f"{len(stages)} trainings and evaluations, {' or '.join(prices)}, counted and not measured"
 
 
 def stages_of_params(params: Params) -> Iterator[str]:
@@ -197,6 +209,6 @@ def stages_of_params(params: Params) -> Iterator[str]:
     }
     for seeds, arms in evaluated.items():
         for name, evaluation in EVALUATIONS.items():
-            targets = [f"-{target}" for target in getattr(params, name).targets] if evaluation.targeted else [""]
+            targets = [*map("-{}".format, getattr(params, name).targets)] if evaluation.targeted else [""]
             for arm, seed, target in product(arms, getattr(params, seeds), targets):
                 yield f"{name}@{arm}-{seed}{target}"

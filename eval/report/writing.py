@@ -63,7 +63,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def padded(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The same for a terminal: columns stand below one another, unless that is too wide for one."""
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    escaped = [[*map(_escaped, row)] for row in (columns, *rows)]
     widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
     if sum(widths) + 3 * len(widths) + 1 > WIDTH:
         return markdown(escaped[0], escaped[1:])
@@ -74,6 +74,10 @@ def padded(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     ruler = "-|-".join("-" * width for width in widths)
     return "\n".join([lines[0], f"|-{ruler}-|", *lines[1:]])
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def wrapped(text: str, indent: str = "") -> str:

@@ -84,7 +84,7 @@ def _some(runs: Runs, folders: Sequence[Path]) -> Runs:
     """The same runs. Raises UserError for none."""
     if not len(runs):
         places = ", ".join(map(str, folders))
-        broken = "".join(map("; BROKEN: {}".format, runs.broken.values()))
+        broken = "".join(f"; BROKEN: {reason}" for reason in runs.broken.values())
         expected = "expected some, as in expected/mini"
         raise UserError(f"{places}: found no run's folder with a sound record, {expected}{broken}")
     return runs

@@ -20,18 +20,18 @@ NOTE = "Last weights of each generation. Generation 1 is the same for all that s
 def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
     """Test accuracy at the end of each generation, an arm a row."""
     generations = trained_generations(runs, arms)
-    rows, seeds = [], []
+    rows, seeds = [], {}
     for arm in arms:
         row = [label(arm)]
         for generation in generations:
             row.append(_accuracy_cell(runs.of(arm), generation, paper(arm, generation)))
         rows.append(row)
-        seeds.append(len(runs.of(arm)))
+        seeds[label(arm)] = len(runs.of(arm))
 
     note = NOTE
-    if len({*seeds}) > 1:
-        note += f" Seeds: {', '.join(map('{} {}'.format, map(label, arms), seeds))}."
-    columns = ["method", *map("generation {}".format, generations)]
+    if len({*seeds.values()}) > 1:
+        note += f" Seeds: {', '.join(f'{name} {count}' for name, count in seeds.items())}."
+    columns = ["method", *(f"generation {generation}" for generation in generations)]
     return Table("Table 2: test accuracy, %", columns, rows, note=note)
 
 

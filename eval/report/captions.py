@@ -4,7 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from operator import itemgetter, sub
+from operator import itemgetter
 
 from eval.report.drawing import label
 from eval.report.figures import Curve
@@ -103,8 +103,7 @@ def _at(curves: Mapping[str, Sequence[Curve]], place: int) -> dict[str, list[flo
 
 def _gains(first: Sequence[Curve], last: Sequence[Curve], place: int) -> list[float]:
     """By how much each seed's last curve is above its first."""
-    at = itemgetter(place)
-    return list(map(sub, map(at, last), map(at, first)))
+    return [after[place] - before[place] for before, after in zip(first, last, strict=True)]
 
 
 def _ends(histories: Histories, column: str) -> dict[str, list[float]]:

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def sensitivity(study: Study, shown_elsewhere: Sequence[str]) -> Table:
                 accuracies.append(accuracy)
             diverged += run.diverged_in is not None
 
-        changes = ", ".join(starmap("{} = {}".format, study.params.changes(arm).items()))
+        changes = ", ".join(f"{key} = {value}" for key, value in study.params.changes(arm).items())
         gains = _gains(study.runs, seeds, study.params.arms[arm].method)
         gain = f"{100 * statistics.fmean(gains):+.2f}" if gains else NOTHING
         numbers = ", ".join(map(str, study.runs.seeds(arm)))

@@ -116,7 +116,7 @@ def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str
 
     ticks = sorted(renewals)
     axes.set_xscale("log")
-    axes.set_xticks(ticks, [*map("{:g}".format, ticks)])
+    axes.set_xticks(ticks, [f"{renewal:g}" for renewal in ticks])
     axes.minorticks_off()
     axes.set_xlabel("D: sum of rate times decay over a generation's steps")
     axes.set_ylabel("points of test accuracy")

@@ -74,7 +74,7 @@ def lead(judged: Judged) -> list[str]:
         "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise."
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
-    broken = map("BROKEN, and no evidence here: {}".format, study.runs.broken.values())
+    broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
     return [text, *broken, *([smoke] if judged.tier == "smoke" else [])]
 
 

@@ -56,7 +56,7 @@ def tables_4_and_5(runs: Runs, arms: Sequence[str], paper: Callable[[str, str, s
                 if {*cells} != {NOTHING}:
                     rows.append([label(arm), words, *cells])
 
-        columns = ["method", "updated", *map("{}-shot".format, shots)]
+        columns = ["method", "updated", *(f"{shot}-shot" for shot in shots)]
         tables.append(Table(f"Tables 4 and 5, {target}: five-way few-shot, accuracy, %", columns, rows))
 
     if tables:

@@ -157,7 +157,7 @@ def _targets(params: Params, claim: Claim, evaluation: str) -> list[str]:
 
     wanted = claim["where"]["target"]
     targets = getattr(params, evaluation).targets if wanted == "all" else wanted
-    return [*map("-{}".format, targets)]
+    return [f"-{target}" for target in targets]
 
 
 def price(tier: str, lack: Lack) -> str:
@@ -209,6 +209,6 @@ def stages_of_params(params: Params) -> Iterator[str]:
     }
     for seeds, arms in evaluated.items():
         for name, evaluation in EVALUATIONS.items():
-            targets = [*map("-{}".format, getattr(params, name).targets)] if evaluation.targeted else [""]
+            targets = [f"-{target}" for target in getattr(params, name).targets] if evaluation.targeted else [""]
             for arm, seed, target in product(arms, getattr(params, seeds), targets):
                 yield f"{name}@{arm}-{seed}{target}"

@@ -78,7 +78,8 @@ def weights_of(sides: "Sides") -> dict[str, "nn.Parameter"]:
 
 def parts(sides: "Sides", classifier: str = "fc") -> dict[Part, dict[str, "nn.Parameter"]]:
     """The two sides' parameters by part: the late side without the linear layer of this name, and that apart."""
-    late, fc = {}, {}
+    late: dict[str, nn.Parameter] = {}
+    fc: dict[str, nn.Parameter] = {}
     for name, value in sides.late.items():
         part = fc if name.startswith(f"{classifier}.") else late
         part[name] = value

@@ -34,8 +34,13 @@ def count_apart(model: nn.Module) -> None:
 
 def batch_counters(model: nn.Module) -> list[Tensor]:
     """The counts, int64 [], of the layers that a training step moves and that are counted apart."""
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm2d) and module.training]
-    return [norm.num_batches_tracked for norm in norms if norm.counted_apart and norm.num_batches_tracked is not None]
+    counters = []
+    for module in model.modules():
+        if isinstance(module, BatchNorm2d) and module.training and module.counted_apart:
+            counter = module.num_batches_tracked
+            if counter is not None:
+                counters.append(counter)
+    return counters
 
 
 @contextmanager

@@ -103,18 +103,17 @@ class CapturedTrainer(Trainer):
         with arithmetic(self.run.training.precision):
             self._begin(clock)
             total, size = len(self.data.train.images), self.data.train.batch_size
+            counts = [min(size, total - first) for first in range(0, total, size)]
             step = None
-            for number, climbs in enumerate(self.climbing(clock)):
+            for number, (climbs, count) in enumerate(zip(self.climbing(clock), counts, strict=True)):
                 turned = self._turn(climbs)
-                count = min(size, total - number * size)
                 if step is None or turned or count < size:
                     step = self._step_of(count)
 
                 step()
                 on_batch(clock, count, self.losses[number], self.correct)
             self._turn(False)
-        sizes = torch.tensor([min(size, total - first) for first in range(0, total, size)], device=self.device)
-        return self.row_of(clock, self.losses[: len(sizes)], sizes, self.correct)
+        return self.row_of(clock, self.losses[: len(counts)], torch.tensor(counts, device=self.device), self.correct)
 
     def _begin(self, clock: Clock) -> None:
         self.planned.upload(self.data.train.plan(*self.draws(clock)))
@@ -186,8 +185,8 @@ class CapturedTrainer(Trainer):
     def _changing(self) -> list[Tensor]:
         """Every tensor that a step changes."""
         momentum = [values.get("momentum_buffer") for values in self.optimizer.state.values()]
-        own = [self.planned.position, self.losses, self.correct, self.number]
         buffers = [buffer for buffer in momentum if buffer is not None]
+        own = [self.planned.position, self.losses, self.correct, self.number]
         return [*self.model.parameters(), *self.model.buffers(), *buffers, *own]
 
     def _snapshot(self) -> list[Tensor]:
@@ -199,8 +198,9 @@ class CapturedTrainer(Trainer):
             tensor.copy_(value)
 
     def _certificate_of(self, eager: list[Tensor], replayed: list[Tensor]) -> Certificate:
-        doubles = ([tensor.double().nan_to_num() for tensor in end] for end in (eager, replayed))
-        pairs = list(zip(*doubles, strict=True))
+        eager = [tensor.double().nan_to_num() for tensor in eager]
+        replayed = [tensor.double().nan_to_num() for tensor in replayed]
+        pairs = list(zip(eager, replayed, strict=True))
         equal = all(torch.equal(mine, theirs) for mine, theirs in pairs)
         distance = max(float((mine - theirs).norm() / mine.norm().clamp_min(1e-30)) for mine, theirs in pairs)
         most = 0.0 if torch.are_deterministic_algorithms_enabled() else APART[self.run.training.precision]

@@ -52,7 +52,8 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise CheckpointError(f"{path}: not found; `dvc repro{stage}` makes it")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
     except Exception as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); delete it and run again") from error
 
@@ -66,10 +67,13 @@ def fits(tensors: Tensors, expected: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in tensors.items():
         wanted = expected[name]
         if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
-            met, asked = (f"{value.dtype} {tuple(value.shape)}" for value in (tensor, wanted))
-            raise CheckpointError(f"{path}: {name}: found {met}, expected {asked}; {again}")
+            raise CheckpointError(f"{path}: {name}: found {_kind(tensor)}, expected {_kind(wanted)}; {again}")
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path}: {name}: found numbers that are not finite; {again}")
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
 @dataclass
@@ -102,7 +106,8 @@ class State:
 
         tensors: Tensors = {}
         for group, members in groups.items():
-            tensors |= {f"{group}/{name}": value for name, value in members.items()}
+            for name, value in members.items():
+                tensors[f"{group}/{name}"] = value.detach().cpu()
 
         clock = None if self.clock is None else asdict(self.clock)
         facts: dict[str, Any] = {
@@ -111,11 +116,15 @@ class State:
             "rows": self.rows,
             "generations": self.generations,
         }
-        facts |= {key: value for key, value in (("run", self.run), ("threads", self.threads)) if value is not None}
+        if self.run is not None:
+            facts["run"] = self.run
+        if self.threads is not None:
+            facts["threads"] = self.threads
+
         metadata = {"state": json.dumps(facts, sort_keys=True)}
         if made_by is not None:
             metadata["made_by"] = json.dumps(dict(made_by), sort_keys=True)
-        return {name: value.detach().cpu() for name, value in tensors.items()}, metadata
+        return tensors, metadata
 
     @classmethod
     def load(cls, path: Path) -> "State":
@@ -160,8 +169,12 @@ class State:
     def put(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
         """Put what was taken into a network and its optimizer; numbers of groups stay the optimizer's own."""
         model.load_state_dict(self.model)
+
+        momentum = {}
+        for index, name in enumerate(names):
+            if name in self.momentum:
+                momentum[index] = {"momentum_buffer": self.momentum[name]}
+
         layout = optimizer.state_dict()
-        layout["state"] = {
-            index: {"momentum_buffer": self.momentum[name]} for index, name in enumerate(names) if name in self.momentum
-        }
+        layout["state"] = momentum
         optimizer.load_state_dict(layout)

@@ -198,9 +198,11 @@ def _one_line(error: ValidationError) -> str:
     words = {"extra_forbidden": "unknown key", "missing": "missing key"}
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"] if part not in (OWN_MODEL, NAMED_MODEL))
+        keys = [str(key) for key in problem["loc"] if key not in (OWN_MODEL, NAMED_MODEL)]
+        place = ".".join(keys)
         message = words.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         value = "" if problem["type"] in (*words, "value_error") else f" (found {short(repr(problem['input']))})"
         lines.append(f"{place}: {message}{value}" if place else f"{message}{value}")
+
     more = len(lines) - MOST_PROBLEMS
     return "; ".join(lines[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")

@@ -32,8 +32,9 @@ def ends(run_names: Sequence[str]) -> list[Row]:
     for run in run_names:
         summary = read_json(RESULTS / run / "summary.json")
         for outcome in summary["outcomes"]:
-            rows.append({"arm": summary["arm"], "seed": summary["seed"]} | outcome)
-    return [{column: row[column] for column in ACCURACY_COLUMNS} for row in rows]
+            row = {"arm": summary["arm"], "seed": summary["seed"]} | outcome
+            rows.append({column: row[column] for column in ACCURACY_COLUMNS})
+    return rows
 
 
 def main() -> None:

@@ -121,7 +121,7 @@ def deterministic(device: torch.device, fixed: bool) -> Iterator[None]:
         set_deterministic(before)
 
 
-def require_memory(device: torch.device, needed_bytes: float, what: str, remedy: str) -> None:
+def require_memory(device: torch.device, needed_bytes: float, load: str, remedy: str) -> None:
     """Raises UserError where a GPU has less free memory than is known to be needed."""
     if device.type != "cuda":
         return
@@ -129,7 +129,7 @@ def require_memory(device: torch.device, needed_bytes: float, what: str, remedy:
     free, _ = torch.cuda.mem_get_info(device)
     if needed_bytes > free:
         raise UserError(
-            f"{what} needs {needed_bytes / MB:,.0f} MB of {device}, found {free / MB:,.0f} MB free of "
+            f"{load} needs {needed_bytes / MB:,.0f} MB of {device}, found {free / MB:,.0f} MB free of "
             f"{torch.cuda.get_device_name(device)}; {remedy}"
         )
 

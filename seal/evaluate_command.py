@@ -21,7 +21,7 @@ def evaluate(
         Path, typer.Argument(metavar="CHECKPOINT", help="safetensors, or a state dict of torch.save")
     ],
     on: Annotated[str, typer.Option(metavar="DATASET", help="a key of `datasets` in params.yaml")],
-    what: Annotated[str, typer.Option(help="evaluations, as transfer,fewshot")],
+    evaluations: Annotated[str, typer.Option("--what", help="evaluations, as transfer,fewshot")],
     model: Annotated[
         str | None,
         typer.Option(help="torchvision:NAME, or path/to/file.py:function, which is run; params.yaml's if left out"),
@@ -51,7 +51,7 @@ def evaluate(
     with one_line_errors():
         params = changed_params(changes or [])
         asked = Asked(
-            checkpoint, on, [word for word in what.split(",") if word], model, options_of(option or []), size,
+            checkpoint, on, [*filter(None, evaluations.split(","))], model, options_of(option or []), size,
             normalisation_of_flags(mean, std), drop_head, name,
         )  # fmt: skip
         record = record_of(asked, params)
@@ -88,9 +88,13 @@ def normalisation_of_flags(mean: str | None, std: str | None) -> tuple[list[floa
     if mean is None and std is None:
         return None
     try:
-        given = tuple([float(word) for word in (text or "").split(",")] for text in (mean, std))
+        means, stds = _numbers(mean), _numbers(std)
     except ValueError:
-        given = ()
-    if any(len(numbers) != 3 for numbers in given) or not given or min(given[1]) <= 0:
+        means, stds = [], []
+    if len(means) != 3 or len(stds) != 3 or min(stds) <= 0:
         raise UserError(f"found --mean {mean} --std {std}, expected three numbers each, as --mean 0.5,0.5,0.5")
-    return given[0], given[1]
+    return means, stds
+
+
+def _numbers(text: str | None) -> list[float]:
+    return list(map(float, (text or "").split(",")))

@@ -81,8 +81,12 @@ def read_summary(path: Path) -> Mapping[str, Any]:
 
     if "network" in raw.get("model", {}):  # another's, of which there was none before
         return dict(raw)
-    choices = {section: chosen | raw[section] for section, chosen in BEFORE_A_CHOICE.items() if section in raw}
-    return dict(raw) | choices
+
+    summary = dict(raw)
+    for section, before in BEFORE_A_CHOICE.items():
+        if section in raw:
+            summary[section] = before | raw[section]
+    return summary
 
 
 def read_checked_json(path: Path) -> Any:

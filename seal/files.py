@@ -36,10 +36,14 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         names = [Path(str(name)) for name in (error.filename, error.filename2) if name is not None]
-        parts = [part for name in names for part in name.parts]
-        if not names or any(part.startswith(f".{path.name}.") for part in parts):
+        if not names or any(_is_unfinished(name, path) for name in names):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def _is_unfinished(name: Path, path: Path) -> bool:
+    """Whether it is, or lies in, what a process makes beside `path` to put it in its place."""
+    return any(part.startswith(f".{path.name}.") for part in name.parts)
 
 
 @contextmanager

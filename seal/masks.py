@@ -41,5 +41,8 @@ def largest(values: Mapping[str, Tensor], share: float, among: Mapping[str, Tens
     chosen = flat.sort(descending=True, stable=True).indices[: round(share * len(flat))]
     kept = torch.zeros(flat.shape, dtype=torch.bool, device=flat.device).index_fill_(0, chosen, True)
 
-    pieces = torch.split(kept, [value.numel() for value in values.values()])
-    return {name: piece.view(value.shape) for (name, value), piece in zip(values.items(), pieces, strict=True)}
+    sizes = [value.numel() for value in values.values()]
+    masks = {}
+    for (name, value), piece in zip(values.items(), torch.split(kept, sizes), strict=True):
+        masks[name] = piece.view(value.shape)
+    return masks

@@ -24,7 +24,7 @@ class Cell:
 
     def __str__(self) -> str:
         shot = None if self.shot is None else f"{self.shot}-shot"
-        return " ".join(part for part in (self.target, shot, self.block) if part)
+        return " ".join(filter(None, (self.target, shot, self.block)))
 
 
 NOWHERE = Cell()
@@ -55,7 +55,10 @@ class Measure:
     @property
     def over(self) -> str | None:
         """`shot` or `block`, where the measure has a number for each."""
-        return next((name for name in ("shot", "block") if "{" + name + "}" in self.at), None)
+        for name in ("shot", "block"):
+            if f"{{{name}}}" in self.at:
+                return name
+        return None
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def numbers_of(values: Mapping[str, Any], measure: Measure) -> dict[str, float]:
             number = lookup(values, measure.at, cell, values.get("blocks", ()))
         except LookupError:
             continue
+
         if isinstance(number, int | float) and math.isfinite(number):
             numbers[measure.at.format(shot=cell.shot, block=cell.block)] = float(number)
     return numbers
@@ -151,7 +155,9 @@ def _cells_of(values: Mapping[str, Any], measure: Measure) -> list[Cell]:
         return []
     if measure.over == "shot":
         return [Cell(shot=int(key)) for key in keys]
-    return [Cell(block=key) for key in keys] if measure.over == "block" else [NOWHERE]
+    if measure.over == "block":
+        return [Cell(block=key) for key in keys]
+    return [NOWHERE]
 
 
 def lookup(values: Any, path: str, cell: Cell = NOWHERE, blocks: Sequence[str] = ()) -> Any:

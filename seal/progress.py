@@ -23,12 +23,14 @@ class TrainingProgress:
         self.run = run
         self.console = console or Console(stderr=True)
         self.images, self.seconds = 0, 0.0
+
         self._clock: Clock | None = None
         self._batches, self._batches_per_epoch = 0, batches_per_epoch
         self._first_ended = self._drawn = time.perf_counter()
         self._epoch_images = 0
         self._said = ""
         self._timed_images = 0  # of the epoch, behind its first batch
+
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
             console=self.console, disable=not self.console.is_terminal,

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from seal.checkpoint import HANDOVER, State, load_tensors, save_tensors
 from seal.config import BASE_ARM, Run
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
-from seal.record import HISTORY_COLUMNS, write_csv, write_json
+from seal.record import HISTORY_COLUMNS, Row, write_csv, write_json
 
 SHOWN = ("test_accuracy", "test_loss", "val_accuracy", "train_accuracy", "clean_accuracy")  # by `dvc metrics show`
 
@@ -25,14 +26,14 @@ def publish(run: Run, state: State, folder: Path, results: Path, facts: dict[str
     not finite is a divergence too: raises UserError where `on_divergence` is `fail`, before anything is written.
     """
     wanted = run.generations.num_generations
-    done = [outcome for outcome in state.generations if outcome["generation"] <= wanted]
+    done = _up_to(wanted, state.generations)
     before = state.model
 
     broken = next((outcome["generation"] for outcome in done if not _finite(outcome)), None)
     if broken is not None:
         refuse(run, state, folder, f"a loss measured at the end of generation {broken} is not finite")
         diverged = {"generation": broken, "epoch": run.training.epochs_per_generation - 1}
-        wanted, done = broken, [outcome for outcome in done if outcome["generation"] < broken]
+        wanted, done = broken, _up_to(broken - 1, done)
         before = load_tensors(folder / f"weights/gen-{broken - 1:02d}.safetensors")[0] if done else {}
 
     results.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ def publish(run: Run, state: State, folder: Path, results: Path, facts: dict[str
             save_tensors(made / "weights/before-divergence.safetensors", before)
 
         final = done[-1] if done else None
-        write_csv(made / "history.csv", HISTORY_COLUMNS, [row for row in state.rows if row["generation"] <= wanted])
+        write_csv(made / "history.csv", HISTORY_COLUMNS, _up_to(wanted, state.rows))
         write_json(made / "metrics.json", _shown(final, diverged))
         write_json(made / "summary.json", facts | {"outcomes": done, "final": final, "diverged": diverged})
         for part in sorted(made.iterdir()):
@@ -69,11 +70,17 @@ def _copy_networks(run: Run, done: Outcomes, folder: Path, results: Path) -> Non
         (results / name).mkdir()
 
     kept = {*run.generations.kept_generations, run.generations.num_generations}
-    for generation in (outcome["generation"] for outcome in done):
+    for outcome in done:
+        generation = outcome["generation"]
         predictions, weights = f"predictions/gen-{generation:02d}.npz", f"weights/gen-{generation:02d}.safetensors"
         shutil.copyfile(folder / predictions, results / predictions)
         if generation in kept:
             shutil.copyfile(folder / weights, results / weights)
+
+
+def _up_to(generation: int, rows: Sequence[Row]) -> list[Row]:
+    """Of epochs or of outcomes those of the generations up to that one."""
+    return [row for row in rows if row["generation"] <= generation]
 
 
 def _finite(outcome: dict[str, Any]) -> bool:

@@ -55,11 +55,10 @@ HISTORY_COLUMNS = KEY_COLUMNS + METRIC_COLUMNS
 Row = dict[str, Any]
 
 SUMMARY_SCHEMA = 1
-TIMING_COLUMNS = (
-    "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date", "gpu",
-    "capture",
+FIRST_TIMING_COLUMNS = (
+    "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date",
 )  # fmt: skip
-LATER_COLUMNS = ("gpu", "capture")  # which older timings lack
+TIMING_COLUMNS = (*FIRST_TIMING_COLUMNS, "gpu", "capture")  # which older timings lack
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -87,7 +86,7 @@ def read_history(path: Path) -> list[Row]:
 def read_timings(path: Path) -> list[dict[str, str]]:
     """The rows of a stage's timings. Raises UserError for what is none."""
     remedy = "delete it: the next run begins a new one"
-    rows = _table(path, [column for column in TIMING_COLUMNS if column not in LATER_COLUMNS], remedy)
+    rows = _table(path, FIRST_TIMING_COLUMNS, remedy)
     for number, row in enumerate(rows, start=1):
         try:
             numbers = float(row["seconds"]), float(row["rate"] or 0)
@@ -161,7 +160,11 @@ def cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def _widen(path: Path) -> None:

@@ -16,8 +16,8 @@ Bias = Literal["zero", "uniform"]
 
 def initialise(model: nn.Module, generator: torch.Generator, bias: Bias = "zero") -> None:
     """Draw all parameters of a model, as each of its runs begins."""
-    names = [name for name, _ in model.named_parameters()]
-    put(model, drawn(model, generator, names, bias=bias))
+    all_names = dict(model.named_parameters())
+    put(model, drawn(model, generator, all_names, bias=bias))
 
 
 def drawn(

@@ -103,9 +103,13 @@ def resume_key(facts: dict[str, Any]) -> dict[str, Any]:
     if facts["generations"]["schedule"] == "per_generation":
         free.add("num_generations")
 
-    key = {name: value for name, value in facts.items() if name not in FREE}
-    key["generations"] = {name: value for name, value in facts["generations"].items() if name not in free}
+    key = _without(facts, FREE)
+    key["generations"] = _without(facts["generations"], free)
     return key
+
+
+def _without(facts: dict[str, Any], free: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in free}
 
 
 def _handed_over(base: Run, trainer: Trainer, folder: Path, data_sha256: str) -> State:
@@ -117,6 +121,7 @@ def _handed_over(base: Run, trainer: Trainer, folder: Path, data_sha256: str) ->
     source = RESULTS / base.name
     state, summary = State.load(source / HANDOVER), read_summary(source / "summary.json")
     fits(state.model, trainer.model.state_dict(), source / HANDOVER)
+
     if state.generations != summary["outcomes"]:
         raise CheckpointError(
             f"{source / HANDOVER}: not the end of {base.name}, whose summary.json lies beside it; "
@@ -127,6 +132,7 @@ def _handed_over(base: Run, trainer: Trainer, folder: Path, data_sha256: str) ->
             f"{source}: generation 1 was trained on images of sha256 {summary['data_sha256'][:12]}..., the pack has "
             f"{data_sha256[:12]}...; `dvc repro base@{base.seed}` trains it anew, `dvc checkout` brings its images back"
         )
+
     for name in ("weights/gen-01.safetensors", "predictions/gen-01.npz"):
         with atomic(folder / name) as temporary:
             shutil.copyfile(source / name, temporary)

@@ -75,7 +75,10 @@ def measure_validation(trainer: Trainer) -> Row:
 
 def shortened(row: Row) -> Row:
     """Floats to six digits, as the record has them."""
-    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
+    short: Row = {}
+    for key, value in row.items():
+        short[key] = float(f"{value:.6g}") if isinstance(value, float) else value
+    return short
 
 
 def outcome(trainer: Trainer, state: State) -> tuple[dict[str, Any], Tensors, Tensor]:
@@ -137,10 +140,10 @@ def _climbing_share(trainer: Trainer, state: State) -> float:
 
 
 def _distance(parameters: dict[str, torch.nn.Parameter], earlier: Tensors) -> float:
-    squares = [
-        (value.detach().double() - earlier[name].to(value.device).double()).square().sum()
-        for name, value in parameters.items()
-    ]
+    squares = []
+    for name, value in parameters.items():
+        moved = value.detach().double() - earlier[name].to(value.device).double()
+        squares.append(moved.square().sum())
     return float(torch.stack(squares).sum().sqrt())
 
 

@@ -46,7 +46,8 @@ class RuledGroups:
     def _take_parts(self) -> dict[Part, dict[str, nn.Parameter]]:
         """Look at the model and at the groups anew: either may have got parameters since."""
         sides = split_parameters(self.model, self.threshold, self.example)
-        by_part = parts(sides, classifier=weights_of(sides)[-1].rpartition(".")[0])
+        last_weight = [*weights_of(sides)][-1]
+        by_part = parts(sides, classifier=last_weight.rpartition(".")[0])
 
         self.part_of: dict[Tensor, Part] = {}
         for part, parameters in by_part.items():

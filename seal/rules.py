@@ -63,8 +63,7 @@ class Network:
     @cached_property
     def weights(self) -> dict[str, "nn.Parameter"]:
         """Those of convolutions and linear layers, in the model's order: no bias, and nothing of a normalisation."""
-        both = self.sides.early | self.sides.late
-        return {name: both[name] for name in weights_of(self.sides)}
+        return weights_of(self.sides)
 
     @property
     def classifier(self) -> str:
@@ -72,13 +71,16 @@ class Network:
         return list(self.weights)[-1]
 
 
-def weights_of(sides: "Sides") -> list[str]:
-    both = sides.early | sides.late
-    return [name for name, value in both.items() if value.ndim > 1 and name.endswith("weight")]
+def weights_of(sides: "Sides") -> dict[str, "nn.Parameter"]:
+    parameters = sides.early | sides.late
+    return {name: value for name, value in parameters.items() if value.ndim > 1 and name.endswith("weight")}
 
 
 def parts(sides: "Sides", classifier: str = "fc") -> dict[Part, dict[str, "nn.Parameter"]]:
     """The two sides' parameters by part: the late side without the linear layer of this name, and that apart."""
-    fc = {name: value for name, value in sides.late.items() if name.startswith(f"{classifier}.")}
-    late = {name: value for name, value in sides.late.items() if name not in fc}
+    late: dict[str, nn.Parameter] = {}
+    fc: dict[str, nn.Parameter] = {}
+    for name, value in sides.late.items():
+        part = fc if name.startswith(f"{classifier}.") else late
+        part[name] = value
     return {"early": sides.early, "late": late, "fc": fc}

@@ -44,8 +44,10 @@ class Runs:
                 earlier = places.setdefault(path.parent.name, path.parent)
                 if earlier != path.parent and file_sha256(earlier / "summary.json") != file_sha256(path):
                     raise UserError(f"{path} and {earlier}: two records of one run differ; give only one of them")
-        wanted = sorted(places) if names is None else [name for name in names if name in places]
-        runs, broken = sound_runs(places[name] for name in wanted)
+
+        wanted = sorted(places) if names is None else names
+        chosen = [places[name] for name in wanted if name in places]
+        runs, broken = sound_runs(chosen)
         return cls(runs, targets, broken)
 
     def __iter__(self) -> Iterator[RunFolder]:
@@ -71,8 +73,12 @@ class Runs:
     def targets(self, evaluation: str, results: str = "*") -> list[str]:
         """Targets of an evaluation that has run, or was skipped, in any run, as they are met; `results`: those that
         have a file of this pattern."""
-        folders = [folder for run in self for folder in run.evaluation_folders(f"{evaluation}-*")]
-        met = [folder.name.removeprefix(f"{evaluation}-") for folder in folders if any(folder.glob(results))]
+        met = []
+        for run in self:
+            for folder in run.evaluation_folders(f"{evaluation}-*"):
+                if any(folder.glob(results)):
+                    met.append(folder.name.removeprefix(f"{evaluation}-"))
+
         counted = met if self._targets is None else self._targets.get(evaluation, ())
         return [target for target in dict.fromkeys(met) if target in counted]
 

@@ -37,9 +37,8 @@ def split_parameters(model: nn.Module, threshold: str, example: Tensor | None = 
     """
     parameters = dict(model.named_parameters())
     layers = _layers(model, threshold)
-    if example is None and (
-        beside := [name for name in parameters if _owner(name) == threshold and name not in layers]
-    ):
+    beside = [name for name in parameters if _owner(name) == threshold and name not in layers]
+    if example is None and beside:
         raise ValueError(
             f"layer threshold {threshold!r} owns {beside[0]} beside its layers, and registration does not tell on "
             "which side: give an example of the input"
@@ -51,8 +50,8 @@ def split_parameters(model: nn.Module, threshold: str, example: Tensor | None = 
 
     start = min(place for place, name in enumerate(order) if name in layers)
     early, late = {*order[:start]}, {*order[start:]}
-    if both := sorted(early & late):
-        raise ValueError(f"parameter {both[0]} is used on both sides of layer threshold {threshold!r}, expected on one")
+    if tied := sorted(early & late):
+        raise ValueError(f"parameter {tied[0]} is used on both sides of layer threshold {threshold!r}, expected on one")
     if not early:
         raise ValueError(f"layer threshold {threshold!r} leaves no parameter before it, expected a later module")
 
@@ -72,7 +71,7 @@ def _layers(model: nn.Module, threshold: str) -> set[str]:
         )
 
     module = modules[threshold]
-    if not any(True for _ in module.parameters()):
+    if not _has_parameters(module):
         raise ValueError(f"layer threshold {threshold!r} has no parameters, expected a module that has")
 
     owners = [part for part in module.modules() if _is_layer(part)]
@@ -81,17 +80,22 @@ def _layers(model: nn.Module, threshold: str) -> set[str]:
             f"layer threshold {threshold!r} is a normalisation, which goes with what it follows: name the module "
             "before or after it"
         )
-    held = {id(value) for owner in owners for value in owner.parameters(recurse=False)}
+
+    held: set[int] = set()
+    for owner in owners:
+        held.update(map(id, owner.parameters(recurse=False)))
     return {name for name, value in model.named_parameters() if id(value) in held}
 
 
 def _is_layer(module: nn.Module) -> bool:
     """Whether it computes with parameters of its own: a layer of torch's, or any module without others that do."""
-    if next(module.parameters(recurse=False), None) is None:
+    if not _has_parameters(module, recurse=False):
         return False
-    return type(module).__module__.startswith("torch.nn.") or not any(
-        True for child in module.children() for _ in child.parameters()
-    )
+    return type(module).__module__.startswith("torch.nn.") or not any(map(_has_parameters, module.children()))
+
+
+def _has_parameters(module: nn.Module, recurse: bool = True) -> bool:
+    return next(module.parameters(recurse), None) is not None
 
 
 def _owner(parameter: str) -> str:
@@ -100,8 +104,12 @@ def _owner(parameter: str) -> str:
 
 def _registered(model: nn.Module) -> list[str]:
     """Parameters' names in the order of registration; of one that is tied, its first name again."""
-    names = {id(value): name for name, value in model.named_parameters()}
+    names = _names_by_id(model)
     return [names[id(value)] for _, value in model.named_parameters(remove_duplicate=False)]
+
+
+def _names_by_id(model: nn.Module) -> dict[int, str]:
+    return {id(value): name for name, value in model.named_parameters()}
 
 
 class _Uses(TorchFunctionMode):
@@ -122,7 +130,7 @@ class _Uses(TorchFunctionMode):
 def _used(model: nn.Module, example: Tensor) -> list[str]:
     """Parameters' names in the order in which a forward pass in evaluation mode uses them; one may come again."""
     training = {module: module.training for module in model.modules()}
-    uses = _Uses({id(value): name for name, value in model.named_parameters()})
+    uses = _Uses(_names_by_id(model))
     try:
         with torch.no_grad(), uses:
             model.eval()(example)

@@ -52,10 +52,14 @@ class Masks:
     @torch.no_grad()
     def cut_gradients(self) -> None:
         """Zero the gradients of what does not live: it stays as it is, whatever momentum and decay."""
-        pairs = zip(self._parameters, self._factors, strict=True)
-        stepped = [(parameter.grad, factor) for parameter, factor in pairs if parameter.grad is not None]
-        if stepped:
-            gradients, factors = zip(*stepped, strict=True)
+        gradients: list[Tensor] = []
+        factors: list[Tensor] = []
+        for parameter, factor in zip(self._parameters, self._factors, strict=True):
+            if parameter.grad is not None:
+                gradients.append(parameter.grad)
+                factors.append(factor)
+
+        if gradients:
             torch._foreach_mul_(gradients, factors)
 
     def hook(self) -> None:

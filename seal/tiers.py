@@ -25,7 +25,8 @@ def tier_params(tier: str, choices: str | None = None, folder: Path = PARAMS) ->
 
     Raises ConfigError for a file that is not there, and with one line for each problem of the whole.
     """
-    laid = " with ".join(str(folder / f"{name}.yaml") for name in (tier, choices) if name)
+    names = filter(None, (tier, choices))
+    laid = " with ".join(str(folder / f"{name}.yaml") for name in names)
     return parse_params(parse_yaml(tier_text(tier, choices, folder), laid, "correct it"), laid)
 
 

@@ -35,7 +35,7 @@ def read_weights(path: Path) -> Weights:
     tensors, wrapper = _unwrapped(_content(path), path)
     notes = [f"took its {wrapper!r}"] if wrapper else []
 
-    while prefix := next((prefix for prefix in PREFIXES if _all_begin(tensors, prefix)), None):
+    while prefix := _prefix_of_all(tensors):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
         notes.append(f"stripped {prefix!r} from every name")
 
@@ -58,17 +58,18 @@ def put_weights(network: nn.Module, weights: Weights, head: str, drop_head: bool
         notes.append(f"dropped its head: {', '.join(of_head)} stay as drawn")
 
     _are_the_same(tensors.keys(), expected.keys(), weights.path)
+    casts = set()
     for name, own in expected.items():  # in the network's order: safetensors gives its tensors in none
-        if tensors[name].shape != own.shape:
-            met, asked = (tuple(tensor.shape) for tensor in (tensors[name], own))
+        met = tensors[name]
+        if met.shape != own.shape:
             remedy = "give --option num_classes=N, or --drop-head" if name.startswith(f"{head}.") else "is it another?"
-            raise UserError(f"{weights.path}: {name} is {met}, the network's is {asked}; {remedy}")
+            shapes = f"is {tuple(met.shape)}, the network's is {tuple(own.shape)}"
+            raise UserError(f"{weights.path}: {name} {shapes}; {remedy}")
+        if met.dtype != own.dtype:
+            casts.add(f"cast {met.dtype} to {own.dtype}".replace("torch.", ""))
 
-    dtypes = {f"{value.dtype} to {expected[name].dtype}" for name, value in tensors.items()
-              if value.dtype != expected[name].dtype}  # fmt: skip
-    notes += [f"cast {words}".replace("torch.", "") for words in sorted(dtypes)]
     network.load_state_dict(tensors)
-    return notes
+    return [*notes, *sorted(casts)]
 
 
 def _content(path: Path) -> Any:
@@ -127,13 +128,17 @@ def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
     return dict(content), ""
 
 
-def _all_begin(names: Iterable[str], prefix: str) -> bool:
-    return all(name.startswith(prefix) for name in names)
+def _prefix_of_all(names: Iterable[str]) -> str:
+    """That of PREFIXES with which every name begins; empty where none does."""
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in names):
+            return prefix
+    return ""
 
 
-def _are_the_same(given: Iterable[str], expected: Iterable[str], path: Path) -> None:
+def _are_the_same(met: Iterable[str], expected: Iterable[str], path: Path) -> None:
     """Raises UserError with the first names that are on one side alone, and the nearest to them."""
-    missing, unexpected = sorted({*expected} - {*given}), sorted({*given} - {*expected})
+    missing, unexpected = sorted({*expected} - {*met}), sorted({*met} - {*expected})
     told = []
     for words, names, others in (("missing", missing, unexpected), ("unexpected", unexpected, missing)):
         if names:

@@ -4,6 +4,7 @@ params.yaml, the tiers and their overlays, dvc.lock and the claims are read by i
 is said by who asked.
 """
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,17 @@ def read_text(path: Path, remedy: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        found = f"bytes that are not UTF-8 ({error.reason})"
-        raise ConfigError(f"{path}: found {found}, expected YAML in UTF-8; {remedy}") from None
+        raise ConfigError(
+            f"{path}: found bytes that are not UTF-8 ({error.reason}), expected YAML in UTF-8; {remedy}"
+        ) from None
 
 
 def parse_yaml(text: str, origin: str, remedy: str) -> Any:
     """What a text holds. Raises ConfigError with the line of what cannot be taken."""
     for number, line in enumerate(text.splitlines(), start=1):
         if len(line) > LONGEST_LINE:
-            found = f"found a line of {len(line)} characters, expected at most {LONGEST_LINE}"
-            raise ConfigError(f"{origin}: line {number}: {found}; {remedy}")
+            lengths = f"found a line of {len(line)} characters, expected at most {LONGEST_LINE}"
+            raise ConfigError(f"{origin}: line {number}: {lengths}; {remedy}")
 
     try:
         _not_too_deep(text, origin, remedy)
@@ -101,7 +103,7 @@ def _values(node: yaml.Node, origin: str, remedy: str, known: dict[int, int | No
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
+        return [*chain.from_iterable(node.value)]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 

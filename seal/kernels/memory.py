@@ -38,8 +38,10 @@ def in_one_order(groups: Sequence[Group], write_grads: bool) -> Iterator[Sequenc
     for group in groups:
         odd = [i for i, (p, g, m) in enumerate(group.triples()) if not _alike(p, g, m)]
         if odd:
-            params, buffers = (contiguous(tensors, odd, True) for tensors in (group.params, group.buffers))
-            group = replace(group, params=params, grads=contiguous(group.grads, odd, write_grads), buffers=buffers)
+            params = contiguous(group.params, odd, True)
+            buffers = contiguous(group.buffers, odd, True)
+            grads = contiguous(group.grads, odd, write_grads)
+            group = replace(group, params=params, grads=grads, buffers=buffers)
         ordered.append(group)
 
     yield ordered
@@ -105,15 +107,15 @@ def addresses(groups: Sequence[Group], dtype: torch.dtype) -> "array[int]":
 def places(groups: Sequence[Mapping[str, Any]], state: Mapping[Tensor, Mapping[str, Any]]) -> list[Any]:
     """Where each parameter of an optimizer's groups, its gradient and its momentum lie, and how: two steps that find
     the same are of the same memory."""
-    found: list[Any] = []
+    marks: list[Any] = []
     for group in groups:
-        found.append(bool(group["momentum"]))
+        marks.append(bool(group["momentum"]))
         for p in group["params"]:
             g, m = p.grad, state[p].get("momentum_buffer")
-            found.append(p.shape if g is not None else None)
+            marks.append(p.shape if g is not None else None)
             if g is not None:
-                found += (p.data_ptr(), p.stride(), g.data_ptr(), g.stride(), g.dtype, m is not None and m.data_ptr())
-    return found
+                marks += (p.data_ptr(), p.stride(), g.data_ptr(), g.stride(), g.dtype, m is not None and m.data_ptr())
+    return marks
 
 
 @lru_cache(maxsize=8)

@@ -29,10 +29,11 @@ def ke_wels(course: Course, options: Evolution) -> Method:
         from seal.masks import of_elements
         from seal.rng import stream
 
-        return {
-            name: of_elements(value.shape, options.split_rate, stream(course.seed, f"split {name}"))
-            for name, value in network.weights.items()
-        }
+        split = {}
+        for name, value in network.weights.items():
+            generator = stream(course.seed, f"split {name}")
+            split[name] = of_elements(value.shape, options.split_rate, generator)
+        return split
 
     return _evolution(course, masks)
 
@@ -48,13 +49,13 @@ def ke_kels(course: Course, options: Evolution) -> Method:
     def masks(network: Network) -> Values:
         from seal.masks import of_filters
 
-        stem = next(iter(network.weights))
-        return {
-            name: of_filters(
-                value.shape, options.split_rate, all_outputs=name == network.classifier, all_inputs=name == stem
+        stem, classifier = next(iter(network.weights)), network.classifier
+        split = {}
+        for name, value in network.weights.items():
+            split[name] = of_filters(
+                value.shape, options.split_rate, all_outputs=name == classifier, all_inputs=name == stem
             )
-            for name, value in network.weights.items()
-        }
+        return split
 
     return _evolution(course, masks)
 
@@ -95,10 +96,11 @@ def shrink_perturb(course: Course, options: ShrinkPerturb) -> Method:
 
         now = network.sides.early | network.sides.late
         fresh = network.drawn(now)
-        return {
-            name: options.kept_scale * value.detach() + options.noise_scale * fresh[name].to(value.device)
-            for name, value in now.items()
-        }
+        perturbed = {}
+        for name, value in now.items():
+            noise = options.noise_scale * fresh[name].to(value.device)
+            perturbed[name] = options.kept_scale * value.detach() + noise
+        return perturbed
 
     return Method(descending(course), forget, looks_back=True)
 

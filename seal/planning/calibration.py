@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from seal.config import Params
 from seal.measure import Rates
@@ -36,10 +36,10 @@ def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     if key not in kept or time.time() - kept[key].at > FRESH:
         from seal.planning import rates
 
-        machine = asdict(rates.measure(params, scratch))
-        finite = {kind: rate for kind, rate in machine["rates"].items() if math.isfinite(rate)}
-        kept[key] = Known.model_validate(machine | {"rates": finite, "at": time.time()})
-        write_json(path, {name: known.model_dump() for name, known in kept.items()})
+        machine = rates.measure(params, scratch)
+        finite = {kind: rate for kind, rate in asdict(machine.rates).items() if math.isfinite(rate)}
+        kept[key] = Known(rates=finite, start_seconds=machine.start_seconds, device=machine.device, at=time.time())
+        write_json(path, KNOWN_MACHINES.dump_python(kept))
 
     return kept[key].machine()
 
@@ -57,13 +57,16 @@ class Known(BaseModel):
         return Machine(Rates(**{"launched": math.inf} | self.rates), self.start_seconds, self.device)
 
 
+KNOWN_MACHINES = TypeAdapter(dict[str, Known])  # by their facts, as the file has them
+
+
 def known_machines(path: Path) -> dict[str, Known]:
     """What was measured earlier, by its facts; what cannot be read is left out, as it is measured anew."""
     try:
-        kept = {name: Known.model_validate(values) for name, values in read_json(path).items()}
+        kept = KNOWN_MACHINES.validate_python(read_json(path))
         for known in kept.values():
             known.machine()
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     return kept
 
@@ -73,6 +76,7 @@ def _facts(params: Params) -> dict[str, Any]:
     dataset = params.datasets[params.source]
     training = {"batch_size", "precision", "channels_last", "flip", "crop_padding"}
     runtime = {"device", "threads", "optimizer_backend"}
+
     return {
         "model": params.model.model_dump(),
         "image_size": dataset.image_size,
@@ -81,8 +85,8 @@ def _facts(params: Params) -> dict[str, Any]:
         "runtime": params.runtime.model_dump(include=runtime),
         "fewshot_affines": params.fewshot_affines.model_dump(),
         "prediction_depth": params.prediction_depth.model_dump(),
-        "environment": [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")],
-        "fields": [kind.name for kind in (*fields(Machine), *fields(Rates))],
+        "environment": [os.environ.get("OMP_NUM_THREADS"), os.environ.get("OMP_WAIT_POLICY")],
+        "fields": [field.name for field in (*fields(Machine), *fields(Rates))],
         "cpu": f"{os.cpu_count()} x {cpu_name()}",
         "torch": version("torch"),
     }

@@ -4,8 +4,9 @@ A tier that has not run here is priced by them, where one is of this processor a
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from seal.planning.setting import Setting, processor
@@ -30,6 +31,11 @@ class Measured:
         row = dict(zip(COLUMNS, values, strict=True))
         return row | {"channels_last": str(self.setting.channels_last).lower()}
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, str]) -> "Measured":
+        setting, rate = Setting.of_row(row), float(row["images_per_second"])
+        return cls(setting, int(row["jobs"]), rate, row["cpu"], row["torch"], row["date"])
+
 
 def read(path: Path = COMMITTED) -> list[Measured]:
     """Nothing where the file is not there, as beside an installed package."""
@@ -37,16 +43,11 @@ def read(path: Path = COMMITTED) -> list[Measured]:
         return []
 
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Measured(
-                Setting.of_row(row), int(row["jobs"]), float(row["images_per_second"]), row["cpu"], row["torch"],
-                row["date"],
-            )
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
+        return list(map(Measured.of_row, csv.DictReader(file)))
 
 
 def committed_rate(wanted: Setting, measured: Sequence[Measured]) -> Measured | None:
     """The newest of this processor and of one job; None where there is none."""
-    here = [rate for rate in measured if (rate.setting, rate.jobs, rate.cpu) == (wanted, 1, processor())]
-    return max(here, key=lambda rate: rate.date, default=None)
+    wanted_here = (wanted, 1, processor())
+    rates = [rate for rate in measured if (rate.setting, rate.jobs, rate.cpu) == wanted_here]
+    return max(rates, key=attrgetter("date"), default=None)

@@ -49,14 +49,16 @@ def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     # weights and, where validation images say which were best, by those.
     clean, test = 2 * images.train * phases_of_a_generation(phases), images.test * (2 if images.val else 1)
     # Training images once more by a teacher, where the method has one.
-    taught = images.train * sum(phases.method.lesson(clock) is not None for clock in phases.course.clocks())
+    taught_epochs = sum(phases.method.lesson(clock) is not None for clock in phases.course.clocks())
+
     state_copies = STATE_COPIES + phases.method.looks_back
     state_bytes = state_copies * FLOAT_BYTES * size.parameters
     # Kept weights; in scratch every generation's, and the resume state.
     copies = len(kept_generations(run)) + generations + state_copies
+
     return Work(
         trained=new_epochs * images.train,
-        measured=new_epochs * images.val + new_generations * (clean + test) + taught,
+        measured=new_epochs * images.val + new_generations * (clean + test) + taught_epochs * images.train,
         compilers=1,
         saved=_states(params, new_generations, new_epochs) * state_bytes,
         bytes=FLOAT_BYTES * size.parameters * copies,
@@ -74,6 +76,7 @@ def evaluation_cost(name: str, run: Run, dataset: str, params: Params, size: Net
     generations = 1
     if evaluation.by_generation and section.generations != "last":
         generations = len(kept_generations(run) & {*section.generations})
+
     return evaluation.cost(section, images_of(dataset, params), size, generations)
 
 
@@ -120,4 +123,5 @@ def _fetch_cost(dataset: Dataset) -> Work:
         if not (DOWNLOADS / archive.name).exists():
             lacking_bytes += archive.bytes or 0
             downloaded_bytes += (archive.bytes or 0) if archive.url is not None else 0
+
     return Work(seconds=SMALL["fetch"] + downloaded_bytes / DOWNLOADED, bytes=float(lacking_bytes))

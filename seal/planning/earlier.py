@@ -39,11 +39,15 @@ class Earlier:
         return statistics.median(self.rates) if self.rates else None
 
     def _add(self, stage: StageParts, rows: list[TimingRow]) -> None:
-        if stage.name in TRAINING:
-            rates = [float(row["rate"]) for row in rows if row["rate"]]
-            self.rates += [rate for rate in rates if rate > 0]
-        else:
-            self._seconds[stage.name, stage.dataset].append(max(float(row["seconds"]) for row in rows))
+        if stage.name not in TRAINING:
+            longest = max(float(row["seconds"]) for row in rows)
+            self._seconds[stage.name, stage.dataset].append(longest)
+            return
+
+        for row in rows:
+            rate = float(row["rate"] or 0)
+            if rate > 0:
+                self.rates.append(rate)
 
     def _has_active_parameters(self, stage: StageParts) -> bool:
         """A record that is gone or damaged has not."""
@@ -73,5 +77,8 @@ class Earlier:
 
 def rows_of_this_machine(path: Path, threads: int | None) -> list[TimingRow]:
     """Timings of this processor with as many threads; None where their number does not matter."""
-    rows = [row for row in read_timings(path) if row["cpu"] == processor()]
-    return rows if threads is None else [row for row in rows if row["threads"] == str(threads)]
+    rows = []
+    for row in read_timings(path):
+        if row["cpu"] == processor() and (threads is None or row["threads"] == str(threads)):
+            rows.append(row)
+    return rows

@@ -1,11 +1,12 @@
 """What stages take on GPUs, added up as a person asks: by kind, by arm, by evaluation, by seed, for Table 2."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from seal.config import Params
-from seal.measure import Work
+from seal.measure import Rates, Work
 from seal.planning.counts import images_of
 from seal.planning.gpu import GPUS, RESERVED_BYTES, START, Gpu, memory_bytes, passes_of, rates_on
 from seal.planning.measured_gpu import MeasuredGpu
@@ -37,8 +38,11 @@ class Prices:
     ) -> None:  # fmt: skip
         self.costs, self.params = costs, params
         self.passes = passes_of(network, params)
-        self.rates = {gpu.name: rates_on(gpu, self.passes) for gpu in gpus}
-        self.rates |= {f"{gpu.name}, measured": gpu.rates(params.training.precision) for gpu in measured}
+        self.rates: dict[str, Rates] = {}
+        for gpu in gpus:
+            self.rates[gpu.name] = rates_on(gpu, self.passes)
+        for card in measured:
+            self.rates[f"{card.name}, measured"] = card.rates(params.training.precision)
 
         dataset, images = params.datasets[params.source], images_of(params.source, params)
         images_bytes = 3.0 * images.total * dataset.image_size**2
@@ -46,9 +50,14 @@ class Prices:
 
     def bill(self, words: str, stages: Sequence[str]) -> Bill:
         costs = [self.costs[stage] for stage in stages]
-        hours = tuple(sum(START + cost.time(rates) for cost in costs) / 3600 for rates in self.rates.values())
-        memory = max((self._memory(stage) for stage in stages), default=0.0)
-        return Bill(words, len(stages), hours, memory, sum(cost.bytes for cost in costs))
+        hours = []
+        for rates in self.rates.values():
+            seconds = sum(START + cost.time(rates) for cost in costs)
+            hours.append(seconds / 3600)
+
+        memory = max(map(self._memory, stages), default=0.0)
+        disk = sum(cost.bytes for cost in costs)
+        return Bill(words, len(stages), tuple(hours), memory, disk)
 
     def _memory(self, stage: str) -> float:
         name, run, _ = parts(stage)
@@ -58,11 +67,7 @@ class Prices:
 
     def by_kind(self) -> Iterator[Bill]:
         """Each kind of stage, then all together."""
-        stages_of = defaultdict(list)
-        for stage in self.costs:
-            stages_of[parts(stage).name].append(stage)
-
-        for name, stages in stages_of.items():
+        for name, stages in _by_name(self.costs).items():
             yield self.bill(name, stages)
         yield self.bill("all", [*self.costs])
 
@@ -70,20 +75,21 @@ class Prices:
         """Each arm's training, the evaluations of one arm by kind, then the seed's main arms and all of it."""
         stages_of = self._stages_by_run(seed)
         for run, stages in stages_of.items():
-            yield self.bill(run, [stage for stage in stages if parts(stage).name in TRAINING])
+            training = [stage for stage in stages if parts(stage).name in TRAINING]
+            yield self.bill(run, training)
 
         evaluated = f"{self.params.evaluated_arms[-1]}-{seed}"
-        evaluations = defaultdict(list)
-        for stage in stages_of[evaluated]:
-            if (name := parts(stage).name) not in TRAINING:
-                evaluations[name].append(stage)
-        for name, stages in evaluations.items():
-            yield self.bill(f"{name} of {evaluated}", stages)
+        for name, stages in _by_name(stages_of[evaluated]).items():
+            if name not in TRAINING:
+                yield self.bill(f"{name} of {evaluated}", stages)
 
-        compared = {f"{arm}-{seed}" for arm in (*self.params.main_arms, *self.params.evaluated_arms)}
-        of_compared = [stage for run, stages in stages_of.items() if run in compared for stage in stages]
+        compared_arms = {*self.params.main_arms, *self.params.evaluated_arms}
+        of_compared = []
+        for run, stages in stages_of.items():
+            if run.removesuffix(f"-{seed}") in compared_arms:
+                of_compared += stages
         yield self.bill(f"seed {seed}, main arms and evaluations", of_compared)
-        yield self.bill(f"seed {seed}, all", [stage for stages in stages_of.values() for stage in stages])
+        yield self.bill(f"seed {seed}, all", [*chain.from_iterable(stages_of.values())])
 
     def _stages_by_run(self, seed: int) -> dict[str, list[str]]:
         stages_of = defaultdict(list)
@@ -95,8 +101,18 @@ class Prices:
 
     def of_table_2(self) -> Bill:
         """The smallest set of stages that answers Table 2: the images, generation 1, and the arms that it compares."""
-        source, seeds = self.params.source, range(TABLE_2_SEEDS)
-        wanted = {f"fetch@{source}", f"pack@{source}", *(f"base@{seed}" for seed in seeds)}
-        wanted |= {f"train@{arm}-{seed}" for arm in TABLE_2_ARMS for seed in seeds}
+        source = self.params.source
+        wanted = {f"fetch@{source}", f"pack@{source}"}
+        for seed in range(TABLE_2_SEEDS):
+            wanted.add(f"base@{seed}")
+            wanted |= {f"train@{arm}-{seed}" for arm in TABLE_2_ARMS}
+
         stages = [stage for stage in self.costs if stage in wanted]
         return self.bill(f"Table 2 by {TABLE_2_SEEDS} seeds", stages)
+
+
+def _by_name(stages: Iterable[str]) -> dict[str, list[str]]:
+    stages_of = defaultdict(list)
+    for stage in stages:
+        stages_of[parts(stage).name].append(stage)
+    return stages_of

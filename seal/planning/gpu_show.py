@@ -37,7 +37,8 @@ def show_gpus(
     console.print("\nAssumed:", highlight=False)
     for gpu_measured in measured:
         console.print(f"  {gpu_measured.name}, measured: by `seal accept` on {gpu_measured.date[:10]}", highlight=False)
-    for line in assumptions([after - before for before, after in zip(hours, hours_if_slower, strict=True)]):
+    more_hours = [after - before for before, after in zip(hours, hours_if_slower, strict=True)]
+    for line in assumptions(more_hours):
         console.print(f"  {line}", highlight=False)
 
 
@@ -58,12 +59,18 @@ def table_of_passes(passes: Iterable[CountedPass]) -> Table:
 
 
 def table_of_bills(bills: Iterable[Bill], gpus: Iterable[str]) -> Table:
-    table = _table("stages", "count", *(f"{name}, h" for name in gpus), "GPU memory, GB", "disk, GB")
+    hours_by_gpu = [f"{name}, h" for name in gpus]
+    table = _table("stages", "count", *hours_by_gpu, "GPU memory, GB", "disk, GB")
+
     for bill in bills:
-        hours = [f"{value:,.2f}" if value < 10 else f"{value:,.1f}" for value in bill.hours]
+        hours = map(_hours, bill.hours)
         memory = f"{bill.memory / 1e9:.0f}" if bill.memory else ""
         table.add_row(bill.words, str(bill.count), *hours, memory, f"{bill.disk / 1e9:,.1f}")
     return table
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
 
 
 def _table(first: str, *numbers: str) -> Table:
@@ -81,12 +88,14 @@ def assumptions(hours_a_microsecond: Iterable[float]) -> Iterator[str]:
         f"{gpu.LAUNCH * 1e6:.0f} us an operation: a step that is captured, or Python on a fast host; each us more is "
         f"{more} hours more"
     )
+
     for device in GPUS:
         yield (
             f"{device.name}: {gpu.BANDWIDTH_SHARE:.0%} of {device.bytes_per_second / 1e12:.2f} TB/s; "
             f"{gpu.ARITHMETIC_SHARE:.0%} of {device.tf32_flops / 1e12:.0f} TFLOP/s in TF32 (what trains "
             f"or tunes) and of {device.float32_flops / 1e12:.4g} in float32 (evaluations); by its data sheet"
         )
+
     yield f"{gpu.SEARCH:.0f} times the bare products for a search of neighbours: selection, proof"
     yield f"{gpu.SAVED_PER_SECOND / 1e9:.0f} GB/s for resume states, {gpu.START:.0f} s for a stage's start"
     yield f"{gpu.RESERVED_BYTES / 1e9:.0f} GB of memory for CUDA and cuDNN, beside what parameters ask for"

@@ -43,21 +43,25 @@ class MeasuredGpu:
     def rates(self, precision: str) -> Rates:
         """Training in that precision by the captured step, without losing determinism; all else as it was measured."""
         ms_a_step = self.sections["training"][f"resnet50_width64_{precision}"]["graph_ms_a_step"]
-        known = {kind: float(self.sections[section]["rates"][kind]) for kind, section in MEASURED.items()}
         trained = SHAPE["batch_size"] * 1e3 / ms_a_step
+
+        known = {}
+        for kind, section in MEASURED.items():
+            known[kind] = float(self.sections[section]["rates"][kind])
         return Rates(trained=trained, saved=SAVED_PER_SECOND, small=math.inf, compilers=math.inf, **known)
 
 
 def measured_gpus(named: Path | None = None) -> list[MeasuredGpu]:
     """The one that is named, else all that are committed. Raises UserError for a file that has no rates."""
-    return [read(path) for path in ([named] if named else sorted(FOLDER.glob("*.json")))]
+    paths = [named] if named else sorted(FOLDER.glob("*.json"))
+    return list(map(read, paths))
 
 
 def read(path: Path) -> MeasuredGpu:
     """Raises UserError where the file is no JSON of the acceptance, or not of all its sections on a GPU."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        sections, tiny = found["sections"], found["tiny"]
+        accepted = json.loads(path.read_text(encoding="utf-8"))
+        sections, tiny = accepted["sections"], accepted["tiny"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: found no JSON of the acceptance ({error}); `seal accept --out {path}` writes it"
@@ -67,17 +71,17 @@ def read(path: Path) -> MeasuredGpu:
     if tiny or lacking:
         words = "a try on a CPU" if tiny else f"no rates of {', '.join(lacking)}"
         raise UserError(f"{path}: found {words}, expected all sections on a GPU; run `seal accept --out {path}` there")
-    return MeasuredGpu(sections["environment"]["gpu"], found["date"], sections)
+    return MeasuredGpu(sections["environment"]["gpu"], accepted["date"], sections)
 
 
 def of_paper_shape(params: Params) -> bool:
     """Whether the rates are of this tier's network, images and batches."""
     model = own_model(params.model)
-    found = {
+    shape = {
         "depth": model.depth, "width": model.width, "batch_size": params.training.batch_size,
         "image_size": params.datasets[params.source].image_size,
     }  # fmt: skip
-    return found == SHAPE
+    return shape == SHAPE
 
 
 def runs_at_once(cards: Sequence[str]) -> int:

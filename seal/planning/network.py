@@ -45,14 +45,19 @@ class Network:
     classes: int
 
     @property
+    def norm_channels(self) -> int:
+        """Of all BatchNorms together."""
+        return sum(layer.outputs for layer in self.convolutions)
+
+    @property
     def trained_parameters(self) -> int:
-        norms = sum(2 * layer.outputs for layer in self.convolutions)
-        return sum(layer.weights for layer in self.convolutions) + norms + (self.channels + 1) * self.classes
+        weights = sum(layer.weights for layer in self.convolutions)
+        return weights + 2 * self.norm_channels + (self.channels + 1) * self.classes
 
     @property
     def size(self) -> NetworkSize:
         """With BatchNorm's statistics, two numbers a channel and a count, as a checkpoint holds them."""
-        statistics = sum(2 * layer.outputs + 1 for layer in self.convolutions)
+        statistics = 2 * self.norm_channels + len(self.convolutions)
         return NetworkSize(self.trained_parameters + statistics, self.block_outputs)
 
     @property

@@ -4,8 +4,10 @@
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from operator import attrgetter
 from typing import Any
 
 from rich.console import Console
@@ -40,10 +42,12 @@ class Schedule:
 
 def places_of(text: str) -> list[int]:
     """`1,8,64` as numbers; raises UserError for anything else."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise UserError(f"found --places {text}, expected numbers of GPUs or cores, as --places 1,8,64")
-    return [int(word) for word in words]
+    places = []
+    for word in text.split(","):
+        if not word.strip().isdecimal() or int(word) == 0:
+            raise UserError(f"found --places {text}, expected numbers of GPUs or cores, as --places 1,8,64")
+        places.append(int(word))
+    return places
 
 
 def show_places(places: Sequence[int], tier: str | None, params: Params, console: Console) -> None:
@@ -57,9 +61,10 @@ def show_places(places: Sequence[int], tier: str | None, params: Params, console
     seconds = seconds_on_a_gpu([*needs], params) if on_gpus else seconds_of([*needs], params)
     schedules = {count: schedule(needs, seconds, count) for count in places}
     console.print(table_of_places(schedules, sum(seconds.values())))
-    measured = measured_gpu(params) if on_gpus else None
-    by = f"{measured.name}: measured" if measured else f"{GPU.name}: counted, not measured" if on_gpus else ""
-    for sentence in sentences(needs, seconds, next(iter(schedules.values())).critical_path, by):
+
+    gpu = gpu_of_a_place(params) if on_gpus else ""
+    critical_path = next(iter(schedules.values())).critical_path
+    for sentence in sentences(needs, seconds, critical_path, gpu):
         console.print(sentence, highlight=False)
 
 
@@ -67,6 +72,7 @@ def table_of_places(schedules: Mapping[int, Schedule], one_by_one: float) -> Tab
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("places", "time", "times faster", "in use"):
         table.add_column(column, justify="right")
+
     for count, plan in schedules.items():
         faster = f"{one_by_one / plan.makespan:.1f}"
         table.add_row(str(count), duration(plan.makespan), faster, f"{plan.used:.0%}")
@@ -85,35 +91,51 @@ def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, 
         yield "A place does what this machine does now: on one machine it has its own cores, or all are slower."
 
 
+def gpu_of_a_place(params: Params) -> str:
+    """Its name, and how its seconds are known."""
+    measured = measured_gpu(params)
+    return f"{GPU.name}: counted, not measured" if measured is None else f"{measured.name}: measured"
+
+
 def needs_to_run() -> dict[str, list[str]]:
     """What `dvc repro` would run here, each with those right above it that it would run too."""
     from dvc.repo import Repo
 
-    stages = stages_to_run()
+    to_run = stages_to_run()
     with dvc_errors(), Repo() as repo:
-        needs = _needs(repo.index.graph, "addressing")
-    return {stage: [name for name in above if name in stages] for stage, above in needs.items() if stage in stages}
+        all_needs = _needs(repo.index.graph, attrgetter("addressing"))
+
+    needs = {}
+    for stage, above in all_needs.items():
+        if stage in to_run:
+            needs[stage] = [name for name in above if name in to_run]
+    return needs
 
 
 def needs_of_tier(tier: str) -> dict[str, list[str]]:
     """Every stage of a tier with those right above it, in an order in which they can run."""
     with repo_of_tier(tier) as repo:
-        return _needs(repo.index.graph, "name")  # an addressing would name the folder
+        return _needs(repo.index.graph, attrgetter("name"))  # an addressing would name the folder
 
 
-def _needs(graph: Any, name: str) -> dict[str, list[str]]:
+def _needs(graph: Any, name_of: Callable[[Any], str]) -> dict[str, list[str]]:
     import networkx
 
-    order = networkx.dfs_postorder_nodes(graph)
-    return {getattr(stage, name): sorted(getattr(above, name) for above in graph[stage]) for stage in order}
+    needs = {}
+    for stage in networkx.dfs_postorder_nodes(graph):
+        needs[name_of(stage)] = sorted(map(name_of, graph[stage]))
+    return needs
 
 
 def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:
     """Of each as a job on this machine, by the plan."""
     earlier, size = Earlier(params), network_of_tier(params).size
     machine = with_known_rate(calibrate(params), params, earlier)
-    costs = {stage: work(stage, params, size) for stage in stages}
-    return {stage: line_of_stage(stage, cost, machine, earlier).seconds + JOB_SECONDS for stage, cost in costs.items()}
+    seconds = {}
+    for stage in stages:
+        cost = work(stage, params, size)
+        seconds[stage] = line_of_stage(stage, cost, machine, earlier).seconds + JOB_SECONDS
+    return seconds
 
 
 def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
@@ -122,13 +144,14 @@ def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
         rates = measured.rates(params.training.precision)
     else:
         rates = rates_on(GPU, passes_of(network, params))
+
     return {stage: START + work(stage, params, network.size).time(rates) for stage in stages}
 
 
 def measured_gpu(params: Params) -> MeasuredGpu | None:
     """The card of the newest acceptance that is committed; None where there is none of this tier's shape."""
     gpus = measured_gpus() if of_paper_shape(params) else []
-    return max(gpus, key=lambda gpu: gpu.date, default=None)
+    return max(gpus, key=attrgetter("date"), default=None)
 
 
 def schedule(needs: Needs, seconds: Mapping[str, float], places: int) -> Schedule:
@@ -137,32 +160,36 @@ def schedule(needs: Needs, seconds: Mapping[str, float], places: int) -> Schedul
     At worst 2 - 1/N times the shortest makespan (Graham 1969, Bounds on multiprocessing timing anomalies). `needs` has
     each stage after those that it needs.
     """
-    users: dict[str, list[str]] = {stage: [] for stage in needs}
-    for stage, above in needs.items():
-        for name in above:
-            users[name].append(stage)
-
-    way: dict[str, float] = {}  # from a stage's begin to the pipeline's end
-    for stage in reversed([*needs]):
-        way[stage] = seconds[stage] + max((way[user] for user in users[stage]), default=0.0)
-
-    missing = {stage: len(above) for stage, above in needs.items()}
-    ready = [(-way[stage], stage) for stage in needs if not missing[stage]]
-    heapq.heapify(ready)
+    ways = _ways(needs, seconds)
+    unended = TopologicalSorter(needs)
+    unended.prepare()
+    ready: list[tuple[float, str]] = []
     running: list[tuple[float, str]] = []
     now, free = 0.0, places
-    while ready or running:
+
+    while unended.is_active():
+        for stage in unended.get_ready():
+            heapq.heappush(ready, (-ways[stage], stage))
+
         while ready and free:
             _, stage = heapq.heappop(ready)
             heapq.heappush(running, (now + seconds[stage], stage))
             free -= 1
 
         now, ended = heapq.heappop(running)
+        unended.done(ended)
         free += 1
-        for user in users[ended]:
-            missing[user] -= 1
-            if not missing[user]:
-                heapq.heappush(ready, (-way[user], user))
 
     work_seconds = sum(seconds[stage] for stage in needs)
-    return Schedule(now, max(way.values(), default=0.0), work_seconds / (now * places) if now else 0.0)
+    return Schedule(now, max(ways.values(), default=0.0), work_seconds / (now * places) if now else 0.0)
+
+
+def _ways(needs: Needs, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Of each stage the longest way through the graph, from its begin to the pipeline's end, in seconds."""
+    ways = {}
+    after = dict.fromkeys(needs, 0.0)  # the longest way from a stage's end on
+    for stage in reversed([*needs]):
+        ways[stage] = seconds[stage] + after[stage]
+        for name in needs[stage]:
+            after[name] = max(after[name], ways[stage])
+    return ways

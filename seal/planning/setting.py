@@ -6,6 +6,7 @@ Rates hold for equal settings alone. Precision, layout, threads and the processo
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ class Way(NamedTuple):
         return f"{self.precision}, channels_last" if self.channels_last else self.precision
 
 
-WAYS = tuple(Way(precision, channels_last) for precision in ("float32", "bfloat16") for channels_last in (False, True))
+WAYS = tuple(starmap(Way, product(("float32", "bfloat16"), (False, True))))
 
 
 @dataclass(frozen=True)

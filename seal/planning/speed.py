@@ -78,7 +78,8 @@ def main() -> None:
     device = torch_device(params.runtime)
     trainers = {way: trainer_in(params, way, device) for way in WAYS}
     rates = rates_in_turns(trainers, DOCTORS_SECONDS, rounds=2)
-    print(json.dumps({"rates": [statistics.median(rates[way]) for way in WAYS], "threads": torch.get_num_threads()}))
+    medians = [statistics.median(rates[way]) for way in WAYS]
+    print(json.dumps({"rates": medians, "threads": torch.get_num_threads()}))
 
 
 if __name__ == "__main__":

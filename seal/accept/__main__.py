@@ -68,6 +68,7 @@ def accept(out: Path, bench: Bench, only: Sequence[str], seconds: float = SECOND
         result["seconds"] = round(time.perf_counter() - began, 1)
         result["passed"] = all(done["passed"] is not False for done in result["sections"].values())
         write_json(out, finite(result))
+
         words = {True: "passed", False: "FAILED", None: "measured"}[figures["passed"]]
         print(f"{name:12} {words:8} {figures['seconds']:7.1f} s{told(figures)}", flush=True)
         bench.free()

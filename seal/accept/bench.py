@@ -75,8 +75,12 @@ class Bench:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             step()
             self.wait()
-        events = [event for event in profile.events() or [] if event.device_type == DeviceType.CUDA]
-        return [event.name for event in events if not event.name.startswith(("Memcpy", "Memset"))]
+
+        names = []
+        for event in profile.events() or []:
+            if event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset")):
+                names.append(event.name)
+        return names
 
     def free(self) -> None:
         """Give memory that nothing uses back to the device, for the next section."""

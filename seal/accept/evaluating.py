@@ -1,6 +1,6 @@
 """The evaluations' arithmetic on the device against the CPU in float64, and how fast it is at the paper's shape."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +53,11 @@ def knn(bench: Bench) -> Result:
     rows, queries, features = (600, 40, 300) if bench.tiny else (20_000, 500, 4096)
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(48, features, generator=generator)
-    data, query = (torch.relu(torch.randn(count, 48, generator=generator) @ mixing) for count in (rows, queries))
+
+    def drawn(count: int) -> Tensor:
+        return torch.relu(torch.randn(count, 48, generator=generator) @ mixing)
+
+    data, query = drawn(rows), drawn(queries)
     data[1::97] = data[::97][: len(data[1::97])]
     here, asked = data.to(bench.device), query.to(bench.device)
 
@@ -66,7 +70,7 @@ def knn(bench: Bench) -> Result:
         for first in range(0, rows, 2000):
             yield here[first : first + 2000], first
 
-    found: Result = {"passed": True}
+    figures: Result = {"passed": True}
     backends: tuple[BackendName, ...] = ("torch", "faiss")
     for backend in backends:
         try:
@@ -74,15 +78,16 @@ def knn(bench: Bench) -> Result:
             neighbours = search()
             seconds = bench.seconds(search, 0.5, 3)
         except BackendError as error:
-            found[backend] = {"left_out": str(error).splitlines()[0]}
+            figures[backend] = {"left_out": str(error).splitlines()[0]}
             continue
+
         right = torch.equal(neighbours.indices.cpu(), truth)
         certified = float(neighbours.certified.double().mean())
-        found[backend] = {"equals_float64": right, "certified": certified, "seconds": seconds}
-        found["passed"] &= right
+        figures[backend] = {"equals_float64": right, "certified": certified, "seconds": seconds}
+        figures["passed"] &= right
 
     gigaflop = 2 * rows * queries * features / 1e9
-    return found | {"rates": {"searched": gigaflop / found["torch"]["seconds"]}}
+    return figures | {"rates": {"searched": gigaflop / figures["torch"]["seconds"]}}
 
 
 def hessian(bench: Bench) -> Result:
@@ -99,14 +104,17 @@ def hessian(bench: Bench) -> Result:
             solved = lanczos(operator.matvec, start, 3, "magnitude", tolerance=1e-3, first_steps=8, max_steps=120)
             values[name], products = solved.values, solved.products
 
-        gap = float(((values["cpu"] - values["device"]).abs() / values["cpu"].abs()).max())
+        exact, ours = values["cpu"], values["device"]
+        gap = float(((exact - ours).abs() / exact.abs()).max())
+
         model = network(bench, bench.device, torch.float32, (18, 4) if bench.tiny else PAPER, CLASSES)
         batch = x.to(bench.device), y.to(bench.device)
         operator = batch_hessian(model, batch, label_smoothing=0.1, weight_decay=5e-4)
         vector = torch.randn(operator.size, device=bench.device)
         seconds = bench.seconds(partial(operator.matvec, vector), 1.5, 3)
+
     return {
-        "eigenvalues": {name: found.tolist() for name, found in values.items()}, "products": products,
+        "eigenvalues": {"cpu": exact.tolist(), "device": ours.tolist()}, "products": products,
         "largest_gap": gap, "ms_a_product": seconds * 1e3, "rates": {"curved": BATCH / seconds},
         "passed": gap < EIGENVALUE_GAP,
     }  # fmt: skip
@@ -117,20 +125,23 @@ def fewshot(bench: Bench) -> Result:
     ends: dict[str, tuple[Tensor, Tensor]] = {}
     for name, device, dtype in (("cpu", CPU, torch.float64), ("device", bench.device, torch.float32)):
         ends[name] = _heads(device, dtype), _affines(bench, device, dtype)
-    gaps = [
-        float((exact - found.double()).norm() / exact.norm())
-        for exact, found in zip(ends["cpu"], ends["device"], strict=True)
-    ]
+    heads_gap, affines_gap = map(_gap, ends["cpu"], ends["device"])
 
     model = network(bench, bench.device, torch.float32, (18, 4) if bench.tiny else PAPER, CLASSES)
     model.requires_grad_(False)
     many = images(bench, 8 if bench.tiny else SEEN).to(bench.device)
     with torch.no_grad():
         seen = len(many) / bench.seconds(lambda: model(many), 0.5, 3)
+
     return {
-        "heads_gap": gaps[0], "affines_gap": gaps[1], "passed": gaps[0] < HEADS_GAP and gaps[1] < AFFINES_GAP,
+        "heads_gap": heads_gap, "affines_gap": affines_gap,
+        "passed": heads_gap < HEADS_GAP and affines_gap < AFFINES_GAP,
         "rates": {"seen": seen, "tuned": _tuned_images_a_second(bench, model, many)},
     }  # fmt: skip
+
+
+def _gap(exact: Tensor, ours: Tensor) -> float:
+    return float((exact - ours.double()).norm() / exact.norm())
 
 
 def _heads(device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -144,11 +155,11 @@ def _heads(device: torch.device, dtype: torch.dtype) -> Tensor:
 def _affines(bench: Bench, device: torch.device, dtype: torch.dtype) -> Tensor:
     model = network(bench, device, dtype, (18, 4), 10).requires_grad_(False)
     pixels = images(bench, 40).to(device, dtype)
-    support = torch.stack([torch.randperm(40, generator=stream(0, "support", number))[:10] for number in range(3)])
+    support = [torch.randperm(40, generator=stream(0, "support", number))[:10] for number in range(3)]
     heads = draw_heads(0, range(3), 2, model.fc.in_features).to(device, dtype)
     labels = torch.arange(2, device=device).repeat_interleave(5)
     order = orders(0, range(3), 10, 2)
-    tuned = tune(model, pixels.__getitem__, support.to(device), labels, heads, order, PROTOCOL)
+    tuned = tune(model, pixels.__getitem__, torch.stack(support).to(device), labels, heads, order, PROTOCOL)
     return tuned.heads.detach().cpu()
 
 
@@ -161,5 +172,4 @@ def _tuned_images_a_second(bench: Bench, model: ResNet, many: Tensor) -> float:
     def tuning() -> None:
         tune(model, many.__getitem__, where, labels, heads, orders(0, range(episodes), 20, epochs), PROTOCOL)
 
-    once: Callable[[], object] = tuning
-    return episodes * 20 * epochs / bench.seconds(once, 1.0, 2)
+    return episodes * 20 * epochs / bench.seconds(tuning, 1.0, 2)

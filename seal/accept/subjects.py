@@ -45,10 +45,12 @@ def run_of(
         momentum=0.9, weight_decay=5e-4, label_smoothing=0.1, flip=True, crop_padding=4, precision=precision,
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), channels_last=channels_last,
     )  # fmt: skip
+
     generations = SimpleNamespace(
         num_generations=2, schedule="per_generation", layer_threshold="layer3", reset_momentum=True,
         reinitialiser="model", checkpoint="last", kept_generations=[1, 2], on_divergence="record",
     )  # fmt: skip
+
     kind = options_of(method)
     options: Any = options_from(kind, numbers(kind, vars(training)), vars(training))
     model = SimpleNamespace(depth=depth, width=width, stem="imagenet", classifier_bias="zero")
@@ -105,7 +107,7 @@ def generated(images: int, pixels: int) -> tuple[Tensor, Tensor]:
     return smooth.mul(255).byte().permute(0, 2, 3, 1).contiguous(), labels
 
 
-def equal(one: Trainer, other: Trainer) -> bool:
+def equal(first: Trainer, second: Trainer) -> bool:
     """Whether weights and statistics are the same bits."""
-    pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     return all(torch.equal(mine.cpu(), theirs.cpu()) for mine, theirs in pairs)

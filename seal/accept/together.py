@@ -28,13 +28,13 @@ CONTROL = "nvidia-cuda-mps-control"
 def several_runs(bench: Bench) -> Result:
     """Images a second of 1, 2 and 3 processes together; how many a scale-out should put on a card like this."""
     counts = (1, 2) if bench.tiny else (1, 2, 3)
-    found: Result = {"time_slicing": rates_of(bench, counts, {}), "passed": None}
+    figures: Result = {"time_slicing": rates_of(bench, counts, {}), "passed": None}
     if bench.on_gpu and shutil.which(CONTROL):
         with mps() as environment:
-            found["mps"] = rates_of(bench, counts, environment)
+            figures["mps"] = rates_of(bench, counts, environment)
     else:
-        found["mps"] = {"left_out": f"{CONTROL}: not found" if bench.on_gpu else "no GPU"}
-    return found | {"runs_per_gpu": best_count(found["time_slicing"])}
+        figures["mps"] = {"left_out": f"{CONTROL}: not found" if bench.on_gpu else "no GPU"}
+    return figures | {"runs_per_gpu": best_count(figures["time_slicing"])}
 
 
 def best_count(rates: Mapping[str, float]) -> int:
@@ -57,10 +57,12 @@ def _together(bench: Bench, count: int, environment: Mapping[str, str]) -> float
     command = [sys.executable, "-m", "seal.accept.together", str(bench.device), str(seconds), str(int(bench.tiny))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": os.environ | dict(environment)}
     processes = [subprocess.Popen(command, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+
     try:
         for process in processes:  # all have captured before any is timed
             if process.stdout.readline().strip() != "ready":
                 raise RuntimeError(f"one of {count} processes did not start; its message is above")
+
         for process in processes:
             process.stdin.write("go\n")
             process.stdin.flush()

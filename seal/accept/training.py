@@ -38,10 +38,11 @@ def batches(bench: Bench) -> Result:
     """The same images on every device, by the loop and by the plan that graphs read."""
     run = run_of("normal_long", bench, SMALL)
     count = 200 if bench.tiny else 1000
-    here, there = data_of(run, bench, count).train, data_of(run, bench, count, torch.device("cpu")).train
+    here, of_cpu = data_of(run, bench, count).train, data_of(run, bench, count, torch.device("cpu")).train
     planned, as_on_the_cpu, as_planned = PlannedBatches(here), True, True
     planned.upload(_plan(here))
-    for (x, y), (on_cpu, labels) in zip(_epoch(here), _epoch(there), strict=True):
+
+    for (x, y), (on_cpu, labels) in zip(_epoch(here), _epoch(of_cpu), strict=True):
         as_on_the_cpu &= torch.equal(x.cpu(), on_cpu) and torch.equal(y.cpu(), labels)
         planned_x, planned_y = planned.next(len(y))
         as_planned &= torch.equal(planned_x, x) and torch.equal(planned_y, y)
@@ -69,16 +70,18 @@ def _epoch(data: Batches) -> Iterable[tuple[Tensor, Tensor]]:
 
 def training(bench: Bench) -> Result:
     """Milliseconds a step by the loop and by graphs, in each precision, with and without determinism."""
-    found: Result = {}
+    figures: Result = {}
+    agree = True
     for depth, width in networks(bench):
         for precision in PRECISIONS:
-            found[f"resnet{depth}_width{width}_{precision}"] = _of_network(bench, (depth, width), precision)
+            of_network = _of_network(bench, (depth, width), precision)
+            agree &= bool(of_network["certificate"] and of_network["certificate"]["bit_equal"])
+            figures[f"resnet{depth}_width{width}_{precision}"] = of_network
 
-    of_paper = found["resnet{}_width{}_tf32".format(*networks(bench)[-1])]
-    agree = all(figures["certificate"] and figures["certificate"]["bit_equal"] for figures in found.values())
+    of_paper = figures["resnet{}_width{}_tf32".format(*networks(bench)[-1])]
     faster = of_paper["times_faster"] >= TIMES_FASTER
     rates = {"trained": BATCH * 1e3 / of_paper["graph_ms_a_step"], "measured": of_paper["measured_images_s"]}
-    return found | {"rates": rates, "passed": (agree and faster) or not bench.on_gpu}
+    return figures | {"rates": rates, "passed": (agree and faster) or not bench.on_gpu}
 
 
 def _of_network(bench: Bench, shape: tuple[int, int], precision: str) -> Result:
@@ -110,14 +113,14 @@ def measure_clean(trainer: Trainer) -> None:
 
 def resume(bench: Bench) -> Result:
     """Interrupted after an epoch and taken up from the file equals uninterrupted: by loop and graphs, both layouts."""
-    found: Result = {}
+    figures: Result = {}
     for channels_last in (False, True):
         for kind in (Trainer, CapturedTrainer):
             run = run_of("seal", bench, SMALL, channels_last=channels_last)
             layout = "channels_last" if channels_last else "contiguous"
             with deterministic(bench.device, True):
-                found[f"{layout}_{kind.__name__}"] = _resumed(bench, kind, run)
-    return found | {"passed": all(figures["bit_equal"] for figures in found.values())}
+                figures[f"{layout}_{kind.__name__}"] = _resumed(bench, kind, run)
+    return figures | {"passed": all(resumed["bit_equal"] for resumed in figures.values())}
 
 
 def _resumed(bench: Bench, kind: type[Trainer], run: object) -> Result:
@@ -131,52 +134,61 @@ def _resumed(bench: Bench, kind: type[Trainer], run: object) -> Result:
                     state = State.load(Path(folder) / "state.safetensors")
                 trainer = kind(run, data_of(run, bench, 48), bench.device)  # type: ignore[arg-type]
                 state.put(trainer.model, trainer.optimizer, trainer.names)
-                momentum = [(p, values["momentum_buffer"]) for p, values in trainer.optimizer.state.items()]
-                elsewhere = sum(p.stride() != buffer.stride() for p, buffer in momentum)
+                for p, values in trainer.optimizer.state.items():
+                    elsewhere += p.stride() != values["momentum_buffer"].stride()
 
             trainer.begin_epoch(clock, state)
             trainer.train_epoch(clock, ignored)
             state.clock = clock
             state.take(trainer.model, trainer.optimizer, trainer.names)
         ends.append(trainer)
+
     return {"bit_equal": equal(*ends), "momentum_in_another_layout": elsewhere}
 
 
 def methods(bench: Bench) -> Result:
     """Every method by graphs and by the loop, two generations: the same losses and bits, and how many captures."""
-    found: Result = {}
+    figures: Result = {}
+    images = 48 if bench.tiny else 80
     for method in METHODS:
-        ends, losses, captures = [], [], 0
-        for kind in (Trainer, CapturedTrainer):
-            run = run_of(method, bench, SMALL)
-            trainer, state = kind(run, data_of(run, bench, 48 if bench.tiny else 80), bench.device), State()
-            with tempfile.TemporaryDirectory() as folder, deterministic(bench.device, True):
-                train(trainer, state, Path(folder), 100, ignored, lambda row: None)
-            losses.append([row["train_loss"] for row in state.rows])
-            ends.append(trainer)
-            captures = len(getattr(trainer, "graphs", ()))
-        found[method] = {
-            "bit_equal": equal(*ends), "losses_equal": losses[0] == losses[1], "captures": captures,
-            "by_the_loop": getattr(ends[1], "why_not", ""),
+        run = run_of(method, bench, SMALL)
+        loop = Trainer(run, data_of(run, bench, images), bench.device)
+        losses_of_loop, _ = _trained(bench, loop)
+        graphs = CapturedTrainer(run, data_of(run, bench, images), bench.device)
+        losses_of_graphs, _ = _trained(bench, graphs)
+
+        figures[method] = {
+            "bit_equal": equal(loop, graphs), "losses_equal": losses_of_loop == losses_of_graphs,
+            "captures": len(graphs.graphs), "by_the_loop": graphs.why_not,
         }  # fmt: skip
-    graphs_taken = not bench.on_gpu or all(figures["captures"] for figures in found.values())
-    return found | {"passed": graphs_taken and all(figures["bit_equal"] for figures in found.values())}
+
+    graphs_taken = not bench.on_gpu or all(of_method["captures"] for of_method in figures.values())
+    return figures | {"passed": graphs_taken and all(of_method["bit_equal"] for of_method in figures.values())}
+
+
+def _trained(bench: Bench, trainer: Trainer) -> tuple[list[float], int]:
+    """The losses of the epochs of a whole training, and how many files it wrote."""
+    state = State()
+    with tempfile.TemporaryDirectory() as folder, deterministic(bench.device, True):
+        train(trainer, state, Path(folder), 100, ignored, lambda row: None)
+        files = len([*Path(folder).rglob("*.*")])
+    return [row["train_loss"] for row in state.rows], files
 
 
 def generation(bench: Bench) -> Result:
     """A short training of each main arm at the paper's shape, measurements, weights and predictions included."""
-    found: Result = {}
+    figures: Result = {}
+    passed = True
     for method in ("normal_long", "llf", "seal"):
         run = run_of(method, bench, networks(bench)[-1], precision="tf32")
-        trainer, state = CapturedTrainer(run, data_of(run, bench, 80 if bench.tiny else 656), bench.device), State()
+        trainer = CapturedTrainer(run, data_of(run, bench, 80 if bench.tiny else 656), bench.device)
         began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder, deterministic(bench.device, True):
-            train(trainer, state, Path(folder), 100, ignored, lambda row: None)
-            written = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*.*"))
+        losses, files = _trained(bench, trainer)
         bench.wait()
-        found[method] = {
-            "seconds": time.perf_counter() - began, "losses": [row["train_loss"] for row in state.rows],
-            "peak_bytes": torch.cuda.max_memory_allocated(bench.device) if bench.on_gpu else 0, "files": len(written),
+
+        figures[method] = {
+            "seconds": time.perf_counter() - began, "losses": losses, "files": files,
+            "peak_bytes": torch.cuda.max_memory_allocated(bench.device) if bench.on_gpu else 0,
         }  # fmt: skip
-    finite = all(math.isfinite(loss) for figures in found.values() for loss in figures["losses"])
-    return found | {"passed": finite and all(figures["files"] == 5 for figures in found.values())}
+        passed &= files == 5 and all(map(math.isfinite, losses))
+    return figures | {"passed": passed}

@@ -1,6 +1,5 @@
 """The commands `seal submit`, `status`, `gather` and `cancel`; seal/cli.py shows them among its own."""
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -43,7 +42,7 @@ def submit(
             handing = Handing(sbatch or [], group == "run", restarts, str(Path(image).absolute()) if image else "", dry)
             submit_to_slurm(stages or [], threads, remote, handing)
         else:
-            submit_locally(stages or [], local, threads, remote, [gpu for gpu in gpus.split(",") if gpu], per_gpu, wait)
+            submit_locally(stages or [], local, threads, remote, [*filter(None, gpus.split(","))], per_gpu, wait)
 
 
 def submit_locally(
@@ -52,15 +51,17 @@ def submit_locally(
     from seal.cluster.gather import gather
     from seal.cluster.local import check_local, gpu_options, start
     from seal.cluster.submit import prepared, threads_of_a_job
+    from seal.planning.setting import usable_cores
 
     check_local(gpus)
-    number = threads_of_a_job(threads, max(1, len(os.sched_getaffinity(0)) // places))
+    number = threads_of_a_job(threads, max(1, usable_cores() // places))
     options = job_options(number, remote) + gpu_options(gpus, per_gpu)
     with prepared(stages, number, "local", places, remote) as (submission, needs):
         if not needs:
             typer.echo("no stage lacks a job")
             gather(stages)
             return
+
         process = start(submission, needs, places, options)
 
     typer.echo(f"{len(needs)} stages, {places} at once, threads of each: {number}; `seal status` shows them")
@@ -97,6 +98,7 @@ def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing
             typer.echo("no stage lacks a job")
             gather(stages)
             return
+
         options = (f"--cpus-per-task={number}", *handing.options)
         sbatch = Sbatch(submission, options, handing.restarts, handing.image, handing.dry)
         sent = send(sbatch, needs, job_options(number, remote), handing.grouped)
@@ -108,14 +110,14 @@ def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing
 def status(follow: Annotated[bool, typer.Option("--follow", help="until all has ended")] = False) -> None:
     """Say of each stage of the newest submission whether it is done, at work, waiting or failed."""
     from seal.cluster.left import time_left
-    from seal.cluster.status import newest_submission, rows_of, sums_of, text_of
+    from seal.cluster.status import OPEN, newest_submission, rows_of, stages_in, sums_of, text_of
 
     with one_line_errors():
         while True:
             submission = newest_submission()
             rows = rows_of(submission)
             typer.echo("\n".join([text_of(rows), sums_of(submission, rows), *time_left(submission, rows)]))
-            if not follow or not any(row.state in ("running", "waiting") for row in rows):
+            if not follow or not stages_in(rows, OPEN):
                 return
             time.sleep(FOLLOWED)
 
@@ -136,13 +138,12 @@ def gather(
 def cancel() -> None:
     """End what was submitted here, and nothing else; what is done stays, and trainings go on from their last epoch."""
     from seal.cluster.processes import end_all
-    from seal.cluster.queue import queued
-    from seal.cluster.queue import slurm as slurm_command
+    from seal.cluster.queue import queued, slurm
     from seal.cluster.submission import submissions
 
     with one_line_errors():
         by_slurm = any(submission.facts["how"] == "slurm" for submission in submissions())
         jobs = [job.job for job in queued()] if by_slurm else []
         if jobs:
-            slurm_command("scancel", *jobs)
+            slurm("scancel", *jobs)
         typer.echo(f"{len(jobs)} jobs and {end_all()} processes ended; submitting again goes on")

@@ -37,10 +37,13 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
         print(sentence, flush=True)
 
     if not lacking:
-        dvc("repro", "--single-item", *(stage for stage in pipeline.needs if kind(stage) in LAST))
+        last = [stage for stage in pipeline.needs if kind(stage) in LAST]
+        dvc("repro", "--single-item", *last)
     if done and load_params().runtime.track:
         sync()
-    if failed := [stage for stage in lacking if not asked or stage in asked]:
+
+    failed = [stage for stage in lacking if not asked or stage in asked]
+    if failed:
         raise UserError(f"not done: {' '.join(failed)}; `seal status` says why, and submitting again goes on")
 
 
@@ -48,8 +51,7 @@ def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
     """Put what the jobs have done into dvc.lock and the project's folders; gives these stages."""
     done = submission.done(pipeline.jobs)
     if done:
-        entries = {stage: mark["entry"] for stage, mark in done.items()}
-        take_over(entries, dict.fromkeys([*submission.facts["order"], *pipeline.needs]))
+        take_over(done, dict.fromkeys([*submission.facts["order"], *pipeline.needs]))
         dvc("checkout", "--quiet", "--force", *done)
     return list(done)
 
@@ -70,8 +72,10 @@ def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None
         path = TIMINGS / f"{stage}.csv"
         if path.exists():
             *_, row = read_timings(path)
+            processor = row["cpu"].partition(" x ")[2]
             gpus = (submission.mark(stage) or {}).get("gpus", [])
-            machines.add(", ".join([f"{row['cpu'].partition(' x ')[2]} with {row['threads']} threads", *gpus]))
+            machines.add(", ".join([f"{processor} with {row['threads']} threads", *gpus]))
+
     if len(machines) < 2:
         return None
     return f"stages were made on {'; '.join(sorted(machines))}: their bits differ from those of a serial run on one"

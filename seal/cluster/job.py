@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def run_job(
     with FileLock(submission.lock(stage)), gpu_place(submission, gpus, per_gpu) as gpu:
         print(f"{stage} begins on {facts['node']} at {time.strftime('%F %T')}, start {facts['start']}", flush=True)
         submission.write_mark(stage, state="running", **facts)
+
         outcome: dict[str, Any] = {"state": "failed", "status": 1}
         try:
             with workspace(submission, stage, remote) as work:
@@ -51,6 +53,7 @@ def run_job(
         finally:
             facts["seconds"] = round(time.time() - facts["since"], 1)
             submission.write_mark(stage, **outcome, **facts)
+
     return int(outcome["status"])
 
 
@@ -65,9 +68,9 @@ def gpu_names() -> list[str]:
 @contextmanager
 def gpu_place(submission: Submission, gpus: Sequence[str], per_gpu: int) -> Iterator[str | None]:
     """A free place on one of these GPUs, held until this process ends, however it ends; None where none are named."""
-    places = [(gpu, number) for number in range(per_gpu) for gpu in gpus]
+    places = [*product(range(per_gpu), gpus)]
     while places:
-        for gpu, number in places:
+        for number, gpu in places:
             try:
                 with FileLock(submission.lock(f"gpu-{gpu}-{number}"), blocking=False):
                     yield gpu
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     submission, statuses = Submission(Path(os.environ[MARKER])), []
-    gpus = [gpu for gpu in chosen.gpus.split(",") if gpu]
+    gpus = [*filter(None, chosen.gpus.split(","))]
     with one_line_errors():
         for stage in chosen.stages:
             statuses.append(run_job(submission, stage, chosen.threads, gpus, chosen.per_gpu, chosen.remote))

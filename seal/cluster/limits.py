@@ -4,6 +4,7 @@ A training goes on from its last epoch, so that a limit too short costs a restar
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from seal.config import load_params
 from seal.planning.places import seconds_of
@@ -16,20 +17,25 @@ TWICE = 2.0
 MEMORY = 1.5  # times the largest that was seen
 
 
-def limits_of(jobs: Jobs, given: Sequence[str], partition_minutes: float) -> dict[str, list[str]]:
-    """Options for sbatch by job: `--time` within the partition's limit, `--mem`; none of those that are given."""
+def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> dict[str, list[str]]:
+    """Options for sbatch by job: `--time` within the partition's limit, `--mem`; none that `chosen` has already."""
     options: dict[str, list[str]] = {label: [] for label in jobs}
-    if not any(option.startswith(("--time", "-t")) for option in given):
-        seconds = seconds_of([stage for stages in jobs.values() for stage in stages], load_params())
+    if not has_option(chosen, "--time", "-t"):
+        seconds = seconds_of([*chain.from_iterable(jobs.values())], load_params())
         for label, stages in jobs.items():
             minutes = (TWICE * sum(seconds[stage] for stage in stages) + SPARE) / 60
             options[label].append(f"--time={max(1, round(min(minutes, partition_minutes)))}")
 
-    if not any(option.startswith("--mem") for option in given):
+    if not has_option(chosen, "--mem"):
         for label, stages in jobs.items():
-            peaks = [peak for stage in stages for peak in peaks_mb(stage)]
-            options[label] += [f"--mem={round(MEMORY * max(peaks))}"] if peaks else []
+            peaks = [*chain.from_iterable(map(peaks_mb, stages))]
+            if peaks:
+                options[label].append(f"--mem={round(MEMORY * max(peaks))}")
     return options
+
+
+def has_option(options: Sequence[str], *starts: str) -> bool:
+    return any(option.startswith(starts) for option in options)
 
 
 def peaks_mb(stage: str) -> list[float]:

@@ -5,8 +5,9 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +41,38 @@ def kind(stage: str) -> str:
     return stage.partition("@")[0]
 
 
+def needs_among(needs: Mapping[str, Sequence[str]], stages: Collection[str]) -> dict[str, list[str]]:
+    """These stages, with those right above each that are among them too."""
+    among = {}
+    for stage in stages:
+        among[stage] = [above for above in needs[stage] if above in stages]
+    return among
+
+
 def read_pipeline() -> Pipeline:
     """The project's in the working directory; raises UserError where DVC cannot read it."""
     import networkx
     from dvc.repo import Repo
 
     with dvc_errors(), Repo(_wait_for_lock=True) as repo:
-        graph = repo.index.graph
-        status = repo.status()
-        changed = [stage for stage in graph if stage.addressing in status]
+        graph, status = repo.index.graph, repo.status()
+        needs: dict[str, list[str]] = {}
+        to_run = set[str]()
         # Postorder is DVC's own: a topological sort would put the same entries into dvc.lock in another order.
-        order = list(networkx.dfs_postorder_nodes(graph))
+        for stage in networkx.dfs_postorder_nodes(graph):
+            name = stage.addressing
+            needs[name] = sorted(map(attrgetter("addressing"), graph[stage]))
+            if name in status or not to_run.isdisjoint(needs[name]):
+                to_run.add(name)
 
-        below = {stage for start in changed for stage in networkx.ancestors(graph, start)}
-        outs = [out.fs_path for stage in graph for out in stage.outs]
-        deps = {dep.fs_path for stage in graph for dep in stage.deps if dep.protocol == "local"}
-        return Pipeline(
-            needs={stage.addressing: sorted(above.addressing for above in graph[stage]) for stage in order},
-            to_run=frozenset(stage.addressing for stage in {*changed, *below}),
-            files=sorted(Path(os.path.relpath(dep)) for dep in deps if not _is_made(dep, outs)),
-            cache=Path(repo.cache.local.path),
-        )
+        return Pipeline(needs, frozenset(to_run), _files_read(repo.index), Path(repo.cache.local.path))
+
+
+def _files_read(index: Any) -> list[Path]:
+    """What stages depend on and none makes."""
+    outs = [out.fs_path for out in index.outs]
+    deps = {dep.fs_path for dep in index.deps if dep.protocol == "local"}
+    return sorted(Path(os.path.relpath(path)) for path in deps if not _is_made(path, outs))
 
 
 def _is_made(dependency: str, outs: Iterable[str]) -> bool:

@@ -44,12 +44,22 @@ def queued() -> list[Queued]:
     return jobs
 
 
+def jobs_by_stage(digest: str) -> dict[str, Queued]:
+    """A submission's jobs in the queue, by each stage that they run."""
+    jobs: dict[str, Queued] = {}
+    for job in queued():
+        if job.digest == digest:
+            jobs |= dict.fromkeys(job.stages, job)
+    return jobs
+
+
 def slurm(*command: str, script: str = "") -> str:
     """What a command of Slurm's printed; raises UserError with its own line."""
     if shutil.which(command[0]) is None:
         raise UserError(
             f"found no {command[0]} on the PATH, expected Slurm's commands; go where they are, or --local N"
         )
+
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(" ".join(done.stderr.split()) or f"{command[0]} ended with status {done.returncode}")
@@ -71,5 +81,5 @@ def minutes_of(limit: str) -> float:
     if not limit[:1].isdigit():
         return float("inf")
     days, _, clock = limit.rpartition("-")
-    hours, minutes, seconds = ([0, 0] + [int(part) for part in clock.split(":")])[-3:]
+    hours, minutes, seconds = [0, 0, *map(int, clock.split(":"))][-3:]
     return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60

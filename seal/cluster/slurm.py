@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seal.cluster.limits import limits_of
 from seal.cluster.pipeline import kind
-from seal.cluster.queue import partition_minutes, prefix, queued, slurm
+from seal.cluster.queue import jobs_by_stage, partition_minutes, prefix, queued, slurm
 from seal.cluster.submission import Submission
 from seal.errors import UserError
 from seal.planning.stages import TRAINING, parts
@@ -74,12 +74,15 @@ class Sbatch:
 
     def script(self, label: str, command: Sequence[str]) -> str:
         variables = self.submission.environment().items()
-        exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables)
-        return SCRIPT.format(name=label, exports=exports, command=shlex.join(command), restarts=self.restarts)
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in variables]
+        return SCRIPT.format(
+            name=label, exports="\n".join(exports), command=shlex.join(command), restarts=self.restarts
+        )
 
 
 def scratch_elsewhere() -> list[str]:
-    return [folder] if Path(folder := os.environ.get("SEAL_SCRATCH", "")).is_absolute() else []
+    folder = os.environ.get("SEAL_SCRATCH", "")
+    return [folder] if Path(folder).is_absolute() else []
 
 
 def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[str], grouped: bool) -> int:
@@ -87,30 +90,37 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
 
     Raises UserError at the first that sbatch refuses; what it took before that stays.
     """
-    jobs = jobs_of(needs, grouped)
-    held = {stage: job.job for job in queued() if job.digest == sbatch.submission.folder.name for stage in job.stages}
-    new = {label: [stage for stage in stages if stage not in held] for label, stages in jobs.items()}
-    new = {label: stages for label, stages in new.items() if stages}
+    held = {stage: job.job for stage, job in jobs_by_stage(sbatch.submission.folder.name).items()}
+    new: dict[str, list[str]] = {}
+    for label, stages in jobs_of(needs, grouped).items():
+        lacking = [stage for stage in stages if stage not in held]
+        if lacking:
+            new[label] = lacking
+
     limits = limits_of(new, sbatch.options, partition_minutes(sbatch.options))
     if new and not sbatch.dry:
         label, *_ = new
         slurm(*sbatch.line(label, new[label], ["--test-only", *limits[label]]), script=sbatch.script(label, ["true"]))
 
-    sent = 0
-    for label, stages in new.items():
-        above = dict.fromkeys(held[name] for stage in stages for name in needs[stage])
-        after = ",".join([*(["afterok:" + ":".join(above)] if above else []), "singleton"])
+    for sent, (label, stages) in enumerate(new.items()):
+        depends = [f"--dependency={dependency(stages, needs, held)}", "--kill-on-invalid-dep=yes"]
         try:
-            depends = [f"--dependency={after}", "--kill-on-invalid-dep=yes"]
             job = sbatch.hand_over(label, sbatch.job(stages, options), stages, [*depends, *limits[label]])
         except UserError as error:
             went = f"{sent} of {len(new)} jobs went in"
             raise UserError(f"{went}, then {error}; the same command sends the rest") from error
         held |= dict.fromkeys(stages, job)
-        sent += 1
 
     send_gather(sbatch, [*needs], [*dict.fromkeys(held.values())])
-    return sent
+    return len(new)
+
+
+def dependency(stages: Sequence[str], needs: Mapping[str, Sequence[str]], held: Mapping[str, str]) -> str:
+    """For sbatch, of a job of these stages: the jobs of what stands right above, by `held`, have ended well."""
+    jobs: list[str] = []
+    for stage in stages:
+        jobs += [held[name] for name in needs[stage]]
+    return f"afterok:{':'.join(dict.fromkeys(jobs))},singleton" if jobs else "singleton"
 
 
 def send_gather(sbatch: Sbatch, stages: Sequence[str], after: Sequence[str]) -> None:
@@ -119,6 +129,7 @@ def send_gather(sbatch: Sbatch, stages: Sequence[str], after: Sequence[str]) -> 
     for job in queued():
         if not sbatch.dry and job.stages == () and job.digest == digest and job.state == "PENDING":
             slurm("scancel", job.job)
+
     gather = shlex.join([python, "-m", "seal.cli", GATHER, *stages, "--digest", digest])
     options = [f"--dependency=afterany:{':'.join(after)},singleton"]
     sbatch.hand_over(GATHER, ["bash", "-c", f"cd {shlex.quote(project)} && exec {gather}"], [], options)

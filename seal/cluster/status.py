@@ -4,15 +4,17 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from seal.cluster.queue import Queued, queued
+from seal.cluster.queue import Queued, jobs_by_stage
 from seal.cluster.submission import Facts, Submission, submissions
 from seal.errors import UserError
 
 AGAIN = "submit again"
+OPEN, LOST = ("running", "waiting"), ("failed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,13 @@ def newest_submission() -> Submission:
 def rows_of(submission: Submission) -> list[Row]:
     """In the pipeline's order."""
     facts = submission.facts
-    by_slurm = {}
-    if facts["how"] == "slurm":
-        by_slurm = {stage: job for job in queued() if job.digest == submission.folder.name for stage in job.stages}
-
+    by_slurm = jobs_by_stage(submission.folder.name) if facts["how"] == "slurm" else {}
     make = facts["how"] == "local" and is_held(submission.lock("make"))
     rows: dict[str, Row] = {}
     for stage, needs in facts["needs"].items():
         above = [rows[name] for name in needs if name in rows]
         mark, job = submission.mark(stage), by_slurm.get(stage)
+
         if mark is not None and mark["state"] == "done":
             rows[stage] = Row(stage, "done", mark["node"], f"{mark['seconds']:.0f} s")
         elif stage in facts["entries"]:
@@ -70,22 +70,23 @@ def row_of_begun(submission: Submission, stage: str, mark: Facts, job: Queued | 
 
 def row_of_pending(stage: str, above: Sequence[Row], job: Queued) -> Row:
     """Of a job in Slurm's queue, with Slurm's reason."""
-    ahead = ahead_of(above)
+    ahead = stages_in(above, OPEN)
     return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else f"{job.reason}, job {job.job}")
 
 
 def row_of_waiting(stage: str, above: Sequence[Row], sent: bool) -> Row:
-    lost = [row.stage for row in above if row.state in ("failed", "stopped")]
+    lost = stages_in(above, LOST)
     if lost:
         return Row(stage, "stopped", words=f"needs {', '.join(lost)}")
     if not sent:
         return Row(stage, "stopped", words=f"never begun; {AGAIN}")
-    ahead = ahead_of(above)
+
+    ahead = stages_in(above, OPEN)
     return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else "for a place")
 
 
-def ahead_of(above: Sequence[Row]) -> list[str]:
-    return [row.stage for row in above if row.state in ("running", "waiting")]
+def stages_in(rows: Sequence[Row], states: Sequence[str]) -> list[str]:
+    return [row.stage for row in rows if row.state in states]
 
 
 def is_held(path: Path) -> bool:
@@ -100,18 +101,21 @@ def is_held(path: Path) -> bool:
 def last_line(log: Path) -> str:
     """The last that a stage said; not DVC's own last words, which say that it failed."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    said = [line for line in lines if line.strip() and not line.startswith("ERROR: failed to reproduce")]
-    return said[-1].strip() if said else ""
+    for line in reversed(lines):
+        if line.strip() and not line.startswith("ERROR: failed to reproduce"):
+            return line.strip()
+    return ""
 
 
 def text_of(rows: Sequence[Row]) -> str:
     """A line a stage, in columns."""
-    cells = [(row.stage, row.state, row.node, row.time) for row in rows]
+    cells = [*map(attrgetter("stage", "state", "node", "time"), rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+
     lines = []
     for row, values in zip(rows, cells, strict=True):
-        columns = (value.ljust(width) for value, width in zip(values, widths, strict=True))
-        lines.append(f"{'  '.join(columns)}  {row.words}".rstrip())
+        columns = map(str.ljust, values, widths)
+        lines.append("  ".join([*columns, row.words]).rstrip())
     return "\n".join(lines)
 
 

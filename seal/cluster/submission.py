@@ -68,16 +68,20 @@ class Submission:
     def write_mark(self, stage: str, **facts: Any) -> None:
         write_facts(self.folder / "marks" / f"{stage}.json", facts)
 
-    def done(self, stages: Iterable[str]) -> dict[str, Facts]:
-        """The marks of those among these stages whose jobs ended well."""
-        marks = {stage: self.mark(stage) for stage in stages}
-        return {stage: mark for stage, mark in marks.items() if mark is not None and mark["state"] == "done"}
+    def done(self, stages: Iterable[str]) -> Entries:
+        """Of dvc.lock: what the jobs have made of those among these stages that ended well."""
+        entries: Entries = {}
+        for stage in stages:
+            mark = self.mark(stage)
+            if mark is not None and mark["state"] == "done":
+                entries[stage] = mark["entry"]
+        return entries
 
     def entries(self) -> Entries:
         """Of dvc.lock: what was current when it was submitted, and what its jobs have done since."""
         facts = self.facts
         entries: Entries = facts["entries"]
-        return entries | {stage: mark["entry"] for stage, mark in self.done(facts["needs"]).items()}
+        return entries | self.done(facts["needs"])
 
     def environment(self) -> dict[str, str]:
         """For a job: this Python's commands, and the snapshot's code, whatever the project's is by then."""

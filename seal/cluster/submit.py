@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import HERE, Pipeline, check_remote, kind, locked_entries, read_pipeline
+from seal.cluster.pipeline import HERE, Pipeline, check_remote, kind, locked_entries, needs_among, read_pipeline
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.submission import CLUSTER, Submission, write_facts
 from seal.config import load_params
@@ -50,6 +50,7 @@ def prepared(asked: Sequence[str], threads: int, how: str, places: int, remote: 
 def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: str) -> Prepared:
     if remote:
         check_remote(remote)
+
     pipeline = read_pipeline()
     wanted = wanted_stages(pipeline, asked)
     check_cache(pipeline.cache)
@@ -68,13 +69,14 @@ def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: s
         pipeline = read_pipeline()
 
     sent = [stage for stage in pipeline.jobs if stage in pipeline.to_run & wanted]
+    current = {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run}
+    needs = {stage: pipeline.needs[stage] for stage in pipeline.jobs}
     facts = {
         "how": how, "places": places, "threads": threads, "cache": str(pipeline.cache), "order": order, "sent": sent,
-        "needs": {stage: pipeline.needs[stage] for stage in pipeline.jobs},
-        "entries": {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run},
+        "needs": needs, "entries": current,
     }  # fmt: skip
     write_facts(submission.facts_path, facts)
-    return Prepared(submission, {stage: [above for above in pipeline.needs[stage] if above in sent] for stage in sent})
+    return Prepared(submission, needs_among(pipeline.needs, sent))
 
 
 def wanted_stages(pipeline: Pipeline, asked: Sequence[str]) -> set[str]:
@@ -90,10 +92,11 @@ def wanted_stages(pipeline: Pipeline, asked: Sequence[str]) -> set[str]:
             raise UserError(f"found no stage {name} to submit, expected one of {kinds}, or as {pipeline.jobs[0]}")
         wanted |= stages
 
-    new = wanted = wanted or {*pipeline.jobs}
-    while new:
-        new = {above for stage in new for above in pipeline.needs[stage]} - wanted
-        wanted = wanted | new
+    wanted = wanted or {*pipeline.jobs}
+    for stage in reversed(pipeline.needs):  # a stage before those that it needs
+        if stage in wanted:
+            wanted.update(pipeline.needs[stage])
+
     for stage in wanted:
         if not NAME.fullmatch(stage):
             raise UserError(f"found the stage {stage!r}, expected letters, digits, and _ . @ - in its name; rename it")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import starmap
 
 from seal.config import Params, load_params
 from seal.doctor.cluster import cluster_checks
@@ -40,7 +41,7 @@ def check(of_cluster: bool = False) -> list[Finding]:
     }
     if of_cluster:
         checks |= cluster_checks()
-    return [of_params, *(_guarded(name, run) for name, run in checks.items())]
+    return [of_params, *starmap(_guarded, checks.items())]
 
 
 def _read_params() -> tuple[Params | None, Finding]:

@@ -64,25 +64,32 @@ def check_links() -> Finding:
 
 
 def check_room() -> Finding:
-    folders = [folder for folder in (Path.cwd(), CACHE, SCRATCH) if folder.exists()]
-    free_gb = {folder: shutil.disk_usage(folder).free / 1e9 for folder in folders}
-    fact = ", ".join(f"{folder} {free:.0f} GB" for folder, free in free_gb.items())
-    return Finding("room", "ok" if min(free_gb.values()) >= NEEDED_GB else "warn", f"free: {fact}")
+    free_gb = {}
+    for folder in filter(Path.exists, (Path.cwd(), CACHE, SCRATCH)):
+        free_gb[folder] = shutil.disk_usage(folder).free / 1e9
+
+    rooms = [f"{folder} {free:.0f} GB" for folder, free in free_gb.items()]
+    return Finding("room", "ok" if min(free_gb.values()) >= NEEDED_GB else "warn", f"free: {', '.join(rooms)}")
 
 
 def check_nodes() -> Finding:
     if shutil.which("sinfo") is None:
         return Finding("nodes", "ok", "no Slurm on the PATH", "`seal submit --local N` needs none")
+
     lines = slurm("sinfo", "--noheader", "--Node", "--format=%N|%c cores|%G").splitlines()
-    nodes = sorted({*lines})  # a node has a line in each partition
-    kinds = Counter(node.partition("|")[2].replace("|(null)", "").replace("|", ", ") for node in nodes)
-    return Finding("nodes", "ok", "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
+    kinds = Counter[str]()
+    for node in sorted({*lines}):  # a node has a line in each partition
+        kind = node.partition("|")[2]
+        kinds[kind.replace("|(null)", "").replace("|", ", ")] += 1
+
+    counts = [f"{count} of {kind}" for kind, count in kinds.items()]
+    return Finding("nodes", "ok", "; ".join(counts))
 
 
 def check_limits() -> Finding:
     times = slurm("sinfo", "--noheader", "--format=%P %l").split("\n")
     settings = dict(re.findall(r"^(MaxArraySize|MaxJobCount) *= (\S+)", slurm("scontrol", "show", "config"), re.M))
-    fact = "; ".join([*filter(None, times), *(f"{name} {value}" for name, value in settings.items())])
+    fact = "; ".join([*filter(None, times), *map(" ".join, settings.items())])
     return Finding("limits", "ok", fact, "a shorter --sbatch=--time=MINUTES starts sooner; trainings go on")
 
 
@@ -96,4 +103,6 @@ def check_accounting() -> Finding:
 
 def cluster_checks() -> dict[str, Callable[[], Finding]]:
     checks = {"locks": check_locks, "links": check_links, "room": check_room, "nodes": check_nodes}
-    return checks | ({"limits": check_limits, "accounting": check_accounting} if shutil.which("sinfo") else {})
+    if shutil.which("sinfo"):
+        checks |= {"limits": check_limits, "accounting": check_accounting}
+    return checks

@@ -46,8 +46,11 @@ def torch_facts() -> Facts:
         memory = f"{gpu.total_memory / 2**30:.0f} GiB"
         gpus.append(f"{gpu.name}, {memory}, compute capability {gpu.major}.{gpu.minor}")
 
-    messages = [str(warning.message) for warning in caught]
-    lines = [message.splitlines()[0] for message in messages if "CUDA" in message]
+    lines = []
+    for warning in caught:
+        message = str(warning.message)
+        if "CUDA" in message:
+            lines.append(message.splitlines()[0])
     return {"threads": torch.get_num_threads(), "cuda": torch.version.cuda, "gpus": gpus, "warnings": lines}
 
 

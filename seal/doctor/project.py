@@ -72,8 +72,8 @@ def check_records(params: Params | None) -> Finding:
 
     runs = Runs.read([RESULTS], params.run_names())
     if runs.broken:
-        broken = "; ".join(f"{name} is BROKEN: {reason}" for name, reason in runs.broken.items())
-        return Finding("record", "fail", broken, "it is no evidence until it is restored")
+        broken = [f"{name} is BROKEN: {reason}" for name, reason in runs.broken.items()]
+        return Finding("record", "fail", "; ".join(broken), "it is no evidence until it is restored")
     return Finding("record", "ok", f"{len(runs)} of {len(params.run_names())} runs are here and hold together")
 
 

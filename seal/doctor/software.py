@@ -52,8 +52,11 @@ def locked_versions(lock: str) -> dict[str, str]:
     """Package to version, of the lines whose marker holds for this machine and Python."""
     from packaging.markers import Marker
 
-    lines = re.findall(r"^([\w.-]+)==(\S+)(?: ; ([^\\\n]+))?", lock, re.MULTILINE)
-    return {name: version for name, version, marker in lines if not marker or Marker(marker.strip()).evaluate()}
+    versions = {}
+    for name, version, marker in re.findall(r"^([\w.-]+)==(\S+)(?: ; ([^\\\n]+))?", lock, re.MULTILINE):
+        if not marker or Marker(marker.strip()).evaluate():
+            versions[name] = version
+    return versions
 
 
 def _version(installed: Installed, name: str) -> str:

@@ -39,8 +39,8 @@ def judged(params: Params, rates: list[float], threads: int) -> Finding:
     here = Way(CPU_TF32 if training.precision == "tf32" else training.precision, training.channels_last)
     fastest = max(WAYS, key=rate_of.__getitem__)
 
-    timed = "; ".join(f"{way} {rate:,.0f}" for way, rate in rate_of.items())
-    fact = f"{timed} images/s by {threads} thread{'' if threads == 1 else 's'}. Set: {here}"
+    timed = [f"{way} {rate:,.0f}" for way, rate in rate_of.items()]
+    fact = f"{'; '.join(timed)} images/s by {threads} thread{'' if threads == 1 else 's'}. Set: {here}"
     times = rate_of[fastest] / rate_of[here]
     if times < WORTH:
         return Finding(NAME, "ok", fact)

@@ -41,8 +41,11 @@ def compare(expected: Path, own: Path) -> bool:
     (kept, kept_broken), (yours, yours_broken) = _runs(expected), _runs(own)
     broken = [*kept_broken.values(), *yours_broken.values()]
     if not kept.keys() & yours.keys():
-        names, why = ", ".join(kept), "".join(f"; BROKEN: {reason}" for reason in broken)
-        raise UserError(f"{own}: no run that {expected} has too; expected one of {names}; train it first{why}")
+        names = ", ".join(kept)
+        reasons = [f"; BROKEN: {reason}" for reason in broken]
+        raise UserError(
+            f"{own}: no run that {expected} has too; expected one of {names}; train it first{''.join(reasons)}"
+        )
 
     agreements = agreements_of(expected, kept, yours)
     for agreement in agreements:
@@ -53,6 +56,7 @@ def compare(expected: Path, own: Path) -> bool:
     missing = [name for name in kept if name not in yours and name not in yours_broken]
     if missing:
         print(f"not in {own}: {', '.join(missing)}")
+
     agrees = not broken and all(agreement.agrees for agreement in agreements)
     print(f"{own} {'agrees' if agrees else 'does not agree'} with {expected}, in {len(agreements)} runs")
     return agrees

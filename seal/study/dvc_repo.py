@@ -75,6 +75,7 @@ def locked_identity(stages: Sequence[Any]) -> Identity:
         for dependency in locked[name].get("deps", []):
             hashes = data if _is_data(dependency["path"]) else code
             hashes[dependency["path"]] = dependency["md5"]
+
         params = locked[name].get("params", {}).get("params.yaml", {})
         identity[name] = {"params": params, "code": code, "data": data}
     return _plain(identity)
@@ -102,8 +103,9 @@ def dvc_errors() -> Iterator[None]:
         home = Path("~").expanduser()
         if home.is_dir() or not Path(str(error.filename)).is_relative_to(home):
             raise
-        found = f"HOME: found {home}, which is no folder, expected the one in which DVC looks for its settings"
-        raise UserError(f"{found}; set HOME to a folder") from error
+
+        problem = f"HOME: found {home}, which is no folder, expected the one in which DVC looks for its settings"
+        raise UserError(f"{problem}; set HOME to a folder") from error
 
 
 def _words(error: Exception) -> str:

@@ -21,7 +21,7 @@ FINDINGS = REPORT / "findings.md"  # the primary claims in words, and the matrix
 
 def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[SyncOutcome]:
     """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
-    sound, _ = sound_runs(results / name for name in run_names if is_recorded(results / name))
+    sound, _ = sound_runs(filter(is_recorded, map(results.joinpath, run_names)))
     runs = Runs(sound)
     if not len(runs):
         return []
@@ -44,8 +44,8 @@ def shown_files() -> dict[str, str]:
 
 
 def _sync_arm(view: View, arm: str, runs: Sequence[FinishedRun], texts: Mapping[str, str]) -> Written:
-    seeds = ", ".join(str(run.summary["seed"]) for run in runs)
-    facts = runs[0].summary | {"run": arm, "seed": f"mean of {seeds}"}
+    seeds = [str(run.summary["seed"]) for run in runs]
+    facts = runs[0].summary | {"run": arm, "seed": f"mean of {', '.join(seeds)}"}
     digest = _digest(runs, texts)
     if view.shows(run_key(facts), digest):
         return "unchanged"
@@ -54,6 +54,7 @@ def _sync_arm(view: View, arm: str, runs: Sequence[FinishedRun], texts: Mapping[
     run_id = view.begin(facts, None, now)
     if diverged := sum(run.summary["diverged"] is not None for run in runs):
         view.client.set_tag(run_id, "diverged", f"{diverged} of {len(runs)} seeds")
+
     view.log_final(run_id, over_seeds(runs).items(), now)
     view.close(run_id, texts, digest, now)
     return "written"

@@ -47,7 +47,8 @@ class View:
         runs = self.find(key)
         for run in runs:
             if run.data.tags.get(DIGEST) == digest:
-                self.remove(other for other in runs if other is not run)
+                others = [other for other in runs if other is not run]
+                self.remove(others)
                 return True
         return False
 
@@ -81,7 +82,8 @@ class View:
 
     def log_final(self, run_id: str, values: Iterable[tuple[str, float]], time: int) -> None:
         """Metrics with one value. MLflow draws bars, not a line, for a metric that has step 0 alone."""
-        self._log(run_id, [(name, value, time, 0) for name, value in values])
+        points = [(name, value, time, 0) for name, value in values]
+        self._log(run_id, points)
 
     def finish(self, run_id: str, run: FinishedRun, end: int) -> None:
         """What is known once a run is over, at `end` in ms; the digest last of all."""

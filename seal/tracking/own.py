@@ -24,6 +24,7 @@ def sync_own(folder: Path = OWN) -> list[SyncOutcome]:
     networks = own_networks(folder)
     if not networks:
         return []
+
     view = View(Path.cwd())
     return [SyncOutcome(network.name, _sync_network(view, network)) for network in networks]
 

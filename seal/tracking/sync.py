@@ -63,7 +63,7 @@ def _write_run(view: View, run: RunFolder, stage: str | None, timing: Path) -> W
         return "unchanged"
 
     start, end = times_of(timing, run.folder, len(rows))
-    epoch_ends = [start + (end - start) * (index + 1) // len(rows) for index in range(len(rows))]
+    epoch_ends = [start + (end - start) * epochs // len(rows) for epochs in range(1, len(rows) + 1)]
 
     run_id = view.begin(run.summary, stage, start)
     view.log_rows(run_id, rows, epoch_ends)
@@ -75,6 +75,7 @@ def stages_of(lock: Path) -> dict[str, str]:
     """The stage that wrote each run's record, by dvc.lock."""
     remedy = "`git restore dvc.lock` brings it back"
     document = read_yaml(lock, remedy) if lock.exists() else {"stages": {}}
+
     stage_of_run = {}
     try:
         for name, stage in document["stages"].items():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 
 from seal.data.archives import DataError
-from seal.data.layouts import Item, labels_of
+from seal.data.layouts import Item, labels_of, splits_of
 from seal.sections import SplitFractions
 
 OfClass = dict[str, list[Item]]  # a class's images, in natural order
@@ -25,7 +25,7 @@ def drawn_from_train(of_class: Mapping[str, Sequence[Item]], fractions: SplitFra
 
     Raises DataError where it has one that is to be drawn.
     """
-    official = {item.split for item in chain.from_iterable(of_class.values())}
+    official = set(splits_of(chain.from_iterable(of_class.values())))
     for split in ("test", "val"):
         if split in official and getattr(fractions, split):
             raise DataError(f"draw.{split}: found {split} images in the official split, expected 0 there")
@@ -90,7 +90,7 @@ def _group_of(item: Item) -> str:
 
 
 def _has_each(name: str, group: Sequence[Item], fractions: SplitFractions) -> None:
-    here = {item.split for item in group}
+    here = set(splits_of(group))
     shares = {"train": 1.0, "val": fractions.val, "test": fractions.test}
     lacking = [split for split, share in shares.items() if share and split not in here]
     if lacking:
@@ -111,14 +111,14 @@ def check_own(classes: Sequence[str], splits: Mapping[str, Sequence[Item]], frac
 
     counts = {split: Counter(labels_of(items)) for split, items in splits.items()}
     inhabited = set(chain.from_iterable(counts.values()))
-    if empty := [name for name in classes if name not in inhabited]:
+    if empty := sorted(set(classes) - inhabited):
         raise DataError(f"class {empty[0]} has no image left; mend its images, or choose `classes` without it")
     for split in ("val", "test"):
         if lacking := sorted(counts[split].keys() - counts["train"].keys()):
             raise DataError(f"{split} has classes that train lacks: {', '.join(lacking[:5])}; expected images of them")
 
     tested = isinstance(fractions, SplitFractions) and fractions.test
-    if tested and (small := [name for name in classes if name not in counts["test"]]):
+    if tested and (small := sorted(set(classes) - counts["test"].keys())):
         raise DataError(
             f"split: {len(small)} classes have too few images for one in test at {tested}, the first "
             f"{small[0]} with {counts['train'][small[0]]}; add images, or choose `classes` without them"

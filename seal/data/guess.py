@@ -15,7 +15,7 @@ from seal.data import columns
 from seal.data.archives import DataError, Members, open_archives
 from seal.data.folders import open_folder
 from seal.data.labelled import Places
-from seal.data.layouts import SPLIT_NAMES, Item, below, labels_of, no_image
+from seal.data.layouts import SPLIT_NAMES, Item, below, files_of, labels_of, no_image, splits_of
 from seal.data.own import own_images, why_not, without_root
 from seal.data.recognise import COPIED, copy_of, recognised
 from seal.data.sources import SOURCES
@@ -64,8 +64,7 @@ def _copy(members: Members, path: Path) -> Guess | None:
             continue
 
         root, items = copy
-        splits = {item.split for item in items}
-        split: Any = "official" if splits >= {"train", "test"} else FRACTIONS
+        split: Any = "official" if {"train", "test"} <= set(splits_of(items)) else FRACTIONS
         says = f"a copy of {COPIED[name]}, below {root or 'its top'}: {_count(items)}"
         official = sum(SOURCES[name].official_images.values())
         if len(items) != official:
@@ -140,7 +139,7 @@ def _own(members: Members, path: Path, says: str, extra: dict[str, Any], split: 
     _, inside = without_root(members, dataset)
     items = own_images(inside, dataset)
 
-    files = {item.file for item in items}
+    files = set(files_of(items))
     others = [name for name in inside if name not in files and why_not(name, dataset)]
     says += f": {_count(items)}" + (f"; {len(others)} other files" if others else "")
     if copied := copy_of(items):

@@ -125,7 +125,7 @@ def _rows(members: Members, file: str, dataset: Dataset) -> list[dict[str, str]]
     except csv.Error as error:
         raise DataError(f"{file}: line {table.line_num}: {error}; correct the csv, then run again") from None
 
-    if doubled := [column for column, count in Counter(columns).items() if count > 1]:
+    if doubled := list(Counter(columns) - Counter(set(columns))):
         raise DataError(f"{file}: found column {short(doubled[0])} more than once, expected a name for each column")
 
     label = dataset.columns.label

@@ -36,9 +36,19 @@ class Item:
     group: str = ""
 
 
+def files_of(items: Iterable[Item]) -> Iterator[str]:
+    """Each image's file."""
+    return map(attrgetter("file"), items)
+
+
 def labels_of(items: Iterable[Item]) -> Iterator[str]:
     """Each image's class."""
     return map(attrgetter("label"), items)
+
+
+def splits_of(items: Iterable[Item]) -> Iterator[str]:
+    """Each image's split."""
+    return map(attrgetter("split"), items)
 
 
 def below(members: Members, root: str, origin: str) -> Members:

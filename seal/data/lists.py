@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seal.data.archives import DataError, Members
-from seal.data.layouts import Item, labels_of, listed_once, same_classes, text
+from seal.data.layouts import Item, files_of, labels_of, listed_once, same_classes, text
 
 # The benchmark's seven of ChestX-ray8's eight findings: all but Pneumonia (Guo et al. 2020, Chest_few_shot.py).
 CHESTX_FINDINGS = {
@@ -80,9 +80,8 @@ def stanford_dogs(members: Members) -> list[Item]:
     for split in ("train", "test"):
         items += _in_class_folders(_column(members, f"{split}_list.mat", "file_list"), split)
 
-    files = {item.file for item in items}
     everything = _in_class_folders(_column(members, "file_list.mat", "file_list"), "")
-    if files != {item.file for item in everything}:
+    if set(files_of(items)) != set(files_of(everything)):
         raise DataError("train_list.mat and test_list.mat together do not hold the files of file_list.mat")
     return listed_once(items)
 

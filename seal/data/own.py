@@ -10,7 +10,7 @@ from posixpath import commonpath, dirname
 
 from seal.data.archives import DataError, Members
 from seal.data.labelled import labelled_images
-from seal.data.layouts import NOT_OF_A_CLASS, SPLIT_NAMES, Item, no_image
+from seal.data.layouts import NOT_OF_A_CLASS, SPLIT_NAMES, Item, no_image, splits_of
 from seal.sections import Dataset
 
 
@@ -80,7 +80,7 @@ def _in_folders(name: str, dataset: Dataset) -> Item | None:
 
 
 def _splits_are_there(items: Iterable[Item]) -> None:
-    splits = {item.split for item in items}
+    splits = set(splits_of(items))
     if "train" not in splits or len(splits) < 2:
         names = ", ".join(sorted(splits)) or "none"
         raise DataError(

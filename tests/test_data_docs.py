@@ -121,6 +121,13 @@ def test_what_the_pages_guess_is_what_they_enter(folder: Path) -> None:
     assert yaml.safe_load(as_yaml(Path("copied.tar"), copied.entry))["datasets"]["copied"]["source"] == "eurosat"
 
 
+def test_an_image_beside_the_classes_folders_is_guessed_to_be_another_file(tmp_path: Path) -> None:
+    photos = write(tmp_path / "photos", animals() | {"cover.png": b""})
+    guessed = guess(photos)
+    assert guessed.entry["label"] == "parent"
+    assert guessed.says.endswith("20 images of 2 classes; 1 other files")
+
+
 @pytest.mark.parametrize(("path", "words"), [("none", "found nothing there"), ("texts", "but no image by its name")])
 def test_a_path_without_images_is_one_line(path: str, words: str, folder: Path) -> None:
     write(Path("texts"), {"a/b.txt": b""})

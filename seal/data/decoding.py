@@ -27,6 +27,7 @@ from seal.data.download import Report, full_disk_is_an_error, require_space
 from seal.data.images import DIGEST_BYTES, Decoded, decode_checked
 from seal.sections import Preprocessing
 
+KINDS = ("rows", "digests", "bad")  # of scratch files, in the order of `Rows`
 CHUNK = 64  # image files that a worker decodes at a time
 BYTES_PER_WORKER = 32 * 2**20  # of image files: the first takes 0.7 s to start, and one decodes this in about 2 s
 
@@ -56,7 +57,7 @@ def decoded(
 
     with FileLock(scratch / "lock"):
         name = key.hexdigest()[:16]
-        rows, digests, bad = (scratch / f"{kind}-{name}" for kind in ("rows", "digests", "bad"))
+        rows, digests, bad = (scratch / f"{kind}-{name}" for kind in KINDS)
         with (
             full_disk_is_an_error(scratch),
             rows.open("ab") as row_file,
@@ -82,13 +83,13 @@ def decoded(
                 report(done, len(files))
 
         reasons = dict(map(json.loads, bad.read_text(encoding="utf-8").splitlines()))
-        shapes = (len(files), size, size, 3), (len(files), DIGEST_BYTES)
-        images, contents = (np.memmap(path, np.uint8, "r", shape=shape)
-                            for path, shape in zip((rows, digests), shapes, strict=True))  # fmt: skip
+        images = np.memmap(rows, np.uint8, "r", shape=(len(files), size, size, 3))
+        contents = np.memmap(digests, np.uint8, "r", shape=(len(files), DIGEST_BYTES))
         yield Rows(images, contents, reasons)
 
-        for stale in (path for kind in ("rows", "digests", "bad") for path in scratch.glob(f"{kind}-*")):
-            stale.unlink()
+        for kind in KINDS:
+            for stale in scratch.glob(f"{kind}-*"):
+                stale.unlink()
 
 
 def _keep_whole_lines(path: Path) -> None:

@@ -1,10 +1,12 @@
 """Splits that are drawn: a class's last images, or groups of images that stay on one side. Pure; for selection."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from seal.data.archives import DataError
-from seal.data.layouts import Item
+from seal.data.layouts import Item, labels_of, splits_of
 from seal.sections import SplitFractions
 
 OfClass = dict[str, list[Item]]  # a class's images, in natural order
@@ -12,7 +14,8 @@ OfClass = dict[str, list[Item]]  # a class's images, in natural order
 
 def drawn(of_class: Mapping[str, Sequence[Item]], fractions: SplitFractions) -> OfClass:
     """Every image in a split. Raises DataError where the fractions or groups leave a class without training images."""
-    if any(item.group for group in of_class.values() for item in group):
+    items = chain.from_iterable(of_class.values())
+    if any(item.group for item in items):
         return _drawn_by_group(of_class, fractions)
     return {name: _cut(group, fractions) for name, group in of_class.items()}
 
@@ -22,15 +25,20 @@ def drawn_from_train(of_class: Mapping[str, Sequence[Item]], fractions: SplitFra
 
     Raises DataError where it has one that is to be drawn.
     """
-    there = {item.split for group in of_class.values() for item in group}
+    official = set(splits_of(chain.from_iterable(of_class.values())))
     for split in ("test", "val"):
-        if split in there and getattr(fractions, split):
+        if split in official and getattr(fractions, split):
             raise DataError(f"draw.{split}: found {split} images in the official split, expected 0 there")
 
-    training = {name: [item for item in group if item.split == "train"] for name, group in of_class.items()}
+    training, others = OfClass(), OfClass()
+    for name, group in of_class.items():
+        training[name] = [item for item in group if item.split == "train"]
+        others[name] = [item for item in group if item.split != "train"]
+
     parted = drawn(training, fractions)
-    rest = {name: [item for item in group if item.split != "train"] for name, group in of_class.items()}
-    return {name: [*parted[name], *rest[name]] for name in of_class}
+    for name, group in others.items():
+        parted[name] += group
+    return parted
 
 
 def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
@@ -41,22 +49,22 @@ def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
         raise DataError(f"split: found test {fractions.test} and val {fractions.val}, expected a sum of at most 1")
 
     splits = ["train"] * train + ["val"] * val + ["test"] * test
-    return [Item(item.file, item.label, split, item.group) for item, split in zip(group, splits, strict=True)]
+    return [replace(item, split=split) for item, split in zip(group, splits, strict=True)]
 
 
 def _drawn_by_group(of_class: Mapping[str, Sequence[Item]], fractions: SplitFractions) -> OfClass:
     """Whole groups, the last first, to test and then to val while a class's share is nearer with them than without.
 
-    A group counts for the class that most of its images have. An image without a group is one of its own.
+    A group counts for the class that most of its images have.
     """
-    members: dict[str, list[Item]] = {}
-    for group in of_class.values():
-        for item in group:
-            members.setdefault(item.group or f"\0{item.file}", []).append(item)
+    members = defaultdict[str, list[Item]](list)
+    for item in chain.from_iterable(of_class.values()):
+        members[_group_of(item)].append(item)
 
-    of_major: dict[str, list[str]] = {name: [] for name in of_class}
+    of_major = defaultdict[str, list[str]](list)
     for key, items in members.items():
-        of_major[Counter(item.label for item in items).most_common(1)[0][0]].append(key)
+        ((major, _),) = Counter(labels_of(items)).most_common(1)
+        of_major[major].append(key)
 
     side: dict[str, str] = {}
     for keys in of_major.values():
@@ -71,16 +79,22 @@ def _drawn_by_group(of_class: Mapping[str, Sequence[Item]], fractions: SplitFrac
 
     parted: OfClass = {}
     for name, group in of_class.items():
-        parted[name] = [Item(item.file, item.label, side[item.group or f"\0{item.file}"], item.group) for item in group]
+        parted[name] = [replace(item, split=side[_group_of(item)]) for item in group]
         _has_each(name, parted[name], fractions)
     return parted
 
 
+def _group_of(item: Item) -> str:
+    """Its group's name; an image without a group is one of its own."""
+    return item.group or f"\0{item.file}"
+
+
 def _has_each(name: str, group: Sequence[Item], fractions: SplitFractions) -> None:
-    here = {item.split for item in group}
-    wanted = ["train", *(split for split in ("val", "test") if getattr(fractions, split))]
-    if lacking := [split for split in wanted if split not in here]:
-        groups = len({item.group or item.file for item in group})
+    here = set(splits_of(group))
+    shares = {"train": 1.0, "val": fractions.val, "test": fractions.test}
+    lacking = [split for split, share in shares.items() if share and split not in here]
+    if lacking:
+        groups = len(set(map(_group_of, group)))
         raise DataError(
             f"split: class {name} has {groups} groups, which leave none to {' and '.join(lacking)}; choose other "
             "fractions or classes"
@@ -95,14 +109,16 @@ def check_own(classes: Sequence[str], splits: Mapping[str, Sequence[Item]], frac
         if (other := of_case.setdefault(name.casefold(), name)) != name:
             raise DataError(f"classes {other} and {name} differ by case alone; give them one name, or two that differ")
 
-    counts = {split: Counter(item.label for item in items) for split, items in splits.items()}
-    if empty := [name for name in classes if not any(count[name] for count in counts.values())]:
+    counts = {split: Counter(labels_of(items)) for split, items in splits.items()}
+    inhabited = set(chain.from_iterable(counts.values()))
+    if empty := sorted(set(classes) - inhabited):
         raise DataError(f"class {empty[0]} has no image left; mend its images, or choose `classes` without it")
     for split in ("val", "test"):
         if lacking := sorted(counts[split].keys() - counts["train"].keys()):
             raise DataError(f"{split} has classes that train lacks: {', '.join(lacking[:5])}; expected images of them")
+
     tested = isinstance(fractions, SplitFractions) and fractions.test
-    if tested and (small := [name for name in classes if not counts["test"][name]]):
+    if tested and (small := sorted(set(classes) - counts["test"].keys())):
         raise DataError(
             f"split: {len(small)} classes have too few images for one in test at {tested}, the first "
             f"{small[0]} with {counts['train'][small[0]]}; add images, or choose `classes` without them"

@@ -43,7 +43,8 @@ def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> Source
 def _archive_record(path: Path, source: Source, dataset: Dataset, places: Places) -> SourceRecord:
     """Name, size and SHA-256 of a file or folder, and whether it is the publisher's. Raises DataError for one that only
     bears an official archive's name, but in the mirror, which may hold fewer images."""
-    archive = next((archive for archive in source.archives if archive.name == path.name and path.is_file()), None)
+    official = dict(zip(source.archive_names, source.archives, strict=True))
+    archive = official.get(path.name) if path.is_file() else None
     problem = mismatch(path, archive) if archive else "not a name of the official archives"
     if archive and problem and path.parent != places.mirror:
         raise DataError(f"{path.name}: {problem}; remove it and run again, or get it from {source.homepage}")

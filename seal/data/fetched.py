@@ -47,6 +47,7 @@ def read_record(name: str) -> SourceRecord:
     path = RECORDS / f"{name}.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; run `dvc repro fetch@{name}`")
+
     again = f"run `dvc repro -f fetch@{name}`"
     try:
         record: SourceRecord = read_json(path)
@@ -57,6 +58,7 @@ def read_record(name: str) -> SourceRecord:
         raise DataError(f"{path}: {short(place)}: {problem['msg']}; {again}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({short(str(error))}); {again}") from None
+
     if record["name"] != name:
         raise DataError(f"{path}: found the record of {short(record['name'])}; {again}")
     return record

@@ -4,7 +4,9 @@ A source names its layout; those that follow lists are in `lists`.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from posixpath import splitext
 
 from seal.data.archives import DataError, Members
@@ -15,8 +17,11 @@ IMAGE_SUFFIXES = {
     ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
     ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-
-
+# What people call the three.
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 NOT_OF_A_CLASS = "not in a class's folder"
 
 
@@ -29,6 +34,21 @@ class Item:
     label: str
     split: str
     group: str = ""
+
+
+def files_of(items: Iterable[Item]) -> Iterator[str]:
+    """Each image's file."""
+    return map(attrgetter("file"), items)
+
+
+def labels_of(items: Iterable[Item]) -> Iterator[str]:
+    """Each image's class."""
+    return map(attrgetter("label"), items)
+
+
+def splits_of(items: Iterable[Item]) -> Iterator[str]:
+    """Each image's split."""
+    return map(attrgetter("split"), items)
 
 
 def below(members: Members, root: str, origin: str) -> Members:
@@ -95,7 +115,8 @@ def tiny_imagenet(members: Members) -> list[Item]:
             raise DataError(f"{annotations}: line {number}: found {line!r}, expected FILE, a tab and WNID")
         items.append(Item(f"val/images/{file}", rest.partition("\t")[0], "test"))
 
-    same_classes("wnids.txt", wnids, {item.label for item in items if item.split == "train"})
+    trained = {item.label for item in items if item.split == "train"}
+    same_classes("wnids.txt", wnids, trained)
     return listed_once(items)
 
 

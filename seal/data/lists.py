@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seal.data.archives import DataError, Members
-from seal.data.layouts import Item, listed_once, same_classes, text
+from seal.data.layouts import Item, files_of, labels_of, listed_once, same_classes, text
 
 # The benchmark's seven of ChestX-ray8's eight findings: all but Pneumonia (Guo et al. 2020, Chest_few_shot.py).
 CHESTX_FINDINGS = {
@@ -62,7 +62,7 @@ def fgvc_aircraft(members: Members) -> list[Item]:
         for number, label in _pairs(members, f"images_variant_{split}.txt"):
             items.append(Item(f"images/{number}.jpg", label, split))
 
-    same_classes("variants.txt", set(_lines(members, "variants.txt")), {item.label for item in items})
+    same_classes("variants.txt", set(_lines(members, "variants.txt")), set(labels_of(items)))
     return listed_once(items)
 
 
@@ -81,7 +81,7 @@ def stanford_dogs(members: Members) -> list[Item]:
         items += _in_class_folders(_column(members, f"{split}_list.mat", "file_list"), split)
 
     everything = _in_class_folders(_column(members, "file_list.mat", "file_list"), "")
-    if {item.file for item in items} != {item.file for item in everything}:
+    if set(files_of(items)) != set(files_of(everything)):
         raise DataError("train_list.mat and test_list.mat together do not hold the files of file_list.mat")
     return listed_once(items)
 

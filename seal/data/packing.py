@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -22,14 +22,14 @@ from seal.data.download import Report
 from seal.data.drawing import check_own
 from seal.data.fetched import SourceRecord, read_record
 from seal.data.folders import CLASS_FOLDERS, everything, hidden_entries, levels_of, open_folder
-from seal.data.layouts import Item, class_folders, left_out, reason
+from seal.data.layouts import Item, class_folders, files_of, left_out, reason
 from seal.data.own import own_images, why_not, without_root
 from seal.data.pack import PACKS, SPLITS
 from seal.data.places import Places, relocate, source_of
 from seal.data.recognise import COPIED, copy_of, rooted
 from seal.data.selection import Selection, follows_list, parameters_of, read_list, select
 from seal.data.usable import sound
-from seal.data.writing import SplitRows, write_pack
+from seal.data.writing import SplitRows, split_rows, write_pack
 from seal.sections import Dataset
 from seal.stage import dataset_stage
 
@@ -54,7 +54,7 @@ def make_pack(
         inputs, size, how = json.dumps(provenance), dataset.image_size, dataset.preprocessing
         with decoded(files, size, how, scratch / f"pack-{name}", inputs, workers, report) as rows:
             names = list(files)
-            named = {item.file for item in items}
+            named = set(files_of(items))
             others = _others(dataset, paths, members, named, files)
             usable = sound(selection, names, rows.digests, rows.bad, dataset, list_of(target), others)
             if dataset.source == "folder":
@@ -62,7 +62,7 @@ def make_pack(
 
             provenance |= _left_out(dataset, paths, members, named) | usable.counts(selection)
             facts = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
-            write_pack(target, rows.images, _rows(usable.selection, names), facts)
+            write_pack(target, rows.images, split_rows(usable.selection, names), facts)
 
     return {split: len(items) for split, items in usable.selection.splits.items()}
 
@@ -133,22 +133,29 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
     return provenance
 
 
-def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members, named: Container[str]) -> dict[str, Any]:
+def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members, named: Set[str]) -> dict[str, Any]:
     """What is none of the `named` images of a class, by reason; said, and kept where there is any."""
     if source_of(dataset).layout is not class_folders:
         return {}
 
     own = dataset.source == "folder" and levels_of(dataset) is None
     if own:
-        reasons = dict(sorted(Counter(why_not(name, dataset) for name in members if name not in named).items()))
+        others = members.keys() - named
+        reasons = dict(sorted(Counter(why_not(name, dataset) for name in others).items()))
     else:
         reasons = left_out(members)
+
     if dataset.path is not None and paths[0].is_dir() and (hidden := hidden_entries(paths[0])):
         reasons["hidden or the system's"] = hidden
     if not reasons:
         return {}
-    print("left out: " + ", ".join(f"{count} {why}" for why, count in reasons.items()), file=sys.stderr)
+
+    print(f"left out: {_listed(reasons)}", file=sys.stderr)
     return {"left_out": reasons}
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {of_what}" for of_what, count in counts.items())
 
 
 def _others(
@@ -173,27 +180,11 @@ def _others(
 
 def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:
     """The files of the chosen images, in storage order. Raises DataError for an image whose file is not there."""
-    names: set[str] = set()
-    for items in selection.splits.values():
-        names.update(item.file for item in items)
-
+    names = set(files_of(chain.from_iterable(selection.splits.values())))
     lacking = sorted(names - members.keys())
     if lacking:
         raise DataError(f"{origin}: {len(lacking)} images are named but not there: {', '.join(lacking[:3])}")
     return {name: member for name, member in members.items() if name in names}
-
-
-def _rows(selection: Selection, files: Sequence[str]) -> dict[str, SplitRows]:
-    """The splits as they are written; `files` are those that were decoded, in that order."""
-    position = {file: row for row, file in enumerate(files)}
-    label = {name: index for index, name in enumerate(selection.classes)}
-
-    splits = {}
-    for split, items in selection.splits.items():
-        rows = np.fromiter((position[item.file] for item in items), np.int64, len(items))
-        labels = np.fromiter((label[item.label] for item in items), np.int64, len(items))
-        splits[split] = SplitRows(rows, labels, [item.file for item in items])
-    return splits
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -202,16 +193,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if record["status"] == "missing":
             make_missing_pack(target, name, dataset, record["reason"])
             print(f"pack@{name}: missing: {record['reason']}", file=sys.stderr)
-        else:
-            paths = relocate(record, dataset, Places.of_environment())
-            scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
-            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            try:
-                made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
-            except BrokenExecutor as error:  # a worker that the system ended, as where memory is short
-                raise DataError(str(error)) from error
-            counts = ", ".join(f"{count} {split}" for split, count in made.items())
-            print(f"pack@{name}: {counts} images", file=sys.stderr)
+            return
+
+        paths = relocate(record, dataset, Places.of_environment())
+        scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        try:
+            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+        except BrokenExecutor as error:  # a worker that the system ended, as where memory is short
+            raise DataError(str(error)) from error
+        print(f"pack@{name}: {_listed(made)} images", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ recognised is said. Packing and `seal data --guess` ask."""
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
+from posixpath import join
 
 from seal.data.archives import DataError, Members
-from seal.data.layouts import Item, below
+from seal.data.layouts import Item, below, labels_of
 from seal.data.source import Source
 from seal.data.sources import SOURCES
 
@@ -29,7 +31,7 @@ def rooted(members: Members, source: Source, origin: str) -> tuple[Members, list
             raise
 
     root, items = elsewhere
-    count, classes = len(items), len({item.label for item in items})
+    count, classes = len(items), len(set(labels_of(items)))
     place = root or "its top"
     print(f"{origin}: read from {place}, where {count} images of {classes} classes are", file=sys.stderr)
     return below(members, root, origin), items
@@ -53,7 +55,7 @@ def _elsewhere(members: Members, source: Source) -> tuple[str, list[Item]] | Non
 
 def copy_of(items: Sequence[Item]) -> str | None:
     """The published dataset that has as many images in each of as many classes; None for none."""
-    sizes = Counter(item.label for item in items)
+    sizes = Counter(labels_of(items))
     for name in COPIED:
         source = SOURCES[name]
         if len(sizes) == source.classes and _total(source) == len(items) and _same_sizes(source, sizes):
@@ -75,13 +77,13 @@ def _folders(members: Members) -> list[str]:
     """The files' folders to DEEPEST levels, the outer ones first; "" is the top."""
     folders = {""}
     for name in members:
-        parts = name.split("/")[:-1]
-        folders |= {"/".join(parts[:depth]) for depth in range(1, min(len(parts), DEEPEST) + 1)}
+        above = name.split("/")[:-1]
+        folders.update(accumulate(above[:DEEPEST], join))
     return sorted(folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
 
 
 def _is_of(source: Source, items: Sequence[Item]) -> bool:
     """Whether these are as many classes as the source has, of its names where it says them."""
-    labels = {item.label for item in items}
+    labels = set(labels_of(items))
     named = source.per_class.get("")
     return labels == named.keys() if isinstance(named, dict) else len(labels) == source.classes

@@ -5,6 +5,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +14,7 @@ from typing import Any
 
 from seal.data.archives import DataError
 from seal.data.drawing import drawn, drawn_from_train
-from seal.data.layouts import Item
+from seal.data.layouts import Item, labels_of, splits_of
 from seal.data.pack import PACKS, SPLITS, Pack, open_pack
 from seal.record import file_sha256
 from seal.sections import Dataset, SplitFractions
@@ -44,7 +45,7 @@ def select(
 
     if listed is not None:
         items, classes = _follow_list(items, listed, str(dataset.split)), None
-    names = _choose_classes(sorted({item.label for item in items}), dataset, classes)
+    names = _choose_classes(sorted(set(labels_of(items))), dataset, classes)
     of_class = _by_class(items, names)
 
     if dataset.images_per_class is not None:
@@ -62,19 +63,20 @@ def select(
     return Selection(tuple(names), _by_split(of_class.values(), dataset))
 
 
-# A pack names these where they are not as here; so one from before there was a choice is today's.
-UNNAMED = {
-    key: field.default
-    for key, field in Dataset.model_fields.items()
-    if key not in ("source", "image_size", "split", "classes", "images_per_class")
-}
+# A pack names these always, other parameters where they are not as by default; so one from before there was a choice is
+# today's.
+NAMED = ("image_size", "split", "classes", "images_per_class")
 
 
 def parameters_of(dataset: Dataset) -> dict[str, Any]:
     """The parameters that choose and prepare a dataset's images, as a pack's provenance has them, without the
     machine's paths."""
-    unnamed = {key for key, default in UNNAMED.items() if getattr(dataset, key) == default}
-    parameters = dataset.model_dump(exclude={"path", "source", *unnamed})
+    unnamed = {"path", "source"}
+    for key, field in Dataset.model_fields.items():
+        if key not in NAMED and getattr(dataset, key) == field.default:
+            unnamed.add(key)
+
+    parameters = dataset.model_dump(exclude=unnamed)
     if follows_list(dataset):
         path = Path(str(dataset.split))
         parameters["split"] = {"list": path.name, "sha256": file_sha256(path)}
@@ -87,9 +89,9 @@ def chosen_pack(name: str, dataset: Dataset) -> Pack:
     Raises what open_pack raises, and DataError for a pack of other parameters: another split, size or class.
     """
     pack = open_pack(PACKS / f"{name}.safetensors")
-    packed, chosen = pack.provenance.get("selection"), parameters_of(dataset)
+    packed, chosen = pack.provenance.get("selection") or {}, parameters_of(dataset)
     if packed != chosen:
-        differing = [key for key in {**(packed or {}), **chosen} if (packed or {}).get(key) != chosen.get(key)]
+        differing = [key for key in packed | chosen if packed.get(key) != chosen.get(key)]
         raise DataError(
             f"{pack.path}: packed with another {', '.join(differing)} than datasets.{name} has now; "
             f"run `dvc repro pack@{name}`"
@@ -113,7 +115,8 @@ def read_list(path: Path) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise DataError(f"split {path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
 
-    rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    rows = list(csv.reader(lines))
     if len(rows) < 2 or rows[0] != ["split", "file"]:
         raise DataError(f"{path}: found {rows[:2]}, expected the header split,file and then files")
 
@@ -166,8 +169,9 @@ def _by_class(items: Sequence[Item], names: Sequence[str]) -> dict[str, list[Ite
 
 def _natural(item: Item) -> tuple[list[str | int], str]:
     """By the numbers in a name, so that 10 follows 9. re.split alternates text and number."""
-    parts = re.split(r"(\d+)", item.file)
-    return [int(part) if position % 2 else part for position, part in enumerate(parts)], item.file
+    parts: list[str | int] = [*re.split(r"(\d+)", item.file)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts, item.file
 
 
 def _first(group: Sequence[Item], name: str, dataset: Dataset) -> list[Item]:
@@ -182,9 +186,10 @@ def _first(group: Sequence[Item], name: str, dataset: Dataset) -> list[Item]:
 
 def _check_counts(whose: str, group: Sequence[Item], counts: Counts, name: str = "") -> None:
     """Raises DataError where a class, or all of them, has not the official number of images of a split."""
+    of_split = Counter(splits_of(group))
     for split, official in counts.items():
         expected = official if isinstance(official, int) else official.get(name)
-        count = sum(item.split == split for item in group)
+        count = of_split[split]
         if expected is not None and count != expected:
             images = f"{split} images" if split else "images"
             raise DataError(
@@ -196,7 +201,7 @@ def _check_counts(whose: str, group: Sequence[Item], counts: Counts, name: str =
 def _by_split(groups: Iterable[Sequence[Item]], dataset: Dataset) -> dict[str, list[Item]]:
     """Each of SPLITS, sorted by class and file. Raises DataError for an image of none of them."""
     items = list(chain.from_iterable(groups))
-    unknown = {item.split for item in items} - set(SPLITS)
+    unknown = set(splits_of(items)) - set(SPLITS)
     if unknown:
         expected = "fractions or a list" if unknown == {""} else f"one of {', '.join(SPLITS)}"
         raise DataError(f"split {dataset.split}: source {dataset.source} has no official split; expected {expected}")

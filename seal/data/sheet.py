@@ -34,7 +34,8 @@ def write_sheet(path: Path, pack: Pack, training: Training) -> None:
     augmented = torch.empty_like(images)
     augmented[positions] = (x.permute(0, 2, 3, 1) * 255).round().to(torch.uint8)
 
-    _draw(path, [pack.classes[label] for label in rows], [len(row) for row in rows.values()], images, augmented)
+    names = [pack.classes[label] for label in rows]
+    _draw(path, names, list(map(len, rows.values())), images, augmented)
 
 
 def _rows(labels: Tensor, classes: int) -> dict[int, Tensor]:

@@ -1,10 +1,11 @@
 """`seal data NAME`: what a pack holds, as text: classes by split, sizes and modes of its files, what was left out."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from seal.config import Params
@@ -42,12 +43,22 @@ def show_data(name: str, params: Params) -> Iterator[str]:
 
 def _counts(pack: Pack) -> Iterator[str]:
     """A line a class, and their sum."""
-    of_split = [np.bincount(pack[split].labels.numpy(), minlength=len(pack.classes)) for split in SPLITS]
-    width = max(len("class"), len("all"), *map(len, pack.classes))
-    yield f"{'class':<{width}}" + "".join(f"{split:>9}" for split in SPLITS)
-    for label, name in enumerate(pack.classes):
-        yield f"{name:<{width}}" + "".join(f"{counts[label]:>9}" for counts in of_split)
-    yield f"{'all':<{width}}" + "".join(f"{counts.sum():>9}" for counts in of_split)
+    counts = _class_counts(pack)
+    width = max(map(len, ("class", "all", *pack.classes)))
+    yield _row("class", SPLITS, width)
+    for name, of_class in zip(pack.classes, counts, strict=True):
+        yield _row(name, of_class, width)
+    yield _row("all", counts.sum(0), width)
+
+
+def _row(name: str, cells: Iterable[object], width: int) -> str:
+    return f"{name:<{width}}" + "".join(f"{cell:>9}" for cell in cells)
+
+
+def _class_counts(pack: Pack) -> NDArray[np.int64]:
+    """How many images each class has in each of SPLITS: [classes, splits]."""
+    columns = [np.bincount(pack[split].labels.numpy(), minlength=len(pack.classes)) for split in SPLITS]
+    return np.stack(columns, axis=1)
 
 
 def _files(pack: Pack, name: str, params: Params) -> Iterator[str]:
@@ -61,13 +72,17 @@ def _files(pack: Pack, name: str, params: Params) -> Iterator[str]:
         return
 
     sizes, modes = Counter[str](), Counter[str]()
-    packed = [file for split in SPLITS for file in pack[split].files]
+    packed: list[str] = []
+    for split in SPLITS:
+        packed += pack[split].files
+
     with opened(dataset, paths) as (members, _), progress_bar() as bar:
         for file in bar.track(packed, description="files' headers"):
             content = members[file].read()
             image = Image.open(BytesIO(content)) if isinstance(content, bytes) else Image.fromarray(content)
             sizes[f"{image.width} x {image.height}"] += 1
             modes[image.mode] += 1
+
     yield f"packed at {side} x {side}, from files of {_common(sizes)}"
     yield f"colour modes: {_common(modes)}"
 
@@ -93,10 +108,11 @@ def _episodes(pack: Pack, name: str, params: Params) -> Iterator[str]:
     """What few-shot evaluations will leave out: classes with fewer images than an episode takes."""
     if name not in params.fewshot.targets:
         return
-    counts = sum(np.bincount(pack[split].labels.numpy(), minlength=len(pack.classes)) for split in SPLITS)
+
+    counts = _class_counts(pack).sum(1)
     for shots in params.fewshot.shots:
         needed = shots + params.fewshot.n_query
-        enough = int((np.asarray(counts) >= needed).sum())
+        enough = int((counts >= needed).sum())
         if enough < len(pack.classes):
             yield (f"fewshot at {shots} shots: {enough} of {len(pack.classes)} classes have the {needed} images of an "
                    f"episode, of {params.fewshot.n_way} classes")  # fmt: skip

@@ -32,10 +32,13 @@ class Sound:
 
     def counts(self, before: Selection) -> dict[str, dict[str, int]]:
         """How many images of each class are left out, for the provenance; empty where none is."""
-        labels = {item.file: item.label for items in before.splits.values() for item in items}
-        kinds = {"bad": self.bad, "doubled": self.doubled}
-        return {kind: dict(sorted(Counter(labels[file] for file in files).items()))
-                for kind, files in kinds.items() if files}  # fmt: skip
+        labels = {item.file: item.label for item in _ordered(before)}
+        counts = {}
+        for kind, files in {"bad": self.bad, "doubled": self.doubled}.items():
+            if files:
+                of_class = Counter(map(labels.__getitem__, files))
+                counts[kind] = dict(sorted(of_class.items()))
+        return counts
 
 
 def sound(
@@ -50,46 +53,59 @@ def sound(
     reasons = {files[position]: reason for position, reason in sorted(bad.items())}
     order = _ordered(selection)
     doubles = _doubles(order, files, digests) if dataset.source == "folder" or dataset.duplicates == "drop" else []
-    crossing = [pair for pair in doubles if {pair[0].split, pair[1].split} == {"train", "test"}]
 
-    refused = []
+    refusals = _refusals(list(reasons.values()), doubles, dataset)
+    dropped = {}
+    if dataset.duplicates == "drop" or refusals:
+        dropped = {double.file: f"the same content as {kept.file}" for kept, double in doubles}
+    _tell(doubles, dataset)
+
+    gone = dropped | reasons
+    told = [(name, "", reason) for name, reason in others]
+    for item in order:
+        if item.file in gone:
+            told.append((item.file, item.label, gone[item.file]))
+    count = _write(left_out, told)
+    if refusals:
+        raise DataError(f"{'; '.join(refusals)}; {count} files are listed with reasons in {left_out}")
+
+    splits = {}
+    for split, items in selection.splits.items():
+        splits[split] = [item for item in items if item.file not in gone]
+    doubled = {file: reason for file, reason in dropped.items() if file not in reasons}
+    return Sound(Selection(selection.classes, splits), reasons, doubled)
+
+
+def _refusals(reasons: Sequence[str], doubles: Sequence[tuple[Item, Item]], dataset: Dataset) -> list[str]:
+    """What the dataset does not allow: bad images, for these reasons, or one content in train and test."""
+    refusals = []
     if reasons and dataset.bad_images == "error":
-        refused.append(f"{_first(list(reasons.values()))}; mend or take out what is bad, or set bad_images: skip")
+        more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        refusals.append(f"{reasons[0]}{more}; mend or take out what is bad, or set bad_images: skip")
+
+    crossing = [(kept, double) for kept, double in doubles if {kept.split, double.split} == {"train", "test"}]
     if crossing and dataset.duplicates == "error":
         kept, double = crossing[0]
-        refused.append(
+        refusals.append(
             f"{len(crossing)} images have the same content in train and test, the first {double.file} and {kept.file}; "
             "take one of each out, or set duplicates: drop or keep"
         )
-
-    dropped = {}
-    if dataset.duplicates == "drop" or refused:
-        dropped = {double.file: f"the same content as {kept.file}" for kept, double in doubles}
-    _tell(doubles, dataset)
-    labels = {item.file: item.label for item in order}
-    told = [(file, labels[file], reason) for file, reason in {**dropped, **reasons}.items()]
-    count = _write(left_out, [*told, *((name, "", reason) for name, reason in others)])
-    if refused:
-        raise DataError(f"{'; '.join(refused)}; {count} files are listed with reasons in {left_out}")
-
-    gone = reasons.keys() | dropped.keys()
-    splits = {split: [item for item in items if item.file not in gone] for split, items in selection.splits.items()}
-    return Sound(Selection(selection.classes, splits), reasons, {k: v for k, v in dropped.items() if k not in reasons})
-
-
-def _first(reasons: Sequence[str]) -> str:
-    return reasons[0] + (f"; and {len(reasons) - 1} more" if len(reasons) > 1 else "")
+    return refusals
 
 
 def _ordered(selection: Selection) -> list[Item]:
     """Every image, those that stay before their copies."""
-    return [item for split in KEPT_FIRST for item in selection.splits[split]]
+    ordered: list[Item] = []
+    for split in KEPT_FIRST:
+        ordered += selection.splits[split]
+    return ordered
 
 
 def _doubles(order: Sequence[Item], files: Sequence[str], digests: NDArray[np.uint8]) -> list[tuple[Item, Item]]:
     """Pairs of an image and a later one of the same content, by digests; bad files have none."""
     row = {file: position for position, file in enumerate(files)}
-    of_image = digests[[row[item.file] for item in order]].view("<u8")
+    rows = [row[item.file] for item in order]
+    of_image = digests[rows].view("<u8")
     sorted_ = np.lexsort((*of_image.T[::-1],))  # stable: of equal ones the earlier comes first
 
     alike = (of_image[sorted_[1:]] == of_image[sorted_[:-1]]).all(1) & of_image[sorted_[1:]].any(1)

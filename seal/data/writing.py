@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seal.data.download import full_disk_is_an_error, require_space
+from seal.data.layouts import files_of, labels_of
 from seal.data.pack import METADATA, SCHEMA, SPLITS
+from seal.data.selection import Selection
 from seal.record import atomic
 
 BLOCK = 1024  # images that are copied at a time
@@ -27,6 +29,20 @@ class SplitRows:
     rows: NDArray[np.int64]  # positions of its images among those that were decoded
     labels: NDArray[np.int64]
     files: Sequence[str]
+
+
+def split_rows(selection: Selection, files: Sequence[str]) -> dict[str, SplitRows]:
+    """A selection's splits; `files` are those that were decoded, in that order."""
+    position = {file: row for row, file in enumerate(files)}
+    label = {name: index for index, name in enumerate(selection.classes)}
+
+    splits = {}
+    for split, items in selection.splits.items():
+        names = list(files_of(items))
+        rows = np.fromiter(map(position.__getitem__, names), np.int64, len(items))
+        labels = np.fromiter(map(label.__getitem__, labels_of(items)), np.int64, len(items))
+        splits[split] = SplitRows(rows, labels, names)
+    return splits
 
 
 def write_pack(

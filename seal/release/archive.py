@@ -104,13 +104,13 @@ def _only_data(path: Path, archive: zipfile.ZipFile) -> None:
 def _facts(path: Path, archive: zipfile.ZipFile) -> Facts:
     try:
         raw = json.loads(_read(path, archive, FACTS))
-        found = raw["format"]
+        number = raw["format"]
     except (ValueError, KeyError, TypeError):
         raise BrokenBundle(f"{path}: {FACTS} names no format, expected a bundle's; {AGAIN}") from None
 
-    if found != FORMAT:
+    if number != FORMAT:
         writer = f"version {raw.get('version')} of the artifact"
-        raise BrokenBundle(f"{path}: found format {found}, by {writer}, expected {FORMAT}; check it by that version")
+        raise BrokenBundle(f"{path}: found format {number}, by {writer}, expected {FORMAT}; check it by that version")
     try:
         return Facts.model_validate(raw)
     except ValidationError as error:
@@ -127,10 +127,10 @@ def _checksums(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
             raise BrokenBundle(f"{path}: {CHECKSUMS}: found {line[:80]!r}, expected `sha256  name`; {AGAIN}")
         checksums[match[2]] = match[1]
 
-    there = set(archive.namelist()) - {CHECKSUMS}
-    if lost := sorted(checksums.keys() - there):
+    members = set(archive.namelist()) - {CHECKSUMS}
+    if lost := sorted(checksums.keys() - members):
         raise BrokenBundle(f"{path}: {lost[0]} is missing, one of {len(lost)} that {CHECKSUMS} names; {AGAIN}")
-    if foreign := sorted(there - checksums.keys()):
+    if foreign := sorted(members - checksums.keys()):
         raise BrokenBundle(f"{path}: {foreign[0]} is not in {CHECKSUMS}, expected every file there; {AGAIN}")
     return checksums
 

@@ -57,13 +57,15 @@ def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     path = out or Path(f"bundle/seal-{params.tier}-{number}.zip")
 
     lists = {str(dataset.split) for dataset in params.datasets.values() if isinstance(dataset.split, str)}
-    beside = [*BESIDE, *sorted(lists - {"official"})]
-    files = _record_files(record, runs) | {name: _beside(name) for name in beside}
+    contents = _record_files(record, runs)
+    for name in (*BESIDE, *sorted(lists - {"official"})):
+        contents[name] = _beside(name)
     for name, weights_path in weights.items():
-        files[f"{RECORD}/{name}/weights/{weights_path.name}"] = weights_path
+        contents[f"{RECORD}/{name}/weights/{weights_path.name}"] = weights_path
 
-    texts = {"params.yaml": text, "README.md": _readme(facts, len(runs)), FACTS: facts.model_dump_json(indent=1)}
-    contents = files | {name: text.encode() for name, text in texts.items()}
+    contents["params.yaml"] = text.encode()
+    contents["README.md"] = _readme(facts, len(runs)).encode()
+    contents[FACTS] = facts.model_dump_json(indent=1).encode()
     contents[CHECKSUMS] = checksum_lines(contents).encode()
     with atomic(path) as temporary:
         _write_zip(temporary, contents)
@@ -96,7 +98,7 @@ def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path],
 
     A kept study has none of its own: those in results/ are taken where the record beside them is the same.
     """
-    there, gone = {}, {}
+    weights, gone = {}, {}
     for run in runs:
         if run.arm not in (BASE_ARM, *params.main_arms) or run.diverged_in is not None:
             continue
@@ -106,13 +108,13 @@ def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path],
         folder = here if trained_here else run.folder
         path = folder / f"weights/gen-{run.last:02d}.safetensors"
         if path.is_file():
-            there[run.name] = path
+            weights[run.name] = path
             continue
 
         stage = f"base@{run.seed}" if run.arm == BASE_ARM else f"train@{run.name}"
         seeds = "" if run.name in params.run_names() else f" with {run.seed} among the seeds of params.yaml"
         gone[run.name] = f"`seal tier {params.tier}`, then `dvc repro {stage}`{seeds}"
-    return there, gone
+    return weights, gone
 
 
 def _record_files(record: Path, runs: list[RunFolder]) -> dict[str, bytes | Path]:
@@ -151,6 +153,7 @@ def _write_zip(path: Path, contents: dict[str, bytes | Path]) -> None:
             if isinstance(content, bytes):
                 archive.writestr(member, content)
                 continue
+
             member.file_size = content.stat().st_size
             with content.open("rb") as source, archive.open(member, "w") as target:
                 while block := source.read(2**20):

@@ -124,9 +124,10 @@ def _agrees(words: str, evaluation: Evaluation, recorded: Mapping[str, Any], aga
 
     apart = {}
     for name, measure in evaluation.measures.items():
-        expected, found = (dict(numbers_of(record["values"], measure)) for record in (recorded, again))
+        expected = dict(numbers_of(recorded["values"], measure))
+        actual = dict(numbers_of(again["values"], measure))
         for key, value in expected.items():
-            apart[f"{name} {key}"] = abs(found.get(key, inf) - value) / max(1.0, abs(value))
+            apart[f"{name} {key}"] = abs(actual.get(key, inf) - value) / max(1.0, abs(value))
     worst = max(apart, key=apart.__getitem__)
     verdict = CLOSE if apart[worst] <= TOLERANCE else OTHER
     print(f"{words}: {verdict}: {worst} is {apart[worst]:.1e} apart, tolerance {TOLERANCE} of max(1, value)")

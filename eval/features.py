@@ -40,13 +40,13 @@ class Adapted(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """What the head is given, [N, channels]."""
-        given: list[Tensor] = []
-        hook = self.fc.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+        seen: list[Tensor] = []
+        hook = self.fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
         try:
             self(x)
         finally:
             hook.remove()
-        return given[-1]
+        return seen[-1]
 
 
 Classifier = ResNet | Adapted

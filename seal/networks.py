@@ -72,8 +72,8 @@ def head_of(network: nn.Module, example: Tensor) -> str:
             hook.remove()
 
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        given = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ConfigError(f"the network gives {given}, expected logits [images, classes]")
+        kind = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ConfigError(f"the network gives {kind}, expected logits [images, classes]")
     if not calls or calls[-1][1].ndim != 2 or not torch.equal(calls[-1][2], logits):
         raise ConfigError("the network's logits are not what a torch.nn.Linear gives last, expected such a head")
     return calls[-1][0]

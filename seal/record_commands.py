@@ -33,8 +33,8 @@ def claims(
     from eval.claims import __main__ as stage
 
     written = ["--out", str(out)] if out else []
-    one = ["--show", show] if show else []
-    stage.main([*_chosen(record), *one, *(["--strict"] if strict else []), *written])
+    shown = ["--show", show] if show else []
+    stage.main([*_chosen(record), *shown, *(["--strict"] if strict else []), *written])
 
 
 @app.command()

@@ -28,8 +28,8 @@ class Plan:
         if device.type != "cuda":
             return Plan(self.order.to(device), self.flips.to(device), self.offsets.to(device))
 
-        parts = self.order, self.flips, self.offsets
-        return Plan(*(part.pin_memory().to(device, non_blocking=True) for part in parts))
+        pinned = (values.pin_memory() for values in (self.order, self.flips, self.offsets))
+        return Plan(*(values.to(device, non_blocking=True) for values in pinned))
 
     def part(self, start: int, stop: int) -> "Plan":
         return Plan(self.order[start:stop], self.flips[start:stop], self.offsets[start:stop])

@@ -6,7 +6,7 @@ a csv of files and labels is read by `labelled`.
 
 from collections.abc import Iterable
 from itertools import filterfalse
-from posixpath import commonpath, dirname
+from posixpath import commonprefix, dirname
 
 from seal.data.archives import DataError, Members
 from seal.data.labelled import labelled_images
@@ -51,12 +51,9 @@ def _root_of_labels(members: Members, labels: str) -> str:
 
 def _root_of_folders(members: Members, dataset: Dataset) -> str:
     """As deep as every image is still in a folder below it, and no deeper than its train/."""
-    folders = set(map(dirname, filterfalse(no_image, members)))
-    if not folders:
-        return ""
-
-    root, common = "", commonpath(set(map(dirname, folders)))
-    for folder in filter(None, common.split("/")):
+    above_classes = [name.split("/")[:-2] for name in filterfalse(no_image, members)]
+    root = ""
+    for folder in commonprefix(above_classes):
         if dataset.split == "official" and folder.lower() in SPLIT_NAMES:
             break
         root += f"{folder}/"

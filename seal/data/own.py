@@ -51,9 +51,9 @@ def _root_of_labels(members: Members, labels: str) -> str:
 
 def _root_of_folders(members: Members, dataset: Dataset) -> str:
     """As deep as every image is still in a folder below it, and no deeper than its train/."""
-    above_classes = [name.split("/")[:-2] for name in filterfalse(no_image, members)]
+    above_classes = {tuple(name.split("/")[:-2]) for name in filterfalse(no_image, members)}
     root = ""
-    for folder in commonprefix(above_classes):
+    for folder in commonprefix(list(above_classes)):
         if dataset.split == "official" and folder.lower() in SPLIT_NAMES:
             break
         root += f"{folder}/"

@@ -30,10 +30,7 @@ KNOWN_ERRORS = re.compile(r"404 \(Not Found\).*/users/current$|ResizeObserver lo
 RUN_LINK = 'a[href*="/runs/"]'
 ARMS = ("normal", "normal_long", "llf", "seal")
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # MLflow's own use of SQLAlchemy
-    pytest.mark.xdist_group("mlflow"),
-]
+pytestmark = pytest.mark.xdist_group("mlflow")
 
 
 @pytest.fixture(scope="module")

@@ -36,10 +36,7 @@ from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # MLflow's own use of SQLAlchemy
-    pytest.mark.xdist_group("mlflow"),  # one new database
-]
+pytestmark = pytest.mark.xdist_group("mlflow")  # one new database
 
 VIT = {"image_size": 8, "patch_size": 4, "num_layers": 3, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
 FEW = {"targets": ["mine"], "n_way": 2, "shots": [1], "n_query": 3, "episodes": 4, "epochs": 2}

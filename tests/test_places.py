@@ -36,7 +36,6 @@ def test_a_schedule_lies_within_grahams_bound(lengths: list[float], places: int,
     assert planned.makespan <= (sum(lengths) + (places - 1) * planned.critical_path) / places * (1 + 1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # a library of DVC's own
 def test_a_tier_is_scheduled_by_its_own_graph() -> None:
     needs = needs_of_tier("smoke")
     assert needs["transfer@seal-0-digits"] == ["pack@digits", "train@seal-0"]

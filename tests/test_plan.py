@@ -212,7 +212,6 @@ def test_documents_and_the_doctor_say_of_the_paper_tier_what_the_plan_says(
     assert f"{on_h100:.0f} hours of one H100, {on_a100:.0f} of one A100" in text
 
 
-@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # a library of DVC's own
 def test_what_dvc_would_run_is_planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Below a stage that changed, all; beside it, none."""
     (tmp_path / ".dvc").mkdir()

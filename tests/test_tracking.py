@@ -30,10 +30,7 @@ from seal.tracking.finished import numbers
 from seal.tracking.mlflow_view import DIGEST, View, git_tags, run_key
 from seal.tracking.sync import SyncOutcome, stages_of, sync, times_of
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # MLflow's own use of SQLAlchemy
-    pytest.mark.xdist_group("mlflow"),  # one import of it, one new database
-]
+pytestmark = pytest.mark.xdist_group("mlflow")  # one import of it, one new database
 
 EMPTY = ("clean_loss_batch_statistics", "clean_accuracy_batch_statistics")  # which the invented records leave out
 

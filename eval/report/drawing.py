@@ -36,13 +36,13 @@ def label(arm: str) -> str:
 
 def styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Each arm's colour, dash and mark; arms without a colour of their own differ in the others."""
-    others = zip(cycle(OTHERS), cycle(product(("-", "--", ":"), "x+*12348")))
+    others = zip(cycle(product(("-", "--", ":"), OTHERS)), cycle("x+*12348"))
     chosen = {}
     for arm in arms:
         if arm in STYLES:
             colour, dash, mark = STYLES[arm]
         else:
-            colour, (dash, mark) = next(others)
+            (dash, colour), mark = next(others)
         chosen[arm] = {"color": colour, "linestyle": dash, "marker": mark, "markersize": 4, "linewidth": 1.6}
     return chosen
 

@@ -4,6 +4,7 @@ difference by how often weight decay renewed the weights.
 An outcome has a dot for each seed; lines are means.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from eval.report.svg import INK
 BySeed = Mapping[str, Mapping[int, Sequence[float]]]  # arm -> generation -> a fraction a seed
 Published = Mapping[str, Mapping[int, float]]  # arm -> generation -> a fraction
 APART = 0.05  # generations between the dots of one arm and of the next
+IN_A_ROW = 6  # arms of a legend
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Renewed:
 
 def accuracy_by_generation(ours: BySeed, paper: Published, salt: str) -> str:
     """A line for each arm and a dot for each seed; beside it, fainter, the paper's own numbers where it has any."""
-    figure, (axes, beside) = framed((9, 3.5), 1, 2, bottom=0.85, space=0.16, width_ratios=(3, 2 if paper else 0.01))
+    legend = 0.2 * math.ceil(len(ours) / IN_A_ROW)  # inches
+    inches, widths = (9, 3.3 + legend), (3, 2 if paper else 0.01)
+    figure, (axes, beside) = framed(inches, 1, 2, bottom=0.65 + legend, space=0.16, width_ratios=widths)
     style = styles(ours)
 
     for place, (arm, by_generation) in enumerate(ours.items()):
@@ -54,7 +58,7 @@ def accuracy_by_generation(ours: BySeed, paper: Published, salt: str) -> str:
 
     _name_generations(axes, ours, "here")
     axes.set_ylabel("test accuracy")
-    figure.legend(loc="lower center", ncols=min(6, len(ours)), frameon=False, fontsize=9)
+    figure.legend(loc="lower center", ncols=min(IN_A_ROW, len(ours)), frameon=False, fontsize=9)
     beside.set_visible(bool(paper))
     for arm, numbers in paper.items():
         beside.plot([*numbers], [*numbers.values()], **styles([arm])[arm], alpha=0.45)

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from invented_records import invented_run, write_record
 
+from eval.report.drawing import styles
 from eval.report.judged import Judged
 from eval.report.relearning import STEPS, interval, relearning
 from eval.report.settings import Study
 from seal.record import read_json, write_csv, write_json
 from seal.runs import Runs
+from seal.tiers import tier_params
 from tests.strategies import params_with
 
 
@@ -72,3 +74,10 @@ def test_the_interval_is_students(tmp_path: Path) -> None:
     half = 4.302652729911275 * statistics.stdev(ends) / 3**0.5  # t of two degrees of freedom at 97.5%, by a table
     low, high = map(float, interval(runs.of("imp")).split(" to "))
     assert (low, high) == pytest.approx((statistics.mean(ends) - half, statistics.mean(ends) + half), abs=0.005001)
+
+
+def test_no_two_arms_of_a_study_have_one_colour_and_dash() -> None:
+    params = tier_params("mini")
+    arms = dict.fromkeys(["normal", *params.main_arms, *params.evaluated_sensitivity_arms])
+    looks = {(style["color"], style["linestyle"]) for style in styles(arms).values()}
+    assert len(looks) == len(arms) == 15

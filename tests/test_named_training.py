@@ -176,10 +176,10 @@ def test_the_stages_train_and_evaluate_it(project: Path) -> None:
     "network",
     [
         nn.Sequential(nn.Linear(4, 4), nn.Conv2d(2, 3, 2), nn.Flatten()),
-        nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.Softmax(dim=1)),
         nn.Sequential(nn.Linear(4, 4)),
     ],
-    ids=["convolution", "relu", "logits of an image"],
+    ids=["convolution", "softmax", "logits of an image"],
 )
 def test_a_network_whose_logits_no_linear_layer_gives_is_a_line(network: nn.Module) -> None:
     with pytest.raises(ConfigError, match=r"expected (such a head|logits)"):

@@ -1,5 +1,6 @@
 """Networks of torchvision's, trained by the methods: interrupted or not the same bits, and wrong ones are a line."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -172,14 +173,22 @@ def test_the_stages_train_and_evaluate_it(project: Path) -> None:
     assert values["model_accuracy"] == pytest.approx(summary["final"]["test_accuracy"])
 
 
+def below_zero() -> nn.Linear:
+    """Whose outputs are negative for every image of values up to 1, whatever its weights are drawn as."""
+    linear = nn.Linear(32, 3)
+    nn.init.constant_(linear.bias, -32 / math.sqrt(32) - 1)
+    return linear
+
+
 @pytest.mark.parametrize(
     "network",
     [
         nn.Sequential(nn.Linear(4, 4), nn.Conv2d(2, 3, 2), nn.Flatten()),
+        nn.Sequential(nn.Flatten(), below_zero(), nn.ReLU()),
         nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.Softmax(dim=1)),
         nn.Sequential(nn.Linear(4, 4)),
     ],
-    ids=["convolution", "softmax", "logits of an image"],
+    ids=["convolution", "relu", "softmax", "logits of an image"],
 )
 def test_a_network_whose_logits_no_linear_layer_gives_is_a_line(network: nn.Module) -> None:
     with pytest.raises(ConfigError, match=r"expected (such a head|logits)"):

@@ -31,7 +31,7 @@ from seal.config import Run
 from seal.data.batches import Batches
 from seal.errors import one_line_errors
 from seal.models import build
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.rng import stream
 from seal.tiers import tier_params
 from seal.trainer import Data, Trainer

@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from seal.cluster.pipeline import locked_entries
-from seal.record import cpu_name
+from seal.processor import processor
 
 ROOT = Path(__file__).parents[1]
 PLACES = 2
@@ -110,7 +110,7 @@ def main() -> None:
     ways = {"serial, 2 threads": serial(2), "serial, 1 thread": serial(1), "--local 2, 1 thread each": local}
     if chosen.slurm and shutil.which("sbatch"):
         ways["Slurm, 2 jobs of 1 thread"] = on_slurm(chosen.slurm / "slurm.conf")
-    print(f"{os.cpu_count()} x {cpu_name()}; load before: {os.getloadavg()[0]:.1f}")
+    print(f"{processor()}; load before: {os.getloadavg()[0]:.1f}")
 
     outcomes: dict[str, list[Outcome]] = {name: [] for name in ways}
     for _ in range(chosen.repeats):

@@ -27,7 +27,7 @@ from eval.episodes import orders
 from eval.heads import draw_heads, train_heads
 from seal.evaluations import FewShot, FewShotAffines
 from seal.models import ResNet, build
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.rng import stream
 from seal.tiers import tier_params
 

@@ -28,7 +28,8 @@ from seal.data.batches import Batches
 from seal.data.pack import PACKS, open_pack
 from seal.evaluations import Hessian
 from seal.models import ResNet
-from seal.record import RESULTS, cpu_name
+from seal.processor import cpu_name
+from seal.record import RESULTS
 from seal.rng import stream
 from seal.tiers import tier_params
 from seal.trainer import Data, Trainer

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from eval.knn import Neighbours, exact_knn
 from eval.knn_backends import load_faiss
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.rng import stream
 
 FEATURES, QUERIES, BATCH, PART, K, MEMORY_MB = 8192, 2000, 2000, 4000, 5, 256

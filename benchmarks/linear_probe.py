@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from eval.linear_probe import draw_layer, train_probes
 from seal.evaluations import Transfer
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.rng import stream
 from seal.tiers import tier_params
 

@@ -19,7 +19,8 @@ from seal.checkpoint import State
 from seal.clock import Clock
 from seal.config import Params, Run
 from seal.data.batches import Batches
-from seal.record import Row, cpu_name, write_csv
+from seal.processor import cpu_name
+from seal.record import Row, write_csv
 from seal.rng import stream
 from seal.tiers import TIERS, tier_params
 from seal.trainer import Data, Trainer

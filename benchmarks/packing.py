@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seal.record import cpu_name
+from seal.processor import cpu_name
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 100

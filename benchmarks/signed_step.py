@@ -19,7 +19,7 @@ from torch import Tensor
 
 from seal import SignedSGD, split_parameters
 from seal.models import build
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.rng import stream
 from seal.sections import Model
 

@@ -27,7 +27,7 @@ from seal.checkpoint import State
 from seal.config import Params, Run
 from seal.data.pack import PACKS, Pack, open_pack
 from seal.loop import train
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.rng import stream
 from seal.tiers import tier_params
 from seal.trainer import Trainer

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.methods import describe, random_data
 from seal.clock import Clock
-from seal.record import cpu_name
+from seal.processor import cpu_name
 from seal.tiers import TIERS, tier_params
 from seal.trainer import Trainer
 

@@ -30,8 +30,9 @@ import torch
 from benchmarks.plain_loop import plain_loop, plain_rate
 from seal.config import Params
 from seal.planning.committed import COLUMNS, COMMITTED, Measured, read
-from seal.planning.setting import WAYS, processor, setting, usable_cores
+from seal.planning.setting import WAYS, setting
 from seal.planning.speed import trainer_in, training_rate
+from seal.processor import processor, usable_cores
 from seal.record import write_csv
 from seal.tiers import tier_params
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seal.errors import UserError
+from seal.split import has_parameters
 
 
 def blocks_in_order(network: nn.Module, example: Tensor) -> list[str]:
@@ -59,7 +60,7 @@ def _repeated(network: nn.Module) -> list[str]:
 
     def holds_layers(module: nn.Module) -> bool:
         ours = not type(module).__module__.startswith("torch.nn.")
-        return ours and any(True for child in module.children() for _ in child.parameters())
+        return ours and any(map(has_parameters, module.children()))
 
     kinds = Counter(type(module) for module in network.modules() if holds_layers(module))
     outermost: list[str] = []

@@ -8,18 +8,17 @@ import hashlib
 import io
 import json
 import math
-import os
 import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from seal.errors import UserError
 from seal.files import atomic as atomic
+from seal.processor import processor
 
 # Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
 # written to six digits, and a sum of them in points is rounded at 1e-14.
@@ -153,20 +152,6 @@ def run_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-@cache
-def cpu_name() -> str:
-    """The processor's model as the kernel reports it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
 def _widen(path: Path) -> None:
     """Give the columns of today to timings from before there were all of them."""
     if not path.exists():
@@ -197,7 +182,7 @@ def append_timing(
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "backend": backend,
         "machine": platform.machine(),
-        "cpu": f"{os.cpu_count()} x {cpu_name()}",
+        "cpu": processor(),
         "threads": torch.get_num_threads() if torch else 1,
         "versions": f"python {platform.python_version()}, torch {version('torch')}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

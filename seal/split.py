@@ -71,7 +71,7 @@ def _layers(model: nn.Module, threshold: str) -> set[str]:
         )
 
     module = modules[threshold]
-    if not _has_parameters(module):
+    if not has_parameters(module):
         raise ValueError(f"layer threshold {threshold!r} has no parameters, expected a module that has")
 
     owners = [part for part in module.modules() if _is_layer(part)]
@@ -89,12 +89,12 @@ def _layers(model: nn.Module, threshold: str) -> set[str]:
 
 def _is_layer(module: nn.Module) -> bool:
     """Whether it computes with parameters of its own: a layer of torch's, or any module without others that do."""
-    if not _has_parameters(module, recurse=False):
+    if not has_parameters(module, recurse=False):
         return False
-    return type(module).__module__.startswith("torch.nn.") or not any(map(_has_parameters, module.children()))
+    return type(module).__module__.startswith("torch.nn.") or not any(map(has_parameters, module.children()))
 
 
-def _has_parameters(module: nn.Module, recurse: bool = True) -> bool:
+def has_parameters(module: nn.Module, recurse: bool = True) -> bool:
     return next(module.parameters(recurse), None) is not None
 
 

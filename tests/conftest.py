@@ -38,6 +38,12 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """A test that draws by torch's own generator draws the same, whatever ran before it in its process."""
+    torch.manual_seed(0)
+
+
 @dataclass(frozen=True)
 class NewDatabase:
     path: Path

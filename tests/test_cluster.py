@@ -14,7 +14,7 @@ from seal.cluster.gather import machines_differ
 from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.errors import UserError
-from seal.planning.setting import usable_cores
+from seal.processor import usable_cores
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from tests.strategies import run_with

@@ -1,7 +1,6 @@
 """What `seal plan` says, from invented timings; and that the stages it names are those that DVC would run."""
 
 import math
-import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -26,7 +25,8 @@ from seal.planning.plan import DVC_SECONDS, plan, with_known_rate
 from seal.planning.setting import setting_of
 from seal.planning.show import duration, show
 from seal.planning.stages import parts, stages_of_tier, stages_to_run
-from seal.record import TIMING_COLUMNS, cpu_name, write_csv, write_json
+from seal.processor import processor
+from seal.record import TIMING_COLUMNS, write_csv, write_json
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
 from tests.strategies import params_with
@@ -39,7 +39,7 @@ RATES = Rates(
     launched=math.inf, compilers=0.5,
 )  # fmt: skip
 MACHINE = Machine(RATES, start_seconds=2.0)
-HERE = f"{os.cpu_count()} x {cpu_name()}"
+HERE = processor()
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def submit_locally(
     from seal.cluster.gather import gather
     from seal.cluster.local import check_local, gpu_options, start
     from seal.cluster.submit import prepared, threads_of_a_job
-    from seal.planning.setting import usable_cores
+    from seal.processor import usable_cores
 
     check_local(gpus)
     number = threads_of_a_job(threads, max(1, usable_cores() // places))

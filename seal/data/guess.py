@@ -116,7 +116,7 @@ def _folders(members: Members, path: Path) -> Guess:
         if depths <= {0}:
             break
 
-        nested = depths != {1}
+        nested = depths - {0} != {1}  # an image beside the classes' folders has no class
         says = ("own splits, " if official else "") + ("nested folders" if nested else "a folder a class")
         extra: dict[str, Any] = {}
         if nested:

@@ -30,6 +30,7 @@ from seal.data.recognise import COPIED, copy_of, rooted
 from seal.data.selection import Selection, follows_list, parameters_of, read_list, select
 from seal.data.usable import sound
 from seal.data.writing import SplitRows, split_rows, write_pack
+from seal.processor import usable_cores
 from seal.sections import Dataset
 from seal.stage import dataset_stage
 
@@ -197,9 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         paths = relocate(record, dataset, Places.of_environment())
         scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         try:
-            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=workers, report=report)
+            made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=cores, report=report)
         except BrokenExecutor as error:  # a worker that the system ended, as where memory is short
             raise DataError(str(error)) from error
         print(f"pack@{name}: {_listed(made)} images", file=sys.stderr)

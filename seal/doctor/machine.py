@@ -7,7 +7,7 @@ from pathlib import Path
 from seal.config import Params
 from seal.doctor.finding import Finding
 from seal.doctor.probe import Facts
-from seal.planning.setting import usable_cores
+from seal.processor import usable_cores
 
 # Free disk in GB that a tier's archives, packs, weights and resume states ask for: what `seal plan` says, rounded up.
 NEEDED_GB = {"smoke": 2, "mini": 5, "regime": 5, "paper": 115}

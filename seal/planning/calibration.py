@@ -19,7 +19,8 @@ from seal.config import Params
 from seal.measure import Rates
 from seal.planning.counts import classes
 from seal.planning.machine import Machine
-from seal.record import cpu_name, read_json, write_json
+from seal.processor import processor
+from seal.record import read_json, write_json
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FRESH = 3600.0  # s; after that other work on the machine may have come or gone
@@ -87,6 +88,6 @@ def _facts(params: Params) -> dict[str, Any]:
         "prediction_depth": params.prediction_depth.model_dump(),
         "environment": [os.environ.get("OMP_NUM_THREADS"), os.environ.get("OMP_WAIT_POLICY")],
         "fields": [field.name for field in (*fields(Machine), *fields(Rates))],
-        "cpu": f"{os.cpu_count()} x {cpu_name()}",
+        "cpu": processor(),
         "torch": version("torch"),
     }

@@ -9,7 +9,8 @@ from dataclasses import astuple, dataclass, fields
 from operator import attrgetter
 from pathlib import Path
 
-from seal.planning.setting import Setting, processor
+from seal.planning.setting import Setting
+from seal.processor import processor
 
 COMMITTED = Path("benchmarks/training.csv")
 COLUMNS = (*(field.name for field in fields(Setting)), "jobs", "images_per_second", "cpu", "torch", "date")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from seal.config import Params
 from seal.evidence import BrokenEvidence
-from seal.planning.setting import HOW, SHAPE, processor, threads_of
+from seal.planning.setting import HOW, SHAPE, threads_of
 from seal.planning.stages import TRAINING, StageParts, parts
+from seal.processor import processor
 from seal.record import RESULTS, TIMINGS, read_timings
 from seal.runs import RunFolder
 

@@ -7,18 +7,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product, starmap
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from seal.config import Params
 from seal.planning.network import own_model
-from seal.record import cpu_name
+from seal.processor import usable_cores
 from seal.sections import Model, Runtime, Training
 
 SHAPE = ("depth", "width", "stem")  # of `model`, what a rate depends on
 HOW = ("batch_size", "precision", "channels_last")  # of `training`, likewise
 CPU_TF32 = "float32"  # what a CPU computes by where a tier says tf32
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Way(NamedTuple):
@@ -75,21 +73,6 @@ def setting(model: Model, training: Training, image_size: int, threads: int) -> 
     return Setting(**shape, **how, image_size=image_size, threads=threads)
 
 
-def processor() -> str:
-    """As timings name it."""
-    return f"{os.cpu_count()} x {cpu_name()}"
-
-
 def threads_of(runtime: Runtime) -> int:
     """As many as a stage's torch takes."""
     return runtime.threads or int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: affinity, and the container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not QUOTA.exists():
-        return cores
-
-    limit, period = QUOTA.read_text(encoding="utf-8").split()
-    return cores if limit == "max" else min(cores, max(1, int(limit) // int(period)))

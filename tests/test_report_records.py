@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from eval.report.__main__ import main
 from eval.report.ending import main as end
 from eval.report.judged import Judged
-from eval.report.renewal import against, renewal_figure
+from eval.report.outcomes import Renewed
+from eval.report.renewal import against, renewal_figure, slope_words, slopes_by_seed
 from eval.report.settings import Study, by_tier, recorded_study
 from eval.report.unrun import committed_seconds, lacks, price, unrun
 from seal.cli import app
@@ -131,11 +132,11 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
 def test_a_sweep_over_decay_is_drawn_by_how_often_it_renews_the_weights(sweep: Judged) -> None:
     rates = 0.01 + 0.0085355 + 0.005 + 0.0014645  # of the invented cosine's four epochs
     steps = math.ceil(3500 / 32)  # an epoch's, of smoke's images that train
-    once, four_times = (float(f"{rates * steps * decay:.2g}") for decay in (5e-4, 2e-3))
+    once, four_times = (float(f"{rates * steps * decay:.3g}") for decay in (5e-4, 2e-3))
 
     (figure,) = renewal_figure(sweep)
     rows = [line.split(",") for line in figure.points.splitlines()[1:]]
-    assert {(less, float(renewal)) for less, renewal, *_ in rows} == {
+    assert {(less, float(renewal)) for less, _, renewal, *_ in rows} == {
         (less, renewal) for less in ("llf", "normal_long") for renewal in (once, four_times)
     }
     assert len(rows) == 8, "of two seeds each; an arm with another S alone is no part of the sweep"
@@ -145,11 +146,48 @@ def test_a_sweep_over_decay_is_drawn_by_how_often_it_renews_the_weights(sweep: J
         assert run is not None
         return float(run.summary["final"]["test_accuracy"])
 
-    for point in against(sweep.study, "llf"):
-        suffix = "" if point.renewal == once else "_d4"
-        expected = 100 * (end(f"seal{suffix}", point.seed) - end(f"llf{suffix}", point.seed))
-        assert point.difference == pytest.approx(expected)
-    assert f"at D = {four_times:g} (LLF, 2 seeds)" in figure.caption
+    at_once, at_four = against(sweep.study, "llf")
+    assert (at_once.renewal, at_four.renewal) == (once, four_times)
+    for point, suffix in ((at_once, ""), (at_four, "_d4")):
+        for seed, difference in point.by_seed.items():
+            assert difference == pytest.approx(100 * (end(f"seal{suffix}", seed) - end(f"llf{suffix}", seed)))
+    assert f"at D = {four_times:g} (S = 0.01, 2 seeds)" in figure.caption
+
+    slopes = [(at_four.by_seed[seed] - at_once.by_seed[seed]) / (four_times - once) for seed in (0, 1)]
+    assert slopes_by_seed([at_once, at_four]) == pytest.approx(slopes)
+    assert f"Slope over D {sum(slopes) / 2:+.2f}" in figure.caption
+
+
+def test_a_slope_is_of_the_seeds_that_have_each_decay_and_says_its_p() -> None:
+    points = [
+        Renewed(0.5, 0.3, "smoke", {0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0}),
+        Renewed(1.0, 0.1, "smoke", {0: 2.0, 1: 2.5, 2: 4.0}),
+        Renewed(2.0, 0.01, "smoke", {0: 4.0, 1: 5.5, 2: 5.0, 4: -9.0}),
+    ]
+    slopes = slopes_by_seed(points)
+    by_hand = [2.0, 2.4286, 1.2857]  # sums of (D - 7/6) * difference over those of (D - 7/6) ** 2, which are 7/6
+    assert slopes == pytest.approx(by_hand, abs=1e-4)
+
+    assert slope_words(points) == "Slope over D +1.90 ± 1.43 points (95%, 3 seeds, two-sided p = 0.029)."
+    assert slope_words(points[:1]).startswith("No slope")
+    assert slope_words([points[0], Renewed(1.0, 0.1, "smoke", {2: 1.0})]).startswith("No slope")
+
+
+def test_another_tier_of_the_same_images_and_network_stands_beside_the_sweep(sweep: Judged) -> None:
+    (alone,) = renewal_figure(sweep)
+    assert renewal_figure(sweep, [Judged(recorded_study([ROOT / "expected/mini"]), {})]) == [alone], "other images"
+
+    plain = Runs(run for run in sweep.study.runs if not run.arm.endswith("_d4"))
+    params = sweep.study.params.model_copy(update={"tier": "mini"})
+    (beside,) = renewal_figure(sweep, [Judged(replace(sweep.study, params=params, runs=plain), {})])
+    rows = beside.points.splitlines()
+    assert {*alone.points.splitlines()} < {*rows}
+    assert sum(row.split(",")[1] == "mini" for row in rows) == 4
+    assert beside.caption.count("(mini, S = 0.01, 2 seeds)") == 2
+    assert [words for words in beside.caption.split(". ") if words.startswith("Slope")] == [
+        words for words in alone.caption.split(". ") if words.startswith("Slope")
+    ]
+    assert "mini, S = 0.01, less LLF" in beside.svg
 
 
 def test_without_a_second_decay_there_is_no_such_figure(sweep: Judged) -> None:

@@ -27,6 +27,7 @@ LABELS = {
 }  # fmt: skip
 TOP, GAP = 0.35, 0.6  # inches, above the first row of axes and between rows
 GRID = "#b0b5ba"
+LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 def label(arm: str) -> str:
@@ -97,8 +98,12 @@ def plain(axes: Axes, grid: Literal["x", "y"]) -> None:
 
 
 def svg_of(figure: Figure, salt: str) -> str:
-    """The figure as SVG text, numbers to a hundredth of a point; `salt` makes its own ids."""
+    """The figure as SVG text, places to a hundredth of a point and words as they are; `salt` makes its own ids."""
     text = StringIO()
     with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text.getvalue())
+    return re.sub(r"<[^>]*>", lambda tag: LONG_NUMBER.sub(_to_a_hundredth, tag[0]), text.getvalue())
+
+
+def _to_a_hundredth(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}"

@@ -8,10 +8,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from matplotlib.axes import Axes
 
+from eval.claims.rule import Sample, half_width
 from eval.report.drawing import finish, framed, label, plain, styles, svg_of
 from eval.report.marks import COLOURS, SIGNS
 from eval.report.svg import INK
@@ -20,6 +20,7 @@ BySeed = Mapping[str, Mapping[int, Sequence[float]]]  # arm -> generation -> a f
 Published = Mapping[str, Mapping[int, float]]  # arm -> generation -> a fraction
 APART = 0.05  # generations between the dots of one arm and of the next
 IN_A_ROW = 6  # arms of a legend
+ASIDE = (0.97, 1.03)  # of a place on a logarithmic axis, for two arms' intervals beside each other
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,21 @@ class Difference:
 
 @dataclass(frozen=True)
 class Renewed:
-    """A seed's difference in points, where weight decay has renewed the weights `renewal` times a generation."""
+    """Differences in points, a seed each, where weight decay has renewed the weights `renewal` times a generation."""
 
     renewal: float
-    seed: int
-    difference: float
+    scale: float  # S
+    tier: str
+    by_seed: Mapping[int, float]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.by_seed.values())
+
+    @property
+    def half(self) -> float | None:
+        """Of the mean's interval over seeds; None for one seed."""
+        return half_width(Sample((*self.by_seed.values(),))) if len(self.by_seed) > 1 else None
 
 
 def accuracy_by_generation(ours: BySeed, paper: Published, salt: str) -> str:
@@ -102,21 +113,30 @@ def differences(claims: Sequence[Difference], salt: str) -> str:
     return svg_of(figure, salt)
 
 
-def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str:
-    """What SEAL has over each other arm, by how often weight decay renews the weights in a generation."""
+def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], tier: str, salt: str) -> str:
+    """What SEAL has over each other arm, by how often weight decay renews the weights in a generation.
+
+    A line joins the tier's own means; those of another tier are hollow, and named.
+    """
     figure, (axes,) = framed((8, 3.4))
     style = styles(outcomes)
     axes.axhline(0, color=INK, linewidth=0.8)
 
     renewals: set[float] = set()
-    for arm, points in outcomes.items():
-        by_renewal = differences_by_renewal(points)
-        renewals.update(by_renewal)
-        means = [*map(statistics.fmean, by_renewal.values())]
-        axes.plot([*by_renewal], means, label=f"SEAL less {label(arm)}", **style[arm])
+    for arm, aside in zip(outcomes, ASIDE, strict=True):
+        points = outcomes[arm]
+        renewals.update(point.renewal for point in points)
+        sweep = [point for point in points if point.tier == tier]
+        places = [aside * point.renewal for point in sweep]
+        axes.plot(places, [point.mean for point in sweep], label=f"SEAL less {label(arm)}", **style[arm])
+        for point in points:
+            _draw_renewed(axes, aside * point.renewal, point, style[arm]["color"])
 
-        seeds = map(attrgetter("renewal", "difference"), points)
-        axes.plot(*zip(*seeds, strict=True), ".", color=style[arm]["color"], markersize=6, alpha=0.55)
+        hollow = style[arm] | {"linestyle": "", "markerfacecolor": "none", "markersize": 7}
+        for point in points:
+            if point.tier != tier:
+                name = f"{point.tier}, S = {point.scale:g}, less {label(arm)}"
+                axes.plot(aside * point.renewal, point.mean, label=name, **hollow)
 
     ticks = sorted(renewals)
     axes.set_xscale("log")
@@ -124,14 +144,14 @@ def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str
     axes.minorticks_off()
     axes.set_xlabel("D: sum of rate times decay over a generation's steps")
     axes.set_ylabel("points of test accuracy")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=9)
     plain(axes, "y")
     return svg_of(figure, salt)
 
 
-def differences_by_renewal(points: Sequence[Renewed]) -> dict[float, list[float]]:
-    """Renewals in rising order, with a difference a seed."""
-    differences: dict[float, list[float]] = {}
-    for point in points:
-        differences.setdefault(point.renewal, []).append(point.difference)
-    return dict(sorted(differences.items()))
+def _draw_renewed(axes: Axes, place: float, point: Renewed, colour: str) -> None:
+    """A dot a seed, and the mean's interval."""
+    seeds = [*point.by_seed.values()]
+    axes.plot([place] * len(seeds), seeds, ".", color=colour, markersize=6, alpha=0.55)
+    if point.half is not None:
+        axes.errorbar(place, point.mean, point.half, color=colour, capsize=3, linewidth=1)

@@ -50,7 +50,7 @@ def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = ()) -> Page:
         title=TITLE,
         lead=lead(leads),
         told=told(leads),
-        figures=key_figures(leads),
+        figures=key_figures(leads, records[:-1]),
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
         chapters=chapters,
@@ -78,11 +78,11 @@ def lead(judged: Judged) -> list[str]:
     return [text, *broken, *([smoke] if judged.tier == "smoke" else [])]
 
 
-def key_figures(judged: Judged) -> list[Figure]:
+def key_figures(judged: Judged, others: Sequence[Judged] = ()) -> list[Figure]:
     caption = "Test accuracy at each generation's end: lines are means, dots are seeds."
     name = f"{judged.tier}-accuracy"
     accuracy = accuracy_figure(name, judged.study.runs, judged.study.main_arms, "table_2", caption)
-    return [accuracy, *renewal_figure(judged)]
+    return [accuracy, *renewal_figure(judged, others)]
 
 
 def in_short(judged: Judged) -> Section:

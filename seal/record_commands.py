@@ -43,6 +43,12 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="the folder to write; report/, or report-record/ of --record")
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="a folder of runs by another decay, for the sweep's figure alone; may be repeated"
+        ),
+    ] = None,
 ) -> None:
     """Write the report, as one HTML file and as Markdown; of other folders with their verdicts, tier by tier."""
     from eval.claims import __main__ as judging
@@ -61,7 +67,8 @@ def report(
         verdicts = ["claims/claims.json"]
         judging.main(["--out", *verdicts])
     own = [] if record or not OWN.is_dir() else ["--own", str(OWN)]
-    reporting.main([*_chosen(record), *own, "--claims", *verdicts, "--out", str(folder)])
+    swept = ["--beside", *map(str, beside)] if beside else []
+    reporting.main([*_chosen(record), *own, *swept, "--claims", *verdicts, "--out", str(folder)])
     ending.main([*_chosen(record), "--report", str(folder)])
 
 

@@ -28,6 +28,7 @@ LEVELS = {
     "seal_reinit": (0.50, 0.60, 0.66), "seal_freeze": (0.50, 0.54, 0.56), "seal_reverse": (0.50, 0.30, 0.24),
 }  # fmt: skip
 PARAMS = tier_params("mini", folder=ROOT / "params")
+ROW = dict.fromkeys(HISTORY_COLUMNS) | {"lr_early": 0.01, "lr_late": 0.01}
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -53,9 +54,9 @@ def write_run(
         })  # fmt: skip
         if arm == "seal" and generation > 1:
             place = {"generation": generation, "epoch": 0, "global_epoch": generation, "phase": "ascent"}
-            rows.append(dict.fromkeys(HISTORY_COLUMNS) | place | {"clean_accuracy_batch_statistics": ascent})
+            rows.append(ROW | place | {"clean_accuracy_batch_statistics": ascent})
         place = {"generation": generation, "epoch": 1, "global_epoch": generation, "phase": "descent"}
-        rows.append(dict.fromkeys(HISTORY_COLUMNS) | place | {"clean_accuracy_batch_statistics": clean})
+        rows.append(ROW | place | {"clean_accuracy_batch_statistics": clean})
 
     summary = facts | {"outcomes": outcomes, "final": outcomes[-1], "diverged": None}
     if change:

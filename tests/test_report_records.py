@@ -1,7 +1,9 @@
 """Reports of several records, of a sweep over decay, and of what was not run; and times, which no report holds."""
 
 import math
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from eval.report.ending import main as end
 from eval.report.judged import Judged
 from eval.report.outcomes import Renewed
 from eval.report.renewal import against, renewal_figure, slope_words, slopes_by_seed
-from eval.report.settings import Study, by_tier, recorded_study
+from eval.report.settings import Study, by_tier, recorded_study, recorded_values
 from eval.report.unrun import committed_seconds, lacks, price, unrun
 from seal.cli import app
 from seal.errors import UserError
@@ -111,58 +113,59 @@ def test_the_end_is_the_first_screen_and_times_may_be_none(project: Path, capsys
     assert "train@seal-0" in Path("timings/times.html").read_text()
 
 
+ONCE, FOUR_TIMES = ({"weight_decay": decay} for decay in (5e-4, 2e-3))
+LEVELS_AT_ONCE = {"seal": 0.5, "llf": 0.5, "normal_long": 0.4}
+Recorded = Callable[[dict[str, Any], dict[str, float]], Study]
+
+
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
-    """SEAL, LLF and Normal (long) at smoke's decay and at four times as much, by two seeds; and SEAL at another S."""
-    arms, lists = {}, []
-    for method in ("seal", "llf", "normal_long"):
-        arms[f"{method}_d4"] = SMOKE["arms"][method] | {"weight_decay": 2e-3}
-    arms["seal_s3"] = SMOKE["arms"]["seal"] | {"ascent_lr_scale": 0.3}
-    params = params_with(arms=SMOKE["arms"] | arms, sensitivity_arms=[*arms], sensitivity_seeds=[0, 1])
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """Writes a record of two seeds, trained with such values, whose arms end at such levels."""
 
-    levels = {"seal": 0.5, "llf": 0.5, "normal_long": 0.4, "seal_d4": 0.6, "llf_d4": 0.5, "normal_long_d4": 0.4}
-    for arm, level in (levels | {"seal_s3": 0.9}).items():
-        monkeypatch.setitem(LEVEL, arm, level)
-        for seed in (0, 1):
-            write_record(tmp_path, params.run(arm, seed))
-            lists.append(f"{arm}-{seed}")
-    return Judged(Study(params, Runs.read([tmp_path], lists), {}), {})
+    def write(training: dict[str, Any], levels: dict[str, float]) -> Study:
+        params = params_with(training=SMOKE["training"] | training)
+        folder = tmp_path / str(training)
+        for arm, level in levels.items():
+            monkeypatch.setitem(LEVEL, arm, level)
+            for seed in (0, 1):
+                write_record(folder, params.run(arm, seed))
+        runs = Runs.read([folder])
+        return Study(params, runs, recorded_values(runs))
+
+    return write
 
 
-def test_a_sweep_over_decay_is_drawn_by_how_often_it_renews_the_weights(sweep: Judged) -> None:
+def test_a_sweep_over_decay_is_drawn_by_how_often_it_renews_the_weights(recorded: Recorded) -> None:
     rates = 0.01 + 0.0085355 + 0.005 + 0.0014645  # of the invented cosine's four epochs
     steps = math.ceil(3500 / 32)  # an epoch's, of smoke's images that train
-    once, four_times = (float(f"{rates * steps * decay:.3g}") for decay in (5e-4, 2e-3))
+    renewals = [float(f"{rates * steps * decay:.3g}") for decay in (5e-4, 2e-3)]
 
-    (figure,) = renewal_figure(sweep)
-    rows = [line.split(",") for line in figure.points.splitlines()[1:]]
-    assert {(less, float(renewal)) for less, _, renewal, *_ in rows} == {
-        (less, renewal) for less in ("llf", "normal_long") for renewal in (once, four_times)
-    }
-    assert len(rows) == 8, "of two seeds each; an arm with another S alone is no part of the sweep"
+    studies = recorded(ONCE, LEVELS_AT_ONCE), recorded(FOUR_TIMES, LEVELS_AT_ONCE | {"seal": 0.6})
+    (figure,) = renewal_figure(studies[1], [studies[0]])
+    points = [against(study, "llf", studies[1]) for study in studies]
+    assert len(figure.points.splitlines()) == 1 + 8, "of two seeds at two decays, less two arms"
 
-    def end(arm: str, seed: int) -> float:
-        run = sweep.study.runs.get(arm, seed)
-        assert run is not None
-        return float(run.summary["final"]["test_accuracy"])
-
-    at_once, at_four = against(sweep.study, "llf")
-    assert (at_once.renewal, at_four.renewal) == (once, four_times)
-    for point, suffix in ((at_once, ""), (at_four, "_d4")):
+    for study, renewal, point in zip(studies, renewals, points, strict=True):
+        assert point is not None
+        assert (point.renewal, point.name) == (renewal, "")
         for seed, difference in point.by_seed.items():
-            assert difference == pytest.approx(100 * (end(f"seal{suffix}", seed) - end(f"llf{suffix}", seed)))
-    assert f"at D = {four_times:g} (S = 0.01, 2 seeds)" in figure.caption
+            seal, llf = (study.runs.get(arm, seed) for arm in ("seal", "llf"))
+            assert seal is not None
+            assert llf is not None
+            ends = [run.summary["final"]["test_accuracy"] for run in (seal, llf)]
+            assert difference == pytest.approx(100 * (ends[0] - ends[1]))
+            assert f"llf,,{renewal:g},0.01,{seed},{difference}" in figure.points
 
-    slopes = [(at_four.by_seed[seed] - at_once.by_seed[seed]) / (four_times - once) for seed in (0, 1)]
-    assert slopes_by_seed([at_once, at_four]) == pytest.approx(slopes)
-    assert f"Slope over D {sum(slopes) / 2:+.2f}" in figure.caption
+    slopes = slopes_by_seed([*filter(None, points)])
+    assert f"at D = {renewals[1]:g} (S = 0.01, 2 seeds); " not in figure.caption, "D rises"
+    assert f"at D = {renewals[1]:g} (S = 0.01, 2 seeds). Slope over D {sum(slopes) / 2:+.2f}" in figure.caption
 
 
 def test_a_slope_is_of_the_seeds_that_have_each_decay_and_says_its_p() -> None:
     points = [
-        Renewed(0.5, 0.3, "smoke", {0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0}),
-        Renewed(1.0, 0.1, "smoke", {0: 2.0, 1: 2.5, 2: 4.0}),
-        Renewed(2.0, 0.01, "smoke", {0: 4.0, 1: 5.5, 2: 5.0, 4: -9.0}),
+        Renewed(0.5, 0.3, "", {0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0}),
+        Renewed(1.0, 0.1, "", {0: 2.0, 1: 2.5, 2: 4.0}),
+        Renewed(2.0, 0.01, "", {0: 4.0, 1: 5.5, 2: 5.0, 4: -9.0}),
     ]
     slopes = slopes_by_seed(points)
     by_hand = [2.0, 2.4286, 1.2857]  # sums of (D - 7/6) * difference over those of (D - 7/6) ** 2, which are 7/6
@@ -170,29 +173,37 @@ def test_a_slope_is_of_the_seeds_that_have_each_decay_and_says_its_p() -> None:
 
     assert slope_words(points) == "Slope over D +1.90 ± 1.43 points (95%, 3 seeds, two-sided p = 0.029)."
     assert slope_words(points[:1]).startswith("No slope")
-    assert slope_words([points[0], Renewed(1.0, 0.1, "smoke", {2: 1.0})]).startswith("No slope")
+    assert slope_words([points[0], Renewed(1.0, 0.1, "", {2: 1.0})]).startswith("No slope")
 
 
-def test_another_tier_of_the_same_images_and_network_stands_beside_the_sweep(sweep: Judged) -> None:
-    (alone,) = renewal_figure(sweep)
-    assert renewal_figure(sweep, [Judged(recorded_study([ROOT / "expected/mini"]), {})]) == [alone], "other images"
+def test_a_record_that_was_trained_otherwise_stands_beside_the_sweep_and_in_no_slope(recorded: Recorded) -> None:
+    study, other = recorded(ONCE, LEVELS_AT_ONCE), recorded(FOUR_TIMES, LEVELS_AT_ONCE)
+    (alone,) = renewal_figure(study, [other])
+    mini = recorded_study([ROOT / "expected/mini"])
+    assert renewal_figure(study, [other, mini]) == [alone], "other images"
 
-    plain = Runs(run for run in sweep.study.runs if not run.arm.endswith("_d4"))
-    params = sweep.study.params.model_copy(update={"tier": "mini"})
-    (beside,) = renewal_figure(sweep, [Judged(replace(sweep.study, params=params, runs=plain), {})])
-    rows = beside.points.splitlines()
-    assert {*alone.points.splitlines()} < {*rows}
-    assert sum(row.split(",")[1] == "mini" for row in rows) == 4
-    assert beside.caption.count("(mini, S = 0.01, 2 seeds)") == 2
-    assert [words for words in beside.caption.split(". ") if words.startswith("Slope")] == [
-        words for words in alone.caption.split(". ") if words.startswith("Slope")
-    ]
-    assert "mini, S = 0.01, less LLF" in beside.svg
+    otherwise = recorded({"weight_decay": 1e-3, "batch_size": 64}, LEVELS_AT_ONCE | {"seal": 0.9})
+    (beside,) = renewal_figure(study, [other, otherwise])
+    assert {*alone.points.splitlines()} < {*beside.points.splitlines()}
+    assert beside.caption.count("(smoke, S = 0.01, 2 seeds)") == 2
+    assert beside.caption.count("Slope") == 2
+    for slope in re.findall(r"Slope[^)]*\)", alone.caption):
+        assert slope in beside.caption
+    assert ">smoke, S = 0.01<" in beside.svg
+    assert ">smoke" not in alone.svg
 
 
-def test_without_a_second_decay_there_is_no_such_figure(sweep: Judged) -> None:
-    plain = Runs(run for run in sweep.study.runs if not run.arm.endswith("_d4"))
-    assert renewal_figure(Judged(replace(sweep.study, runs=plain), {})) == []
+def test_without_a_second_decay_there_is_no_such_figure(recorded: Recorded) -> None:
+    study = recorded(ONCE, LEVELS_AT_ONCE)
+    assert renewal_figure(study, []) == []
+    assert renewal_figure(study, [recorded(FOUR_TIMES, {"seal": 0.5, "llf": 0.5})]) == [], "no Normal (long)"
+
+
+def test_the_command_draws_records_beside_the_one_that_it_reports(project: Path) -> None:
+    records = ["--record", "first", "--beside", "small", "--out", "out"]
+    shown = CliRunner().invoke(app, ["report", *records])
+    assert shown.exit_code == 0, shown.output
+    assert "mini-renewal" in Path("out/report.md").read_text()
 
 
 def lacking() -> list[dict[str, Any]]:

@@ -29,15 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--own", type=Path, metavar="DIR", help="networks that `seal evaluate` looked at, a chapter of them"
     )
+    parser.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="DIR", help="folders of runs for the sweep's figure alone"
+    )
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
 
     with stage("report", timed=not chosen.record):
         studies = [*map(recorded_study, by_tier(chosen.record).values())] if chosen.record else [own_study()]
-        print(f"report: {report(studies, chosen.claims, chosen.out, chosen.own)}")
+        beside = [recorded_study([folder]) for folder in chosen.beside]
+        print(f"report: {report(studies, chosen.claims, chosen.out, chosen.own, beside)}")
 
 
-def report(studies: Sequence[Study], claims: Sequence[Path], out: Path, own: Path | None = None) -> Path:
+def report(
+    studies: Sequence[Study], claims: Sequence[Path], out: Path, own: Path | None = None, beside: Sequence[Study] = ()
+) -> Path:
     """Write the report of these studies. Raises UserError where one has no runs, or no verdicts among `claims`."""
     for study in studies:
         if not len(study.runs):
@@ -54,7 +60,7 @@ def report(studies: Sequence[Study], claims: Sequence[Path], out: Path, own: Pat
             names = ", ".join(map(str, claims))
             raise UserError(f"{names}: no verdicts on {study.params.tier}; `seal report --record` judges what it reads")
         records.append(Judged(study, documents[study.params.tier]))
-    return write_report(out, records, own_networks(own) if own else [])
+    return write_report(out, records, own_networks(own) if own else [], beside)
 
 
 if __name__ == "__main__":

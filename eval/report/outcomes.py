@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -40,7 +41,7 @@ class Renewed:
 
     renewal: float
     scale: float  # S
-    tier: str
+    name: str  # of a record that is not of the sweep; "" of one that is
     by_seed: Mapping[int, float]
 
     @property
@@ -113,30 +114,23 @@ def differences(claims: Sequence[Difference], salt: str) -> str:
     return svg_of(figure, salt)
 
 
-def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], tier: str, salt: str) -> str:
+def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], salt: str) -> str:
     """What SEAL has over each other arm, by how often weight decay renews the weights in a generation.
 
-    A line joins the tier's own means; those of another tier are hollow, and named.
+    A line joins the sweep's means; that of another record is hollow, and named.
     """
     figure, (axes,) = framed((8, 3.4))
     style = styles(outcomes)
     axes.axhline(0, color=INK, linewidth=0.8)
 
     renewals: set[float] = set()
-    for arm, aside in zip(outcomes, ASIDE, strict=True):
-        points = outcomes[arm]
+    for (arm, points), aside in zip(outcomes.items(), ASIDE, strict=True):
         renewals.update(point.renewal for point in points)
-        sweep = [point for point in points if point.tier == tier]
+        sweep = [point for point in points if not point.name]
         places = [aside * point.renewal for point in sweep]
         axes.plot(places, [point.mean for point in sweep], label=f"SEAL less {label(arm)}", **style[arm])
         for point in points:
-            _draw_renewed(axes, aside * point.renewal, point, style[arm]["color"])
-
-        hollow = style[arm] | {"linestyle": "", "markerfacecolor": "none", "markersize": 7}
-        for point in points:
-            if point.tier != tier:
-                name = f"{point.tier}, S = {point.scale:g}, less {label(arm)}"
-                axes.plot(aside * point.renewal, point.mean, label=name, **hollow)
+            _draw_renewed(axes, aside * point.renewal, point, style[arm])
 
     ticks = sorted(renewals)
     axes.set_xscale("log")
@@ -149,9 +143,12 @@ def against_renewal(outcomes: Mapping[str, Sequence[Renewed]], tier: str, salt: 
     return svg_of(figure, salt)
 
 
-def _draw_renewed(axes: Axes, place: float, point: Renewed, colour: str) -> None:
-    """A dot a seed, and the mean's interval."""
-    seeds = [*point.by_seed.values()]
+def _draw_renewed(axes: Axes, place: float, point: Renewed, style: Mapping[str, Any]) -> None:
+    """A dot a seed, the mean's interval, and the mean itself where no line has it."""
+    seeds, colour = [*point.by_seed.values()], style["color"]
     axes.plot([place] * len(seeds), seeds, ".", color=colour, markersize=6, alpha=0.55)
     if point.half is not None:
         axes.errorbar(place, point.mean, point.half, color=colour, capsize=3, linewidth=1)
+    if point.name:
+        hollow = {**style, "linestyle": "", "markerfacecolor": "none", "markersize": 7}
+        axes.plot(place, point.mean, label=f"{point.name}, S = {point.scale:g}", **hollow)

@@ -19,7 +19,7 @@ from eval.report.paper_against_itself import contradictions
 from eval.report.provenance import provenance
 from eval.report.relearning import relearning
 from eval.report.renewal import renewal_figure
-from eval.report.settings import NOT_RECORDED
+from eval.report.settings import NOT_RECORDED, Study
 from eval.report.unrun import unrun
 from eval.report.verdicts import NOTE
 from eval.report.writing import write_page
@@ -30,13 +30,15 @@ TITLE = "SEAL, reproduced: which claims hold"
 TIERS = get_args(Tier)  # the last one given leads
 
 
-def write_report(folder: Path, records: Sequence[Judged], own: Sequence[RunFolder] = ()) -> Path:
+def write_report(
+    folder: Path, records: Sequence[Judged], own: Sequence[RunFolder] = (), beside: Sequence[Study] = ()
+) -> Path:
     """Write the report of records of different tiers to `folder`. Gives the HTML file's path."""
     ordered = sorted(records, key=lambda judged: TIERS.index(judged.tier))
-    return write_page(folder, page_of(ordered, own))
+    return write_page(folder, page_of(ordered, own, beside))
 
 
-def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = ()) -> Page:
+def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = (), beside: Sequence[Study] = ()) -> Page:
     leads = records[-1]
     chapters = [
         Chapter("Claims, group by group", "groups", [NOTE], sections=groups(records[::-1])),
@@ -50,7 +52,7 @@ def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = ()) -> Page:
         title=TITLE,
         lead=lead(leads),
         told=told(leads),
-        figures=key_figures(leads, records[:-1]),
+        figures=[*key_figures(leads), *renewal_figure(leads.study, beside)],
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
         chapters=chapters,
@@ -78,11 +80,10 @@ def lead(judged: Judged) -> list[str]:
     return [text, *broken, *([smoke] if judged.tier == "smoke" else [])]
 
 
-def key_figures(judged: Judged, others: Sequence[Judged] = ()) -> list[Figure]:
+def key_figures(judged: Judged) -> list[Figure]:
     caption = "Test accuracy at each generation's end: lines are means, dots are seeds."
     name = f"{judged.tier}-accuracy"
-    accuracy = accuracy_figure(name, judged.study.runs, judged.study.main_arms, "table_2", caption)
-    return [accuracy, *renewal_figure(judged, others)]
+    return [accuracy_figure(name, judged.study.runs, judged.study.main_arms, "table_2", caption)]
 
 
 def in_short(judged: Judged) -> Section:

@@ -1,105 +1,81 @@
-"""What SEAL has over LLF and over Normal (long), by how often weight decay renews the weights: the sweep of a study.
+"""What SEAL has over LLF and over Normal (long), by how often weight decay renews the weights: a study's sweep.
 
 With BatchNorm the length of training counts by D, the sum over a generation's steps of rate times decay
-(expected/regime/PROTOCOL.md). A sweep is of arms that change their method's arm in decay, and perhaps in the ascent.
-Another record of the same images and network, by another tier, stands beside the sweep: seen, and in no slope.
+(expected/regime/PROTOCOL.md). A sweep is of records that differ in decay, and in SEAL's ascent. A record of the same
+images and network that was trained otherwise stands beside it: seen, and in no slope.
 """
 
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 from eval.claims.rule import Sample, half_width, p_value
 from eval.report import outcomes
 from eval.report.accuracy import end_of_training
 from eval.report.document import Figure, as_csv
 from eval.report.drawing import label
-from eval.report.judged import Judged
 from eval.report.outcomes import Renewed
 from eval.report.settings import Study
-from seal.config import BASE_ARM
 from seal.planning.counts import images_of
 from seal.runs import RunFolder
 
-SWEPT = {"weight_decay", "ascent_lr_scale", "ascent_epochs", "on_divergence"}  # what an arm of the sweep may change
 OTHERS = ("llf", "normal_long")
-Ends = dict[tuple[float, int], RunFolder]  # D and seed -> the run, which has come to its end
 
 
-def renewal_figure(judged: Judged, others: Sequence[Judged] = ()) -> list[Figure]:
-    """None where no other decay has been run. `others` are records of other tiers."""
-    arms = {*judged.study.runs.arms} - {BASE_ARM}
-    if not any("weight_decay" in judged.study.params.changes(arm) for arm in arms):
+def renewal_figure(study: Study, others: Sequence[Study]) -> list[Figure]:
+    """None where no other record is of the same images and network."""
+    records = [study, *(other for other in others if _tasks(other) == _tasks(study))]
+    if len(records) < 2:
         return []
 
-    beside = [other.study for other in others if _same_task(other.study, judged.study)]
-    points, rows, captions = {}, [], []
+    points: dict[str, list[Renewed]] = {}
     for arm in OTHERS:
-        of_sweep = against(judged.study, arm)
-        if not of_sweep:
+        of_arm = filter(None, (against(record, arm, study) for record in records))
+        points[arm] = sorted(of_arm, key=lambda point: point.renewal)
+        if len(points[arm]) < 2:
             return []
 
-        points[arm] = list(of_sweep)
-        for study in beside:
-            points[arm] += against(study, arm)
-        for point in points[arm]:
-            cells = (point.tier, point.renewal, point.scale)
-            rows += [[arm, *cells, seed, difference] for seed, difference in point.by_seed.items()]
-        means = "; ".join(words_of(point, judged.tier) for point in points[arm])
-        captions.append(f"Less {label(arm)}: {means}. {slope_words(of_sweep)}")
+    rows, captions = [], []
+    for arm, of_each in points.items():
+        for point in of_each:
+            cells = [arm, point.name, point.renewal, point.scale]
+            rows += [[*cells, seed, difference] for seed, difference in point.by_seed.items()]
+        captions.append(f"Less {label(arm)}: {'; '.join(map(words_of, of_each))}. {slope_words(of_each)}")
 
     caption = (
         "SEAL less LLF and less Normal (long), in points of test accuracy at the end, by D, how often weight decay "
         f"renews the weights in a generation; ± is a mean's 95% interval over seeds. {' '.join(captions)}"
     )
-    name = f"{judged.tier}-renewal"
-    points_csv = as_csv(["less", "tier", "renewal", "scale", "seed", "difference"], rows)
-    return [Figure(name, caption, outcomes.against_renewal(points, judged.tier, name), caption, points_csv)]
-
-
-def _same_task(study: Study, other: Study) -> bool:
-    """Whether both are of the same images and the same network."""
-    return _tasks(study) == _tasks(other)
+    name = f"{study.params.tier}-renewal"
+    points_csv = as_csv(["less", "record", "renewal", "scale", "seed", "difference"], rows)
+    return [Figure(name, caption, outcomes.against_renewal(points, name), caption, points_csv)]
 
 
 def _tasks(study: Study) -> set[tuple[str, str]]:
+    """Images and networks."""
     return {(run.summary["data_sha256"], str(run.summary["model"])) for run in study.runs}
 
 
-def against(study: Study, other: str) -> list[Renewed]:
-    """SEAL's end less the other method's, seed by seed, at each decay at which both have been run; D rises."""
-    ours, theirs = swept(study, "seal"), swept(study, other)
-    points: dict[tuple[float, float], dict[int, float]] = {}
-    for renewal, seed in sorted(ours.keys() & theirs.keys()):
-        run = ours[renewal, seed]
-        place = (renewal, float(run.settings["ascent_lr_scale"]))
-        difference = 100 * (_accuracy(run) - _accuracy(theirs[renewal, seed]))
-        points.setdefault(place, {})[seed] = difference
-    return [Renewed(*place, study.params.tier, by_seed) for place, by_seed in points.items()]
+def against(record: Study, arm: str, study: Study) -> Renewed | None:
+    """SEAL's end less another arm's, seed by seed; of the study's sweep where training differs in decay alone. None
+    where no seed has come to the end of both."""
+    by_seed = {}
+    for run in record.runs.of("seal"):
+        other = record.runs.get(arm, run.seed)
+        ours, theirs = end_of_training(run), other and end_of_training(other)
+        if ours and theirs:
+            by_seed[run.seed] = 100 * (ours["test_accuracy"] - theirs["test_accuracy"])
+
+    if not by_seed:
+        return None
+    run = next(run for run in record.runs.of("seal") if run.seed in by_seed)
+    name = "" if _but_decay(record) == _but_decay(study) else record.params.tier
+    return Renewed(renewal_of(record, run), float(run.settings["ascent_lr_scale"]), name, by_seed)
 
 
-def swept(study: Study, method: str) -> Ends:
-    """Of the method's own arm, and of those that change its decay."""
-    ends = {}
-    for run in study.runs:
-        if run.summary["method"] != method or not _is_of_the_sweep(study, run.arm):
-            continue
-        if end_of_training(run):
-            ends[renewal_of(study, run), run.seed] = run
-    return ends
-
-
-def _accuracy(run: RunFolder) -> float:
-    final = end_of_training(run)
-    assert final
-    return float(final["test_accuracy"])
-
-
-def _is_of_the_sweep(study: Study, arm: str) -> bool:
-    if arm == BASE_ARM:
-        return False
-    changes = study.params.changes(arm).keys()
-    return not changes or ("weight_decay" in changes and changes <= SWEPT)
+def _but_decay(study: Study) -> dict[str, Any]:
+    return {key: value for key, value in study.values["training"].items() if key != "weight_decay"}
 
 
 def renewal_of(study: Study, run: RunFolder) -> float:
@@ -110,19 +86,16 @@ def renewal_of(study: Study, run: RunFolder) -> float:
     return float(f"{math.fsum(rates) * steps * training['weight_decay']:.3g}")
 
 
-def words_of(point: Renewed, tier: str) -> str:
-    where = "" if point.tier == tier else f"{point.tier}, "
+def words_of(point: Renewed) -> str:
+    where = f"{point.name}, " if point.name else ""
     seeds = f"{len(point.by_seed)} seed{'s' if len(point.by_seed) > 1 else ''}"
-    return f"{point.mean:+.1f}{_plus_minus(point.half)} at D = {point.renewal:g} ({where}S = {point.scale:g}, {seeds})"
-
-
-def _plus_minus(half: float | None) -> str:
-    return "" if half is None else f" ± {half:.1f}"
+    half = "" if point.half is None else f" ± {point.half:.1f}"
+    return f"{point.mean:+.1f}{half} at D = {point.renewal:g} ({where}S = {point.scale:g}, {seeds})"
 
 
 def slope_words(points: Sequence[Renewed]) -> str:
-    """The slope over D with its two-sided p, of the seeds that have a difference at each D of the sweep."""
-    slopes = slopes_by_seed(points)
+    """The slope over the sweep's D with its two-sided p."""
+    slopes = slopes_by_seed([point for point in points if not point.name])
     if len(slopes) < 2:
         return "No slope: fewer than two seeds have a difference at each of two D."
 

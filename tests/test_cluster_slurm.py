@@ -223,7 +223,9 @@ def test_cancel(toy: ToyProject, serial_toy: ToyProject) -> None:
 def test_a_job_that_slurm_has_forgotten(toy: ToyProject, serial_toy: ToyProject, tmp_path: Path) -> None:
     """A dependency on one counts as satisfied: jobs begin before what they need, and refuse to make it themselves."""
     path = sbatch_before(tmp_path / "bin", 'set -- "${@/afterok:[0-9]*,/afterok:999999,}"')
-    submit(toy, PATH=path)
+    submit(toy, PATH=path, TOY_HELD="base@0")
+    wait_until(lambda: toy.has_begun("base@0") and queue().keys() <= {"base@0", "gather"})
+    toy.let_go()
     wait_for_the_end()
     assert "expected it done before; submit again" in toy.log_of("transfer@seal-0")
     assert set(toy.times("begin").values()) == {1}

@@ -128,8 +128,9 @@ class Sections(Strict):
 
 # What a stage's steps come to; benchmarks/README.md has the measurements.
 # Products: a batch's five eigenvalues by Lanczos or in PyHessian's way, the largest of the fixed batches.
-PRODUCTS, LARGEST = {"lanczos": 25, "power": 350}, 10
-FEWSHOT_STEP, FEWSHOT_EPISODE = 2e-4, 2e-6  # s a step of linear layers trained beside each other, and for each of them
+PRODUCTS, LARGEST = {"lanczos": 28, "power": 350}, 11
+# s a step of linear layers trained beside each other, for each of them, and for each of its support images and classes.
+FEWSHOT_STEP, FEWSHOT_EPISODE, FEWSHOT_LOGIT = 4e-4, 1.5e-6, 9e-9
 PROBE_STEP, PROBE_CLASS = 2.2e-4, 4.7e-6  # s a step of three rates, and for each class
 FEWSHOT_LAUNCHES, PROBE_LAUNCHES = 13, 11  # operations of such a step
 MB = 2**20
@@ -143,8 +144,14 @@ def transfer_cost(section: Transfer, images: Images, size: NetworkSize, generati
 
 
 def fewshot_cost(section: FewShot, images: Images, size: NetworkSize, generations: int) -> Work:
-    steps = section.epochs * sum(math.ceil(section.n_way * shot / section.batch_size) for shot in section.shots)
-    small = steps * (FEWSHOT_STEP + FEWSHOT_EPISODE * section.episodes)
+    steps, small = 0, 0.0
+    for shot in section.shots:
+        support = section.n_way * shot
+        of_shot = section.epochs * math.ceil(support / section.batch_size)
+        an_episode = FEWSHOT_EPISODE + FEWSHOT_LOGIT * support * section.n_way
+        steps += of_shot
+        small += of_shot * (FEWSHOT_STEP + an_episode * section.episodes)
+
     return Work(
         seen=images.total, small=small, launched=steps * FEWSHOT_LAUNCHES, bytes=1e5, memory=section.memory_mb * MB
     )

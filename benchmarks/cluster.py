@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -45,12 +46,12 @@ def run(project: Path, *arguments: str, **variables: str) -> None:
     subprocess.run(command, cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def serial(threads: int) -> Callable[[Path], None]:
-    return lambda project: run(project, "dvc", "repro", OMP_NUM_THREADS=str(threads))
+def serial(project: Path) -> None:
+    run(project, "dvc", "repro")
 
 
 def local(project: Path) -> None:
-    run(project, "seal.cli", "submit", "--local", str(PLACES), "--threads", "1", "--wait")
+    run(project, "seal.cli", "submit", "--local", str(PLACES), "--wait")
 
 
 def on_slurm(conf: Path) -> Callable[[Path], None]:
@@ -58,17 +59,19 @@ def on_slurm(conf: Path) -> Callable[[Path], None]:
 
     def submit(project: Path) -> None:
         options = ("--sbatch=--time=60", "--sbatch=--exclusive", "--group", "stage")
-        run(project, "seal.cli", "submit", "--slurm", "--threads", "1", *options, SLURM_CONF=str(conf))
+        run(project, "seal.cli", "submit", "--slurm", *options, SLURM_CONF=str(conf))
         while subprocess.check_output(["squeue", "--noheader"], env=os.environ | {"SLURM_CONF": str(conf)}):
             time.sleep(1)
 
     return submit
 
 
-def measured(way: Callable[[Path], None]) -> Outcome:
+def measured(way: Callable[[Path], None], threads: int) -> Outcome:
     with TemporaryDirectory() as folder:
         project = Path(folder, "seal")
         subprocess.run(["git", "clone", "--quiet", ROOT, project], check=True)
+        params = project / "params.yaml"
+        params.write_text(re.sub(r"(?m)^  threads: \d+", f"  threads: {threads}", params.read_text(encoding="utf-8")))
         began = time.perf_counter()
         way(project)
         wall = time.perf_counter() - began
@@ -100,15 +103,19 @@ def main() -> None:
     parser.add_argument("--slurm", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
 
-    ways = {"serial, 2 threads": serial(2), "serial, 1 thread": serial(1), "--local 2, 1 thread each": local}
+    ways = {
+        "serial, 2 threads": (serial, 2),
+        "serial, 1 thread": (serial, 1),
+        "--local 2, 1 thread each": (local, 1),
+    }
     if chosen.slurm and shutil.which("sbatch"):
-        ways["Slurm, 2 jobs of 1 thread"] = on_slurm(chosen.slurm / "slurm.conf")
+        ways["Slurm, 2 jobs of 1 thread"] = (on_slurm(chosen.slurm / "slurm.conf"), 1)
     print(f"{processor()}; load before: {os.getloadavg()[0]:.1f}")
 
     outcomes: dict[str, list[Outcome]] = {name: [] for name in ways}
     for _ in range(chosen.repeats):
-        for name, way in ways.items():
-            outcomes[name].append(outcome := measured(way))
+        for name, (way, threads) in ways.items():
+            outcomes[name].append(outcome := measured(way, threads))
             print(f"{name}: {outcome}", flush=True)
 
     print(f"\n{'':26} {'wall':>17} {'trainings':>10} {'a job':>7}  bits")

@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--slurm", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
 
-    ways = {
+    ways: dict[str, tuple[Callable[[Path], None], int]] = {
         "serial, 2 threads": (serial, 2),
         "serial, 1 thread": (serial, 1),
         "--local 2, 1 thread each": (local, 1),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from seal.cluster.gather import machines_differ
+from seal.cluster.local import threads_at_once
 from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.errors import UserError
@@ -56,6 +57,31 @@ def test_one_file_uses_dvcs_insides_and_none_is_long() -> None:
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) < 150, path
         assert not re.search(r"^ *(from|import) (dvc|networkx)\b", text, re.M) or path.name == "pipeline.py", path
+
+
+@pytest.mark.parametrize(
+    ("places", "chosen", "cores", "threads", "remedy"),
+    [
+        (2, None, 2, 1, ""), (2, 2, 4, 2, ""), (3, None, 8, 2, ""),
+        (2, 2, 2, 2, "set runtime.threads to 1"), (4, 3, 8, 3, "set runtime.threads to 2"),
+        (3, None, 2, 1, "or run fewer at once"),
+    ],
+)  # fmt: skip
+def test_more_threads_than_cores_are_warned_of(
+    places: int, chosen: int | None, cores: int, threads: int, remedy: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("seal.cluster.local.usable_cores", lambda: cores)
+    monkeypatch.setattr(
+        "seal.cluster.submit.load_params", lambda: SimpleNamespace(runtime=SimpleNamespace(threads=None))
+    )
+    assert threads_at_once(chosen, places, []) == threads
+    warning = capsys.readouterr().err
+    assert remedy in warning
+    assert bool(remedy) == warning.startswith(f"warning: {places} jobs of {threads} threads ")
+
+    assert threads_at_once(chosen, places, ["0"]) == threads
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow

@@ -49,12 +49,11 @@ def submit_locally(
     stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int | None, wait: bool
 ) -> None:
     from seal.cluster.gather import gather
-    from seal.cluster.local import check_local, gpu_options, start
-    from seal.cluster.submit import prepared, threads_of_a_job
-    from seal.processor import usable_cores
+    from seal.cluster.local import check_local, gpu_options, start, threads_at_once
+    from seal.cluster.submit import prepared
 
     check_local(gpus)
-    number = threads_of_a_job(threads, max(1, usable_cores() // places))
+    number = threads_at_once(threads, places, gpus)
     options = job_options(number, remote) + gpu_options(gpus, per_gpu)
     with prepared(stages, number, "local", places, remote) as (submission, needs):
         if not needs:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from seal.cluster.job import gpu_names
 from seal.cluster.submission import Submission
+from seal.cluster.submit import threads_of_a_job
 from seal.errors import UserError
 from seal.planning.measured_gpu import runs_at_once
+from seal.processor import usable_cores
 
 AT_WORK = 75  # of flock: another holds the lock
 
@@ -32,6 +34,20 @@ def check_local(gpus: Sequence[str]) -> None:
         if gpu not in here:
             known = ", ".join(here[::2]) or "none"
             raise UserError(f"found --gpus {gpu}, expected one of this machine's, which are {known} by nvidia-smi")
+
+
+def threads_at_once(chosen: int | None, places: int, gpus: Sequence[str]) -> int:
+    """Of each job, by default a share of the cores; warns where without GPUs the jobs have more than there are: two of
+    two threads on two cores take several times as long."""
+    cores = usable_cores()
+    share = max(1, cores // places)
+    threads = threads_of_a_job(chosen, share)
+    if places * threads > cores and not gpus:
+        remedy = f"set runtime.threads to {share} in params.yaml, or run fewer at once"
+        print(
+            f"warning: {places} jobs of {threads} threads slow each other on {cores} cores; {remedy}", file=sys.stderr
+        )
+    return threads
 
 
 def gpu_options(gpus: Sequence[str], per_gpu: int | None) -> list[str]:

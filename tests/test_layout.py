@@ -19,18 +19,9 @@ ROOT = Path(__file__).parents[1]
 # A room is a package of its own, or a file. Each may import itself, what stands here, and the basics that it is not one
 # of. Arrows point one way: a test below looks for circles.
 BASICS = (
-    "errors",
-    "rng",
-    "record",
-    "measure",
-    "sections",
-    "evaluations",
-    "config",
-    "clock",
-    "yaml_files",
-    "files",
+    "errors", "rng", "record", "measure", "sections", "evaluations", "config", "clock", "yaml_files", "files",
     "processor",
-)
+)  # fmt: skip
 ARROWS = {
     "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
     "seal.__main__": {"seal.cli"},

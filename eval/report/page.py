@@ -52,7 +52,7 @@ def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = (), beside: Se
         title=TITLE,
         lead=lead(leads),
         told=told(leads),
-        figures=[*key_figures(leads), *renewal_figure(leads.study, beside)],
+        figures=[key_figure(leads), *renewal_figure(leads.study, beside)],
         others=[*map(in_short, records[-2::-1])],
         matrix=matrix(records),
         chapters=chapters,
@@ -80,17 +80,17 @@ def lead(judged: Judged) -> list[str]:
     return [text, *broken, *([smoke] if judged.tier == "smoke" else [])]
 
 
-def key_figures(judged: Judged) -> list[Figure]:
+def key_figure(judged: Judged) -> Figure:
     caption = "Test accuracy at each generation's end: lines are means, dots are seeds."
     name = f"{judged.tier}-accuracy"
-    return [accuracy_figure(name, judged.study.runs, judged.study.main_arms, "table_2", caption)]
+    return accuracy_figure(name, judged.study.runs, judged.study.main_arms, "table_2", caption)
 
 
 def in_short(judged: Judged) -> Section:
     """The primary sentences and the key figure of a record that does not lead."""
     sentences = [f"{primary.subject}: {primary.verdict}. {primary.text}" for primary in told(judged)]
     text = [*lead(judged), *sentences]
-    return Section(f"The same at {judged.tier}", judged.anchor("in-short"), text=text, parts=key_figures(judged))
+    return Section(f"The same at {judged.tier}", judged.anchor("in-short"), text=text, parts=[key_figure(judged)])
 
 
 def others_compared(records: Sequence[Judged]) -> Chapter:

@@ -4,13 +4,10 @@ An arm is shown here whose record says how far a generation moved it, and the ti
 """
 
 import csv
-import math
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from scipy.special import stdtrit  # type: ignore[import-untyped]
-
+from eval.claims.rule import Sample, half_width
 from eval.report.accuracy import accuracy_figure, end_of_training, table_2
 from eval.report.cells import NOTHING, mean_and_spread
 from eval.report.document import Figure, Section, Table, not_empty
@@ -103,9 +100,9 @@ def interval(runs: Sequence[RunFolder]) -> str:
     if len(ends) == 1:
         return "one seed"
 
-    half = float(stdtrit(len(ends) - 1, 0.975)) * statistics.stdev(ends) / math.sqrt(len(ends))
-    mean = statistics.mean(ends)
-    return f"{mean - half:.2f} to {mean + half:.2f}"
+    sample = Sample((*ends,))
+    half = half_width(sample)
+    return f"{sample.mean - half:.2f} to {sample.mean + half:.2f}"
 
 
 def figure(tier: str, runs: Runs, arms: Sequence[str]) -> Figure:

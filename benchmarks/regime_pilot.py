@@ -3,8 +3,9 @@
     nice -n 19 python benchmarks/regime_pilot.py [--out expected/regime/pilot.json] [--workers 1]
 
 A trial is one arm's training at a cell (E, D), from the cell's generation 1 where it shares that. Training and
-validation images alone are looked at. What is measured stays in the file and is not trained again; a trial that is
-interrupted goes on from its last kept epoch, in scratch/. Each worker takes one thread.
+validation images alone are looked at. What is measured stays in the file as it was first measured; a trial that is
+interrupted goes on from its last kept epoch, in scratch/. A generation 1 that scratch/ no longer has is trained again,
+for its later trials to go on from: on another processor to other bits. Each worker takes one thread.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from seal.config import BASE_ARM, Run
 from seal.data.pack import PACKS, open_pack
 from seal.methods.paper import Ascent
 from seal.phases import phase_of
+from seal.processor import cpu_name
 from seal.record import ROUNDING, write_json
 from seal.resume import shares_generation_1
 from seal.rows import measure_clean, measure_validation
@@ -132,7 +134,8 @@ def train(trial: Trial) -> Row:
     return {
         "name": trial.name, "epochs": trial.epochs, "renewals": trial.renewals, "seed": trial.seed, "arm": trial.arm,
         "changes": dict(trial.changes), "generation": trial.generation, "diverged": diverged,
-        "core_seconds": round(time.process_time() - began), "measured": state.generations, **doses(run, trainer),
+        "core_seconds": round(time.process_time() - began), "processors": [cpu_name()],
+        "measured": state.generations, **doses(run, trainer),
     }  # fmt: skip
 
 
@@ -169,11 +172,14 @@ class Rows:
         self.rows: dict[str, Row] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
 
     def add(self, row: Row) -> None:
-        before = self.rows.get(row["name"], {"measured": [], "core_seconds": 0})
-        known = {(seen["generation"], seen["when"]) for seen in row["measured"]}
-        kept = [seen for seen in before["measured"] if (seen["generation"], seen["when"]) not in known]
-        seconds = before["core_seconds"] + row["core_seconds"]
-        self.rows[row["name"]] = row | {"measured": kept + row["measured"], "core_seconds": seconds}
+        before = self.rows.get(row["name"], {"measured": [], "core_seconds": 0, "processors": []})
+        known = {(seen["generation"], seen["when"]) for seen in before["measured"]}
+        added = [seen for seen in row["measured"] if (seen["generation"], seen["when"]) not in known]
+        self.rows[row["name"]] = row | {
+            "measured": before["measured"] + added,
+            "core_seconds": before["core_seconds"] + row["core_seconds"],
+            "processors": sorted({*before["processors"], *row["processors"]}),
+        }
         write_json(self.out, self.rows)
 
     def has(self, trial: Trial) -> bool:
@@ -240,40 +246,51 @@ class Rows:
 def wanted(rows: Rows) -> Iterator[Trial]:
     """The trials that the protocol asks for, in its order, as far as what is measured tells."""
     cells = [Trial(epochs, renewals, SEED, BASE_ARM) for epochs in LENGTHS for renewals in RENEWALS]
-    first = cells[0]
-    yield first.base
-    if rows.fits(first):
-        yield from rows.grid(first)
-    yield from (cell.base for cell in cells)
-
-    for renewals in RENEWALS:
-        for cell in (cell for cell in cells if cell.renewals == renewals and rows.fits(cell)):
-            yield from rows.grid(cell)
-            if rows.smallest_scale(cell) is not None:
-                break
+    for trial in (cells[0].base, *rows.grid(cells[0])):
         if rows.chosen():
             break
+        yield trial
+
+    if rows.chosen() is None:
+        yield from (cell.base for cell in cells)
+        yield from grids_until_a_choice(rows, cells)
 
     choice = rows.chosen()
     if choice is None:
         return
     cell, scale = choice
-    yield seal_at(cell, scale, generation=3)
-    yield replace(cell, arm="normal_long", generation=3)
+    yield from judged(cell, scale)
+    yield from rows.grid(cell)
+
+    yield from (replace(cell, arm="llf", changes=(*changes.items(),)) for changes in LLF_CHOICES)
+    yield from (replace(cell, arm="normal_long", changes=(*changes.items(),)) for changes in NORMAL_LONG_CHOICES)
 
     for renewals in RENEWALS:
         other = replace(cell, renewals=renewals)
+        yield other.base
         if rows.fits(other):
             yield from rows.grid(other)
+    yield from (other.base for other in cells)
+
+
+def grids_until_a_choice(rows: Rows, cells: list[Trial]) -> Iterator[Trial]:
+    """Every S at the cells that fit, by D and of a D the longest first."""
+    for renewals in RENEWALS:
+        for cell in cells:
+            if cell.renewals == renewals and rows.fits(cell) and rows.chosen() is None:
+                yield from rows.grid(cell)
+
+
+def judged(cell: Trial, scale: float) -> Iterator[Trial]:
+    """What says whether the cell and S* can be the study's: generation 3, the other seed, and Normal (long) beside."""
+    yield seal_at(cell, scale, generation=3)
+    yield replace(cell, arm="normal_long", generation=3)
 
     second = replace(cell, seed=SECOND_SEED)
     yield second.base
     nearest = SCALES[max(0, SCALES.index(scale) - 1) : SCALES.index(scale) + 2] if scale in SCALES else (scale,)
     yield from (seal_at(second, near, generation=3 if near == scale else 2) for near in nearest)
     yield replace(second, arm="normal_long", generation=3)
-
-    yield from (replace(cell, arm="llf", changes=(*changes.items(),)) for changes in LLF_CHOICES)
-    yield from (replace(cell, arm="normal_long", changes=(*changes.items(),)) for changes in NORMAL_LONG_CHOICES)
 
 
 def next_trial(rows: Rows, under_way: set[str]) -> Trial | None:

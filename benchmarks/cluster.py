@@ -42,6 +42,7 @@ class Outcome:
 def run(project: Path, *arguments: str, **variables: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(project), "DVC_NO_ANALYTICS": "1"} | variables
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as make does
     command = [sys.executable, "-m", *arguments]
     subprocess.run(command, cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
 

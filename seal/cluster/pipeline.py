@@ -16,6 +16,7 @@ from seal.study.dvc_repo import dvc_errors
 
 LOCK = Path("dvc.lock")
 HERE = ("fetch", "pack")  # run where `seal submit` runs: nodes have no internet, and archives are no output of DVC's
+NOWHERE = "nowhere"  # a remote of jobs
 LAST = ("curves", "claims", "report")  # read all of results/; run by `gather`
 
 Entries = dict[str, dict[str, Any]]  # of dvc.lock, by stage
@@ -39,6 +40,15 @@ class Pipeline:
 def kind(stage: str) -> str:
     """`train` of `train@seal-0`."""
     return stage.partition("@")[0]
+
+
+def with_all_above(stages: Collection[str], needs: dict[str, list[str]]) -> set[str]:
+    """These stages, and what they need, all the way up; `needs` in the pipeline's order."""
+    wanted = {*stages}
+    for stage in reversed(needs):  # a stage before those that it needs
+        if stage in wanted:
+            wanted.update(needs[stage])
+    return wanted
 
 
 def needs_among(needs: Mapping[str, Sequence[str]], stages: Collection[str]) -> dict[str, list[str]]:
@@ -81,15 +91,19 @@ def _is_made(dependency: str, outs: Iterable[str]) -> bool:
 
 
 def configure(workspace: Path) -> None:
-    """Give a copy of the project the DVC settings of the one in the working directory, cache and remotes included."""
+    """Give a copy of the project the DVC settings of the one in the working directory, cache and remotes included.
+
+    Its own remote is a folder that is not there: a job puts only what its stage reads into place by `dvc repro --pull`, which asks
+    for a remote even where all lies in the cache, and is not to ask the project's.
+    """
     from dvc.config import Config
     from dvc.repo import Repo
 
     with dvc_errors(), Repo() as repo:
         settings = {
-            "core": repo.config["core"] | {"no_scm": True},
+            "core": repo.config["core"] | {"no_scm": True, "remote": NOWHERE},
             "cache": repo.config["cache"] | {"dir": repo.cache.local_cache_dir},
-            "remote": repo.config["remote"],
+            "remote": repo.config["remote"] | {NOWHERE: {"url": str(workspace.parent / NOWHERE)}},
         }
 
     folder = workspace / ".dvc"

@@ -1,5 +1,6 @@
 """A copy of what the stages read when they were submitted: an edit made while jobs wait changes none of them."""
 
+import compileall
 import hashlib
 import shutil
 import tempfile
@@ -46,6 +47,7 @@ def take_snapshot(pipeline: Pipeline) -> Submission:
         for path in files:
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, temporary / path)
+        compileall.compile_dir(temporary, quiet=2)  # once, not by each job in its copy
         configure(temporary)
         with suppress(OSError):  # another was first
             temporary.rename(submission.files)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seal.cluster.pipeline import Entries
+from seal.cluster.pipeline import HERE, Entries, kind, with_all_above
 from seal.record import atomic, read_json
 
 CLUSTER = Path("cluster")
@@ -77,17 +77,20 @@ class Submission:
                 entries[stage] = mark["entry"]
         return entries
 
-    def entries(self) -> Entries:
-        """Of dvc.lock: what was current when it was submitted, and what its jobs have done since."""
+    def entries_for(self, stage: str) -> Entries:
+        """Of dvc.lock, for a stage's job: what stands above it, as it was when it was submitted or as jobs have made
+        it since; all that was fetched and packed; and itself, where it was done."""
         facts = self.facts
-        entries: Entries = facts["entries"]
-        return entries | self.done(facts["needs"])
+        above = with_all_above({stage}, facts["needs"])
+        entries = facts["entries"] | self.done(above)
+        return {name: entry for name, entry in entries.items() if name in above or kind(name) in HERE}
 
     def environment(self) -> dict[str, str]:
         """For a job: this Python's commands, and the snapshot's code, whatever the project's is by then."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {
             "PATH": path,
+            "PYTHONDONTWRITEBYTECODE": "",  # images of containers set it: DVC and torch then start half as fast
             "PYTHONPATH": os.pathsep.join(filter(None, [str(self.files), os.environ.get("PYTHONPATH")])),
             MARKER: str(self.folder),
         }

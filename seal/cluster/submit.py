@@ -15,7 +15,16 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import HERE, Pipeline, check_remote, kind, locked_entries, needs_among, read_pipeline
+from seal.cluster.pipeline import (
+    HERE,
+    Pipeline,
+    check_remote,
+    kind,
+    locked_entries,
+    needs_among,
+    read_pipeline,
+    with_all_above,
+)
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.submission import CLUSTER, Submission, write_facts
 from seal.config import load_params
@@ -69,8 +78,8 @@ def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: s
         pipeline = read_pipeline()
 
     sent = [stage for stage in pipeline.jobs if stage in pipeline.to_run & wanted]
-    current = {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run}
     needs = {stage: pipeline.needs[stage] for stage in pipeline.jobs}
+    current = {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run}
     facts = {
         "how": how, "places": places, "threads": threads, "cache": str(pipeline.cache), "order": order, "sent": sent,
         "needs": needs, "entries": current,
@@ -92,11 +101,7 @@ def wanted_stages(pipeline: Pipeline, asked: Sequence[str]) -> set[str]:
             raise UserError(f"found no stage {name} to submit, expected one of {kinds}, or as {pipeline.jobs[0]}")
         wanted |= stages
 
-    wanted = wanted or {*pipeline.jobs}
-    for stage in reversed(pipeline.needs):  # a stage before those that it needs
-        if stage in wanted:
-            wanted.update(pipeline.needs[stage])
-
+    wanted = with_all_above(wanted or pipeline.jobs, pipeline.needs)
     for stage in wanted:
         if not NAME.fullmatch(stage):
             raise UserError(f"found the stage {stage!r}, expected letters, digits, and _ . @ - in its name; rename it")

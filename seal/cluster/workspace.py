@@ -19,7 +19,8 @@ FULL = 2**20  # bytes; a disk with less free is called full
 
 @contextmanager
 def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]:
-    """A copy of the snapshot with the lock entries of what is done. What a killed job left of one is removed first."""
+    """A copy of the snapshot with the lock entries of what the stage needs, as DVC reads and writes all of them again
+    and again. What a killed job left of a workspace is removed first."""
     for left in submission.work.glob(f"{glob.escape(stage)}.*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -28,7 +29,7 @@ def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]
         shutil.copytree(submission.files, work, dirs_exist_ok=True)
         if remote:
             (work / ".dvc/config.local").write_text(f"[core]\n    remote = {remote}\n", encoding="utf-8")
-        write_entries(work / "dvc.lock", submission.entries())
+        write_entries(work / "dvc.lock", submission.entries_for(stage))
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -50,9 +51,10 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
 
-    commands = [["repro", stage]]
+    # Of the stages above nothing is put into place but what this one reads: DVC would write dvc.lock anew for each.
+    commands = [["repro", "--pull", "--allow-missing", stage]]
     if remote:
-        commands = [["repro", "--pull", stage], ["push", "--quiet", "--run-cache", stage]]
+        commands.append(["push", "--quiet", "--run-cache", stage])
     for command in commands:
         dvc = [sys.executable, "-m", "dvc", *command]
         # Else DVC would go on when its job was killed and the stage's lock is free.

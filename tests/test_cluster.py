@@ -86,9 +86,11 @@ def test_more_threads_than_cores_are_warned_of(
 
 @pytest.mark.slow
 def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
-    """From nothing, by the commands of docs/cluster.md for one machine."""
+    """From nothing, by the commands of docs/cluster.md for one machine; the project's own remote is not asked."""
     serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")
     serial.run("dvc", "repro")
+    project.run("dvc", "remote", "add", "--default", "bucket", "s3://seal/toy")
+    project.run("dvc", "remote", "modify", "bucket", "endpointurl", "http://127.0.0.1:9")  # nobody is there
     submit, status = commands("One machine")
 
     printed = project.seal(*submit[1:])

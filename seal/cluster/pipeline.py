@@ -93,8 +93,8 @@ def _is_made(dependency: str, outs: Iterable[str]) -> bool:
 def configure(workspace: Path) -> None:
     """Give a copy of the project the DVC settings of the one in the working directory, cache and remotes included.
 
-    Its own remote is a folder that is not there: a job puts only what its stage reads into place by `dvc repro --pull`, which asks
-    for a remote even where all lies in the cache, and is not to ask the project's.
+    Its own remote is a folder that is not there: what a stage reads is put into place by `dvc repro --pull`, which
+    asks a remote even where all lies in the cache, and is not to ask the project's.
     """
     from dvc.config import Config
     from dvc.repo import Repo

@@ -19,9 +19,9 @@ from seal.readings import Missing, Reading
 from seal.record import file_sha256, read_json
 from seal.runs import RunFolder
 from tests.small import contents
+from tests.test_train_stage import copy_declared, write_params
 from tests.test_train_stage import packed as packed  # fixtures: images packed, generation 1 trained, as DVC leaves it
 from tests.test_train_stage import project as project
-from tests.test_train_stage import write_params
 
 ROOT = Path(__file__).parents[1]
 EPISODES = {"n_way": 2, "shots": [2], "n_query": 3, "episodes": 5, "epochs": 3}
@@ -96,6 +96,18 @@ def test_a_stage_that_was_interrupted_leaves_the_last_result_and_then_gives_the_
 
     run_stage(name)
     assert contents(folder_of(project, name)) == whole
+
+
+@every_evaluation
+def test_it_reads_no_result_that_dvc_does_not_know_of(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_small_params(name)
+    run_stage(name)
+    copy_declared(name, "normal", project, tmp_path / "alone")
+    monkeypatch.chdir(tmp_path / "alone")
+    run_stage(name)
+    assert contents(folder_of(tmp_path / "alone", name)) == contents(folder_of(project, name))
 
 
 @every_evaluation

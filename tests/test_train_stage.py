@@ -27,9 +27,10 @@ from seal.rng import stream
 from seal.train import CODE, main, run_stage
 from seal.trainer import Trainer
 from seal.training_data import make_data
-from tests.small import CPU, GENERATIONS, MODEL, TRAINING, small_arm
+from tests.small import CPU, GENERATIONS, MODEL, TRAINING, contents, small_arm
 from tests.strategies import SMOKE
 
+ROOT = Path(__file__).parents[1]
 ARMS = {
     "seal": small_arm("seal"),
     "llf": small_arm("llf"),
@@ -91,6 +92,31 @@ def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(packed, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+def copy_declared(stage: str, arm: str, project: Path, folder: Path) -> None:
+    """What dvc.yaml declares that this stage reads, as a job's workspace has it (seal/cluster), and nothing else."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    for name, value in {"source": "mine", "item.target": "mine", "item.arm": arm, "item.seed": "0"}.items():
+        text = text.replace(f"${{{name}}}", value)
+
+    for dependency in ("params.yaml", *yaml.safe_load(text)["stages"][stage]["deps"]):
+        path = project / dependency
+        if path.is_dir():
+            shutil.copytree(path, folder / dependency)
+        elif path.exists():
+            (folder / dependency).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / dependency)
+
+
+def test_an_arms_training_reads_no_result_that_dvc_does_not_know_of(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["--run", "seal-0"])
+    copy_declared("train", "seal", project, tmp_path / "alone")
+    monkeypatch.chdir(tmp_path / "alone")
+    main(["--run", "seal-0"])
+    assert contents(Path("results/seal-0/weights")) == contents(project / "results/seal-0/weights")
 
 
 def test_the_record_of_a_run_is_whole(project: Path) -> None:

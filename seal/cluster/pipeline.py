@@ -62,9 +62,9 @@ def needs_among(needs: Mapping[str, Sequence[str]], stages: Collection[str]) -> 
 def read_pipeline() -> Pipeline:
     """The project's in the working directory; raises UserError where DVC cannot read it."""
     import networkx
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
 
-    with dvc_errors(), Repo(_wait_for_lock=True) as repo:
+    with dvc_errors(), Repo(_wait_for_lock=True) as repo, lock_repo(repo):  # else `status` builds the index anew, twice
         graph, status = repo.index.graph, repo.status()
         needs: dict[str, list[str]] = {}
         to_run = set[str]()

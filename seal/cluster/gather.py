@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from seal.cluster.pipeline import LAST, Pipeline, kind, read_pipeline, take_over
+from seal.cluster.pipeline import Pipeline, read_pipeline, take_over
 from seal.cluster.snapshot import submission_of
+from seal.cluster.stages import LAST, kind
 from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError

@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from seal.cluster.pipeline import kind, needs_among
+from seal.cluster.stages import kind, needs_among
 from seal.cluster.status import OPEN, Row, stages_in
 from seal.cluster.submission import Submission
 from seal.planning.places import schedule

@@ -5,19 +5,18 @@
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from seal.cluster.stages import HERE, LAST, kind
 from seal.errors import UserError
 from seal.study.dvc_repo import dvc_errors
 
 LOCK = Path("dvc.lock")
-HERE = ("fetch", "pack")  # run where `seal submit` runs: nodes have no internet, and archives are no output of DVC's
-NOWHERE = "nowhere"  # a remote of jobs
-LAST = ("curves", "claims", "report")  # read all of results/; run by `gather`
+NOWHERE = "nowhere"  # the remote of jobs
 
 Entries = dict[str, dict[str, Any]]  # of dvc.lock, by stage
 
@@ -35,28 +34,6 @@ class Pipeline:
     def jobs(self) -> list[str]:
         """Stages that are run as jobs, in the pipeline's order."""
         return [stage for stage in self.needs if kind(stage) not in (*HERE, *LAST)]
-
-
-def kind(stage: str) -> str:
-    """`train` of `train@seal-0`."""
-    return stage.partition("@")[0]
-
-
-def with_all_above(stages: Collection[str], needs: dict[str, list[str]]) -> set[str]:
-    """These stages, and what they need, all the way up; `needs` in the pipeline's order."""
-    wanted = {*stages}
-    for stage in reversed(needs):  # a stage before those that it needs
-        if stage in wanted:
-            wanted.update(needs[stage])
-    return wanted
-
-
-def needs_among(needs: Mapping[str, Sequence[str]], stages: Collection[str]) -> dict[str, list[str]]:
-    """These stages, with those right above each that are among them too."""
-    among = {}
-    for stage in stages:
-        among[stage] = [above for above in needs[stage] if above in stages]
-    return among
 
 
 def read_pipeline() -> Pipeline:

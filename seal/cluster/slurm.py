@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seal.cluster.limits import limits_of
-from seal.cluster.pipeline import kind
 from seal.cluster.queue import jobs_by_stage, partition_minutes, prefix, queued, slurm
+from seal.cluster.stages import kind
 from seal.cluster.submission import Submission
 from seal.errors import UserError
 from seal.planning.stages import TRAINING, parts

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seal.cluster.pipeline import HERE, Entries, kind, with_all_above
+from seal.cluster.pipeline import Entries
+from seal.cluster.stages import HERE, kind, with_all_above
 from seal.record import atomic, read_json
 
 CLUSTER = Path("cluster")

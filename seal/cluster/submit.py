@@ -15,17 +15,9 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import (
-    HERE,
-    Pipeline,
-    check_remote,
-    kind,
-    locked_entries,
-    needs_among,
-    read_pipeline,
-    with_all_above,
-)
+from seal.cluster.pipeline import Pipeline, check_remote, locked_entries, read_pipeline
 from seal.cluster.snapshot import take_snapshot
+from seal.cluster.stages import HERE, kind, needs_among, with_all_above
 from seal.cluster.submission import CLUSTER, Submission, write_facts
 from seal.config import load_params
 from seal.data.listing import update

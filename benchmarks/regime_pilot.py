@@ -37,6 +37,7 @@ from seal.training_data import make_data
 
 LENGTHS, RENEWALS = (240, 160, 80), (1.25, 0.4, 0.15)
 SCALES = (0.003, 0.01, 0.03, 0.1, 0.3)
+LONGER, BETWEEN = 320, (0.005, 0.0075)  # where generation 3 does not recover
 LLF_CHOICES = (
     *({"layer_threshold": threshold} for threshold in ("layer2", "layer3", "layer4", "fc")),
     {"reinitialiser": "kaiming_uniform"},
@@ -218,12 +219,13 @@ class Rows:
         return bool(lost <= 0.01 + ROUNDING and end["clean_loss"] <= 1.05 * first["clean_loss"] + ROUNDING)
 
     def smallest_scale(self, cell: Trial) -> float | None:
-        """S*: the smallest S with R2 and R3 in generation 2."""
-        passing = [
-            scale
-            for scale in (*SCALES, 1.0)
-            if self.forgets(seal_at(cell, scale), 2) and self.recovers(seal_at(cell, scale), 2)
-        ]
+        """S*: the smallest S with R2 and R3 in generation 2, and in generation 3 where that was run."""
+        passing = []
+        for scale in (*SCALES, 1.0, *BETWEEN):
+            trial = seal_at(cell, scale)
+            later = [generation for generation in (2, 3) if self.seen(trial, generation, "end")]
+            if later and all(self.forgets(trial, number) and self.recovers(trial, number) for number in later):
+                passing.append(scale)
         return min(passing, default=None)
 
     def grid(self, cell: Trial) -> list[Trial]:
@@ -234,9 +236,9 @@ class Rows:
         return trials
 
     def chosen(self) -> tuple[Trial, float] | None:
-        """The cell with D nearest 1.25 whose R1 to R3 hold for some S, the longest first; and S*."""
+        """The cell with D nearest 1.25 whose R1 to R3 hold for some S, the longest of the grid first; and S*."""
         for renewals in RENEWALS:
-            for epochs in LENGTHS:
+            for epochs in (*LENGTHS, LONGER):
                 cell = Trial(epochs, renewals, SEED, BASE_ARM)
                 if self.fits(cell) and (scale := self.smallest_scale(cell)) is not None:
                     return cell, scale
@@ -246,7 +248,7 @@ class Rows:
 def wanted(rows: Rows) -> Iterator[Trial]:
     """The trials that the protocol asks for, in its order, as far as what is measured tells."""
     cells = [Trial(epochs, renewals, SEED, BASE_ARM) for epochs in LENGTHS for renewals in RENEWALS]
-    for trial in (cells[0].base, *rows.grid(cells[0])):
+    for trial in (cells[0].base, *rows.grid(cells[0]), *instead(rows, cells[0])):
         if rows.chosen():
             break
         yield trial
@@ -279,6 +281,16 @@ def grids_until_a_choice(rows: Rows, cells: list[Trial]) -> Iterator[Trial]:
         for cell in cells:
             if cell.renewals == renewals and rows.fits(cell) and rows.chosen() is None:
                 yield from rows.grid(cell)
+
+
+def instead(rows: Rows, cell: Trial) -> list[Trial]:
+    """Where an S that held in generation 2 does not in generation 3: S between, and a longer generation."""
+    failed = [scale for scale in SCALES if rows.seen(seal_at(cell, scale), 3, "end")]
+    if not failed:
+        return []
+    longer = replace(cell, epochs=LONGER)
+    between = [seal_at(cell, scale, generation=3) for scale in BETWEEN]
+    return [*between, longer.base, *(seal_at(longer, scale, generation=3) for scale in failed)]
 
 
 def judged(cell: Trial, scale: float) -> Iterator[Trial]:

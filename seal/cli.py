@@ -4,7 +4,7 @@ What a command needs is imported where it begins: `seal --help` should wait for 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,7 +32,7 @@ app.add_typer(evaluate_app)
 @app.command()
 def tier(
     name: Annotated[Tier, typer.Argument(help="the parameters to make active")],
-    choices: Annotated[Literal["author_code"] | None, typer.Option(help="lay these open choices over them")] = None,
+    choices: Annotated[str | None, typer.Option(help="lay params/CHOICES.yaml over them, as author_code")] = None,
 ) -> None:
     """Write params.yaml: the paper's parameters with what params/NAME.yaml changes; comments stay."""
     from seal.tiers import write_tier
@@ -43,12 +43,17 @@ def tier(
 
 
 @app.command()
-def study(seed: Annotated[int | None, typer.Option(help="this seed alone")] = None) -> None:
+def study(
+    seed: Annotated[int | None, typer.Option(help="this seed alone")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="keep it here, not in expected/TIER: of a tier with --choices")
+    ] = None,
+) -> None:
     """Train and evaluate all of params.yaml seed by seed, keep small files in expected/TIER, and judge the claims."""
     from seal.study import study as studies
 
     with one_line_errors():
-        studies.study(seed)
+        studies.study(seed, record)
 
 
 @app.command()

@@ -52,6 +52,9 @@ def tier_text(tier: str, choices: str | None = None, folder: Path = PARAMS) -> s
 
 def write_tier(tier: str, choices: str | None, folder: Path, target: Path) -> None:
     """Write a tier's parameters to `target`, once the whole is valid; raises ConfigError before that."""
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem not in TIERS)
+    if choices is not None and choices not in known:
+        raise ConfigError(f"found the choices {choices}, expected one of {', '.join(known)}")
     tier_params(tier, choices, folder)
     with atomic(target) as temporary:
         temporary.write_text(tier_text(tier, choices, folder), encoding="utf-8", newline="")

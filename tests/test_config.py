@@ -245,6 +245,9 @@ def test_an_overlay_that_does_not_fit_leaves_params_yaml_alone(tmp_path: Path) -
         ConfigError, match=r"smoke.yaml with params/author_code.yaml: warmup_epochs is 20, expected less than"
     ):
         write_tier("smoke", "author_code", Path("params"), target)
+    for unknown in ("author_cod", "mini", "splits/mini"):
+        with pytest.raises(ConfigError, match=rf"found the choices {unknown}, expected one of author_code"):
+            write_tier("smoke", unknown, Path("params"), target)
     assert target.read_text() == "as before"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -71,3 +71,17 @@ def test_a_seed_that_is_not_in_the_parameters_is_an_error(tmp_path: Path, monkey
     write_params()
     with pytest.raises(UserError, match=r"found --seed 7, expected one of params\.yaml's: 0"):
         study.study(7)
+
+
+def test_a_record_can_be_kept_in_another_folder_than_the_tiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    made: list[Path] = []
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(study, "stages_by_run", dict)
+    monkeypatch.setattr(study, "make", lambda stages, target: made.append(target))
+    monkeypatch.setattr(study, "call", lambda *arguments: called.append(arguments))
+    study.study(record=Path("expected/longer"))
+    assert made == [Path("expected/longer")]
+    assert all("expected/longer" in arguments for arguments in called)
+    assert len(called) == 2

@@ -23,15 +23,15 @@ KEPT = ("history.csv", "summary.json", "metrics.json", "predictions", "eval")  #
 STAGING = Path("scratch/study")
 
 
-def study(only: int | None = None) -> None:
+def study(only: int | None = None, record: Path | None = None) -> None:
     """Make every run of params.yaml that is not kept for this code and these parameters, then verdicts and report;
-    with `only` the runs of that seed."""
+    with `only` the runs of that seed. They are kept in `record`: by default in expected/<tier>/."""
     params = load_params()
     seeds = _seeds(params)
     if only is not None and only not in seeds:
         raise UserError(f"found --seed {only}, expected one of params.yaml's: {', '.join(map(str, seeds))}")
 
-    target, stages = EXPECTED / params.tier, stages_by_run()
+    target, stages = record or EXPECTED / params.tier, stages_by_run()
     for seed in seeds if only is None else [only]:
         runs = {}
         for name in params.run_names():

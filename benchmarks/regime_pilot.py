@@ -310,11 +310,18 @@ def next_trial(rows: Rows, under_way: set[str]) -> Trial | None:
     for trial in wanted(rows):
         if rows.has(trial) or trial.name in under_way:
             continue
-        if (SCRATCH / f"{trial.base.name}.safetensors").exists() or trial == trial.base:
+        if trial == trial.base or is_whole(trial.base):
             return trial
         if trial.base.name not in under_way:
             return trial.base
     return None
+
+
+def is_whole(base: Trial) -> bool:
+    """Whether the state that is kept of it is that of its end."""
+    path = SCRATCH / f"{base.name}.safetensors"
+    clock = State.load(path).clock if path.exists() else None
+    return clock is not None and clock.epoch == base.epochs - 1
 
 
 def main() -> None:

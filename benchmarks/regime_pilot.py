@@ -37,7 +37,7 @@ from seal.training_data import make_data
 
 LENGTHS, RENEWALS = (240, 160, 80), (1.25, 0.4, 0.15)
 SCALES = (0.003, 0.01, 0.03, 0.1, 0.3)
-LONGER, BETWEEN = 320, (0.005, 0.0075)  # where generation 3 does not recover
+LONGER, SMALLER, LARGER = 320, (0.005, 0.0075), (0.012, 0.015)  # where 0.01 fails in generation 3, by R3 or by R2
 LLF_CHOICES = (
     *({"layer_threshold": threshold} for threshold in ("layer2", "layer3", "layer4", "fc")),
     {"reinitialiser": "kaiming_uniform"},
@@ -221,7 +221,7 @@ class Rows:
     def smallest_scale(self, cell: Trial) -> float | None:
         """S*: the smallest S with R2 and R3 in generation 2, and in generation 3 where that was run."""
         passing = []
-        for scale in (*SCALES, 1.0, *BETWEEN):
+        for scale in (*SCALES, 1.0, *SMALLER, *LARGER):
             trial = seal_at(cell, scale)
             later = [generation for generation in (2, 3) if self.seen(trial, generation, "end")]
             if later and all(self.forgets(trial, number) and self.recovers(trial, number) for number in later):
@@ -284,13 +284,13 @@ def grids_until_a_choice(rows: Rows, cells: list[Trial]) -> Iterator[Trial]:
 
 
 def instead(rows: Rows, cell: Trial) -> list[Trial]:
-    """Where an S that held in generation 2 does not in generation 3: S between, and a longer generation."""
-    failed = [scale for scale in SCALES if rows.seen(seal_at(cell, scale), 3, "end")]
-    if not failed:
+    """Where S = 0.01, which held in generation 2, does not in generation 3: an S beside it, and a longer generation."""
+    failed = seal_at(cell, 0.01, generation=3)
+    if not rows.has(failed):
         return []
+    beside = SMALLER if rows.forgets(failed, 3) else LARGER
     longer = replace(cell, epochs=LONGER)
-    between = [seal_at(cell, scale, generation=3) for scale in BETWEEN]
-    return [*between, longer.base, *(seal_at(longer, scale, generation=3) for scale in failed)]
+    return [*(seal_at(cell, scale, 3) for scale in beside), longer.base, seal_at(longer, 0.01, 3)]
 
 
 def judged(cell: Trial, scale: float) -> Iterator[Trial]:

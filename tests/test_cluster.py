@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from seal.cluster.gather import machines_differ
 from seal.cluster.local import threads_at_once
 from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
+from seal.cluster.workspace import workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
 from seal.stage import stage
@@ -126,6 +129,29 @@ def test_a_part_is_submitted_with_what_stands_above_it_and_shares_out_the_places
     assert toy.times("gpu=1").keys() == {"base@0", "train@llf-0", "train@seal-0"}
     assert not {"transfer@llf-0", "claims"} & toy.times("begin").keys()
     assert "train@llf-0" in toy.lock
+
+
+def test_a_job_that_is_told_to_end_again_removes_its_workspace_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "work").mkdir()
+    submission = Submission(tmp_path)
+    monkeypatch.setattr(Submission, "entries_for", lambda self, stage: {})
+    rmtree = shutil.rmtree
+
+    def told_meanwhile(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        rmtree(*arguments, **options)
+
+    monkeypatch.setattr("seal.cluster.workspace.shutil.rmtree", told_meanwhile)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("told"))
+    try:
+        with pytest.raises(SystemExit, match="told"), workspace(submission, "base@0", ""):
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not list(submission.work.iterdir())
 
 
 def test_a_stage_of_another_job_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,10 @@ def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]
         write_entries(work / "dvc.lock", submission.entries_for(stage))
         yield work
     finally:
+        # A job that is cancelled is told so by make too: the second word would end the removal.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         shutil.rmtree(work, ignore_errors=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:

@@ -34,9 +34,12 @@ def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]
         yield work
     finally:
         # A job that is cancelled is told so by make too: the second word would end the removal.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        told: list[int] = []
+        before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
         shutil.rmtree(work, ignore_errors=True)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.signal(signal.SIGTERM, before)
+        if told:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:

@@ -248,7 +248,9 @@ class Rows:
 def wanted(rows: Rows) -> Iterator[Trial]:
     """The trials that the protocol asks for, in its order, as far as what is measured tells."""
     cells = [Trial(epochs, renewals, SEED, BASE_ARM) for epochs in LENGTHS for renewals in RENEWALS]
-    for trial in (cells[0].base, *rows.grid(cells[0]), *instead(rows, cells[0])):
+    first = cells[0]
+    yield first.base
+    for trial in (*rows.grid(first), *instead(rows, first)) if rows.fits(first) else ():
         if rows.chosen():
             break
         yield trial

@@ -70,8 +70,8 @@ def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: s
         pipeline = read_pipeline()
 
     sent = [stage for stage in pipeline.jobs if stage in pipeline.to_run & wanted]
-    needs = {stage: pipeline.needs[stage] for stage in pipeline.jobs}
     current = {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run}
+    needs = {stage: pipeline.needs[stage] for stage in pipeline.jobs}
     facts = {
         "how": how, "places": places, "threads": threads, "cache": str(pipeline.cache), "order": order, "sent": sent,
         "needs": needs, "entries": current,

@@ -4,14 +4,13 @@ The trainer steps by it; rows of the history and the outcome of a generation are
 """
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from seal.data.batches import Batch
-from seal.precision import arithmetic
+from seal.precision import arithmetic, autocast
 from seal.steps import Teacher
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Objective:
 
     def __call__(self, network: Forward, x: Tensor, y: Tensor, teacher: Teacher | None = None) -> tuple[Tensor, Tensor]:
         """The batch's mean loss, and whether each image's class is right (bool [B]); both stay on the device."""
-        with self._autocast():
+        with autocast(self.precision, self.device):
             logits = network(x)
             loss = self.cross_entropy(logits, y)
             if teacher is not None:
@@ -49,8 +48,3 @@ class Objective:
 
         all_hits = torch.cat(hits)
         return float(total) / len(all_hits), all_hits
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()

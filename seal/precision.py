@@ -14,7 +14,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import backends
+from torch import Tensor, backends, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from seal.errors import ConfigError
 
 BY_PRECISION = hasattr(backends.cudnn, "conv")  # torch 2.9's: a precision for each kind of operation
 
@@ -38,11 +41,43 @@ def arithmetic(precision: str, products: bool = False) -> Iterator[None]:
 @contextmanager
 def computing(precision: str, device: torch.device) -> Iterator[None]:
     """All of a precision, autocast too: for a forward pass. A backward pass needs `arithmetic` alone."""
+    with arithmetic(precision), autocast(precision, device):
+        yield
+
+
+@contextmanager
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    """What bfloat16 casts, for a forward pass; nothing for the others."""
     with ExitStack() as stack:
-        stack.enter_context(arithmetic(precision))
         if precision == "bfloat16":
             stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+            if device.type == "cpu":
+                stack.callback(register_module_forward_pre_hook(_refuse_unwritten).remove)
         yield
+
+
+def _refuse_unwritten(module: nn.Module, inputs: Any) -> None:
+    """Raise ConfigError before a convolution whose gradient in bfloat16 is wrong.
+
+    oneDNN 3.7 (torch 2.10) by AVX-512 or AMX: where a padded convolution's stride is wider than its image, the
+    gradient of its kernel holds what lay in memory before. Of 1,504 shapes all 179 wrong ones are such; float32 and
+    AVX2 have none.
+    """
+    if isinstance(module, nn.Conv2d) and module.weight.requires_grad and torch.is_grad_enabled():
+        images: Tensor = inputs[0]
+        width, stride = images.shape[-1], module.stride[-1]
+        if width < stride and any(_padding(module)):
+            raise ConfigError(
+                f"precision bfloat16: a convolution of stride {stride} meets images of width {width}, where torch's "
+                "gradient on a CPU is wrong; set `precision: float32`, or give larger images"
+            )
+
+
+def _padding(convolution: nn.Conv2d) -> tuple[int, ...]:
+    """In pixels; `same` counts as some."""
+    if isinstance(convolution.padding, str):
+        return (int(convolution.padding == "same"),)
+    return convolution.padding
 
 
 def refuse_reduced_precision(device: torch.device) -> None:

@@ -7,6 +7,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from seal.clock import Clock
 from seal.config import BASE_ARM, Params, load_params
 from seal.data.batches import Batches
 from seal.device import torch_device
+from seal.errors import ConfigError
 from seal.planning.counts import classes
 from seal.planning.setting import WAYS, Way
 from seal.trainer import Data, Trainer
@@ -64,11 +66,17 @@ def training_rate(trainer: Trainer, at_least_seconds: float) -> float:
 
 
 def rates_in_turns(trainers: Mapping[Way, Trainer], seconds: float, rounds: int) -> dict[Way, list[float]]:
-    """Of each way a rate a round, all together in about `seconds`: a noisy neighbour meets every way."""
+    """Of each way a rate a round, all together in about `seconds`: a noisy neighbour meets every way.
+
+    A way in which these images cannot be trained has the rate 0.
+    """
     rates: dict[Way, list[float]] = {way: [] for way in trainers}
     for _ in range(rounds):
         for way, trainer in trainers.items():
-            rates[way].append(training_rate(trainer, seconds / rounds / len(trainers)))
+            rate = 0.0
+            with suppress(ConfigError):
+                rate = training_rate(trainer, seconds / rounds / len(trainers))
+            rates[way].append(rate)
     return rates
 
 

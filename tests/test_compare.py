@@ -114,7 +114,7 @@ def test_a_copy_is_the_same_bits(expected: Path, tmp_path: Path, capsys: pytest.
     assert "not in" in said, "what the reader has not run is named"
     (tmp_path / "results/seal-1/predictions/gen-01.npz").write_bytes(b"wrong")
     assert compare(expected, tmp_path / "results"), "other bits of the same accuracy"
-    assert "not the same bits; 2 values within" in capsys.readouterr().out
+    assert "seal-1: not the same bits in predictions/gen-01.npz; 2 values within" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("test", "depth", "agrees"), [(0.63, 5.2, True), (0.40, 5.2, False), (0.61, 9.0, False)])
@@ -272,7 +272,7 @@ def test_what_cannot_be_compared_is_an_error(expected: Path, tmp_path: Path) -> 
         compare(expected, tmp_path / "results")
     write_run(tmp_path / "one/seal-0", 0.6)
     write_run(tmp_path / "mine/seal-0", 0.7)
-    with pytest.raises(UserError, match=r"found one seed an arm in .*one, expected two or more"):
+    with pytest.raises(UserError, match=r"bits in history\.csv and 2 more, .*found one seed an arm in .*one"):
         compare(tmp_path / "one", tmp_path / "mine")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from seal.errors import UserError
 from seal.readings import EvaluationFile
 from seal.runs import RunFolder, are_folders, is_recorded, sound_runs
-from seal.study.spread import Spread, evaluation_in
+from seal.study.spread import Spread, evaluation_in, not_the_same
 from seal.study.study import KEPT
 
 SETTINGS = ("tier", "data_sha256", "model", "training")  # of summary.json, beside RunFolder.settings
@@ -23,7 +23,7 @@ class Agreement:
     """How a run agrees with the expected one of its name."""
 
     run: str
-    same_bits: bool
+    differing: Sequence[Path] = ()  # files of it whose bytes are not the expected ones
     judged: int = 0  # values
     outside: Sequence[str] = ()  # a line for each of them that is outside the spread over seeds
     apart: str = ""  # why the two cannot agree, whatever their values
@@ -66,9 +66,10 @@ def agreements_of(expected: Path, kept: Mapping[str, RunFolder], yours: Mapping[
     """Of each run that both have. One whose files are not the same is judged value by value against the arm's seeds in
     `expected`. Raises UserError for what was made by other parameters."""
     common = [run for name, run in yours.items() if name in kept]
-    different = []
+    different, files = [], dict[str, list[Path]]()
     for run in common:
-        if not identical(kept[run.name].folder, run.folder):
+        files[run.name] = differing(kept[run.name].folder, run.folder)
+        if files[run.name]:
             _same_settings(kept[run.name], run)
             _same_protocols(kept[run.name], run)
             different.append(run)
@@ -77,24 +78,26 @@ def agreements_of(expected: Path, kept: Mapping[str, RunFolder], yours: Mapping[
     agreements = []
     for run in common:
         if run not in different:
-            agreements.append(Agreement(run.name, same_bits=True))
+            agreements.append(Agreement(run.name))
             continue
         judged = len(spread.shared[run.name])
         apart = _apart(kept[run.name], run, judged)
-        agreements.append(Agreement(run.name, False, judged, spread.outside(run), apart))
+        agreements.append(Agreement(run.name, files[run.name], judged, spread.outside(run, files[run.name]), apart))
     return agreements
 
 
-def identical(first: Path, second: Path) -> bool:
-    """Whether what `first` keeps of a run is in `second`, byte for byte; evaluations that one lacks do not count."""
+def differing(first: Path, second: Path) -> list[Path]:
+    """What `first` keeps of a run and is not in `second` byte for byte; evaluations that one lacks do not count."""
+    paths = []
     for name in KEPT:
         for path in _files(first / name):
-            twin = second / path.relative_to(first)
+            inside = path.relative_to(first)
+            twin = second / inside
             if not twin.exists() and name == "eval":
                 continue
             if not twin.exists() or path.read_bytes() != twin.read_bytes():
-                return False
-    return True
+                paths.append(inside)
+    return paths
 
 
 def _files(path: Path) -> list[Path]:
@@ -103,7 +106,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _print(agreement: Agreement, expected: Path) -> None:
-    if agreement.same_bits:
+    if not agreement.differing:
         print(f"{agreement.run}: the same as {expected / agreement.run}, bit for bit")
         return
 
@@ -111,7 +114,11 @@ def _print(agreement: Agreement, expected: Path) -> None:
     if agreement.outside:
         count = f"{len(agreement.outside)} of {agreement.judged} values outside"
     apart = f"{agreement.apart}; " if agreement.apart else ""
-    print(f"{agreement.run}: not the same bits; {apart}{count} the spread over seeds", *agreement.outside, sep="\n")
+    print(
+        f"{agreement.run}: {not_the_same(agreement.differing)}; {apart}{count} the spread over seeds",
+        *agreement.outside,
+        sep="\n",
+    )
 
 
 def _runs(folder: Path) -> tuple[dict[str, RunFolder], dict[str, str]]:

@@ -45,15 +45,16 @@ class Spread:
                 shared.append(key)
         return shared
 
-    def outside(self, run: RunFolder) -> list[str]:
-        """A line for each of its values that is. Raises UserError where `expected` has one seed an arm."""
+    def outside(self, run: RunFolder, differing: Sequence[Path]) -> list[str]:
+        """A line for each of its values that is. Raises UserError where `expected` has one seed an arm, so that only
+        the files that are `differing` can be named."""
         lines, ours = [], judged_values(run)
         for key in self.shared[run.name]:
             deviation, freedom = pooled_deviation(key, self.by_arm)
             if not freedom:
                 raise UserError(
-                    f"{run.name}: not the same bits as {self.expected / run.name}, and by how much runs differ is not "
-                    f"known: found one seed an arm in {self.expected}, expected two or more"
+                    f"{run.name}: {not_the_same(differing)}, and by how much seeds differ is not known: "
+                    f"found one seed an arm in {self.expected}, expected two or more"
                 )
 
             values = [seed[key] for seed in self.by_arm[run.arm]]
@@ -63,6 +64,12 @@ class Spread:
             elif abs(ours[key] - mean) > half + ROUNDING * max(1, abs(mean)):
                 lines.append(f"  {key}: {ours[key]:.4g}, expected {mean:.4g} +- {half:.2g}")
         return lines
+
+
+def not_the_same(files: Sequence[Path]) -> str:
+    """In words, with the first of the files that differ; a history comes before what followed from it."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"not the same bits in {files[0]}{more}"
 
 
 def judged_values(run: RunFolder) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from seal.cluster.gather import machines_differ
 from seal.cluster.local import threads_at_once
@@ -129,6 +130,11 @@ def test_a_part_is_submitted_with_what_stands_above_it_and_shares_out_the_places
     assert toy.times("gpu=1").keys() == {"base@0", "train@llf-0", "train@seal-0"}
     assert not {"transfer@llf-0", "claims"} & toy.times("begin").keys()
     assert "train@llf-0" in toy.lock
+
+    gathered = "; being gathered into dvc.lock and results/"
+    assert gathered not in toy.seal("status")
+    with FileLock(toy.submission.lock("make")):
+        assert f"3 done, 3 stopped{gathered}" in toy.seal("status")
 
 
 def test_a_job_that_is_told_to_end_again_removes_its_workspace_first(

@@ -109,14 +109,15 @@ def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing
 def status(follow: Annotated[bool, typer.Option("--follow", help="until all has ended")] = False) -> None:
     """Say of each stage of the newest submission whether it is done, at work, waiting or failed."""
     from seal.cluster.left import time_left
-    from seal.cluster.status import OPEN, newest_submission, rows_of, stages_in, sums_of, text_of
+    from seal.cluster.status import OPEN, is_gathering, newest_submission, rows_of, stages_in, sums_of, text_of
 
     with one_line_errors():
         while True:
             submission = newest_submission()
             rows = rows_of(submission)
-            typer.echo("\n".join([text_of(rows), sums_of(submission, rows), *time_left(submission, rows)]))
-            if not follow or not stages_in(rows, OPEN):
+            gathering = is_gathering(submission, rows)
+            typer.echo("\n".join([text_of(rows), sums_of(submission, rows, gathering), *time_left(submission, rows)]))
+            if not (follow and (gathering or stages_in(rows, OPEN))):
                 return
             time.sleep(FOLLOWED)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from seal.cluster.queue import Queued, jobs_by_stage
+from seal.cluster.queue import Queued, jobs_by_stage, queued
 from seal.cluster.submission import Facts, Submission, submissions
 from seal.errors import UserError
 
@@ -119,7 +119,17 @@ def text_of(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def sums_of(submission: Submission, rows: Sequence[Row]) -> str:
+def is_gathering(submission: Submission, rows: Sequence[Row]) -> bool:
+    """Whether all stages have ended, and the last job has not yet put them into dvc.lock."""
+    if stages_in(rows, OPEN):
+        return False
+    if submission.facts["how"] == "slurm":
+        return any(job.digest == submission.folder.name for job in queued())
+    return is_held(submission.lock("make"))
+
+
+def sums_of(submission: Submission, rows: Sequence[Row], gathering: bool) -> str:
     counts = Counter(row.state for row in rows)
     sums = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"{submission.folder.relative_to(Path.cwd())}: {sums}"
+    then = "; being gathered into dvc.lock and results/" if gathering else ""
+    return f"{submission.folder.relative_to(Path.cwd())}: {sums}{then}"

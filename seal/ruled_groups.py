@@ -26,14 +26,17 @@ class RuledGroups:
     def __init__(self, model: nn.Module, optimizer: SignedSGD, threshold: str, example: Tensor | None = None) -> None:
         self.model, self.optimizer, self.threshold, self.example = model, optimizer, threshold, example
         self._undo: list[Callable[[], object]] = []  # what the last rules froze
-        self._own: list[dict[str, Any]] = []  # the groups' numbers, while a step has changed them
+        self.rules: Rules | None = None
+        self._own: list[tuple[dict[str, Any], dict[str, Any]]] = []  # groups and their numbers, in a step
+        self._turned = False
         self._take_parts()
 
         optimizer.register_step_pre_hook(lambda *_: self._before_step())
-        optimizer.register_step_post_hook(lambda *_: self._after_step())
+        optimizer.register_step_post_hook(lambda *_: self._put_back())
 
     def begin(self, rules: Rules, toss: Toss | None, coins: torch.Generator) -> None:
         """Follow these rules from the next step on; by the toss's chance a step follows its rules instead."""
+        self._put_back()
         self.rules, self.toss, self.coins = rules, toss, coins
         for undo in self._undo:
             undo()
@@ -80,16 +83,19 @@ class RuledGroups:
                 owner.eval()
 
     def _before_step(self) -> None:
-        rules, self._turned = self.rules, False
+        self._put_back()
+        if self.rules is None:
+            return
+
+        rules = self.rules
         if self.toss is not None and float(torch.rand((), generator=self.coins)) < self.toss.chance:
             rules, self._turned = self.toss.rules, self.toss.turns_momentum
         if self._turned:
             self.optimizer.turn_momentum()
 
-        self._own = []
         for group in self.optimizer.param_groups:
             own = {key: group[key] for key in CHANGED}
-            self._own.append(own)
+            self._own.append((group, own))
             rule = self._rule(group, rules)
             if rule is not None:
                 group.update(
@@ -98,8 +104,13 @@ class RuledGroups:
                     maximize=own["maximize"] != rule.maximize,
                 )
 
-    def _after_step(self) -> None:
-        for group, own in zip(self.optimizer.param_groups, self._own, strict=True):
+    def _put_back(self) -> None:
+        """Give the groups their own numbers again: after a step, and after one that raised before the next begins,
+        as torch calls no hook then."""
+        for group, own in self._own:
             group.update(own)
+        self._own = []
+
         if self._turned:
+            self._turned = False
             self.optimizer.turn_momentum()

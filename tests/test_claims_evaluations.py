@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from eval.claims.rule import Verdict
-from seal.record import read_json, write_json
-from tests.claim_records import SEEDS, N, refails, verdicts, write_evaluation, write_run, write_transfer
+from seal.record import HISTORY_COLUMNS, read_history, read_json, write_csv, write_json
+from tests.claim_records import ROW, SEEDS, N, refails, verdicts, write_evaluation, write_run, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.invented_records import evaluation_facts
 
@@ -159,3 +159,30 @@ def test_a_divergence_is_counted_by_its_own_claims_and_spoils_others(study: Path
     assert judged["adjusted_decay_diverges_too"].verdict == Verdict.SUPPORTED
     assert judged["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
     assert judged["seal_over_llf"].reason == "llf-2 diverged in generation 2"
+
+
+@pytest.mark.parametrize("cut_off", [2, 3])
+def test_an_ascent_that_a_divergence_cuts_off_was_not_measured_and_spoils_no_claim_but_its_own(
+    study: Path, cut_off: int
+) -> None:
+    """The history then ends in an epoch of ascent without clean measurement."""
+    for seed in SEEDS:
+        folder = write_run(study, "seal", seed, (0.5, 0.5, 0.5), ascent=0.05)
+        rows = [row for row in read_history(folder / "history.csv") if row["generation"] < cut_off]
+        last = {"generation": cut_off, "epoch": 0, "global_epoch": 9, "phase": "ascent"}
+        write_csv(folder / "history.csv", HISTORY_COLUMNS, [*rows, ROW | last])
+
+        summary = read_json(folder / "summary.json")
+        summary["diverged"] = {"generation": cut_off, "epoch": 1, "batch": 0}
+        summary["outcomes"] = summary["outcomes"][: cut_off - 1]
+        summary["final"] = summary["outcomes"][-1]
+        write_json(folder / "summary.json", summary)
+
+    judged = verdicts(study)
+    assert judged["seal_over_llf"].reason == f"seal-0 diverged in generation {cut_off}"
+    ascent = judged["ascent_drops_to_chance"]
+    if cut_off == 2:
+        assert ascent.verdict == Verdict.NOT_COMPARABLE
+        assert ascent.reason == "seal-0 diverged in its first ascent"
+    else:
+        assert ascent.comparisons[0].sample, "of the ascent that ended"

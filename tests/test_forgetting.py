@@ -169,6 +169,44 @@ def test_the_early_side_climbs_at_its_scale_of_the_groups_rate_and_decay() -> No
     torch.testing.assert_close(last.detach(), before[1] - 0.05 * (1 + 1e-4 * before[1]))
 
 
+def numbers_seen(optimizer: SignedSGD) -> list[tuple[float, float, bool]]:
+    return [(group["lr"], group["weight_decay"], group["maximize"]) for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize("at", range(E * G))
+@pytest.mark.parametrize("method", ["seal", "seal_freeze", "sagd"])
+def test_a_step_that_raises_leaves_the_later_ones_as_they_would_have_been(method: str, at: int) -> None:
+    """A closure runs out of memory, and the loop goes on with the next batch."""
+    model, optimizer, threshold, _ = begin("mobilenet")
+    own = numbers_seen(optimizer)
+    forgetting = Forgetting(method, model, optimizer, threshold, generations=G, epochs=E, **options(method))
+
+    def out_of_memory() -> float:
+        raise torch.OutOfMemoryError
+
+    seen: list[list[tuple[float, float, bool]]] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append(numbers_seen(optimizer)))
+    for number, _ in enumerate(forgetting.epochs()):
+        if number == at:
+            with pytest.raises(torch.OutOfMemoryError):
+                optimizer.step(out_of_memory)
+        optimizer.step()
+        assert numbers_seen(optimizer) == own
+
+    if method != "sagd":  # which tosses a coin a step
+        assert seen[at] == seen[at + 1], "the epoch's next step follows the same rules"
+
+
+def test_steps_before_the_first_epoch_are_the_optimizers_own() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    Forgetting("seal", model, optimizer, threshold, generations=G, epochs=E, **options("seal"))
+    weight = next(iter(model.parameters()))
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), before - 0.05 * (1 + 1e-4 * before))
+
+
 def test_a_scaler_shared_parameters_later_groups_and_parameters_without_gradient() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:

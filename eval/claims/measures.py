@@ -122,6 +122,12 @@ def _ascents(run: RunFolder) -> Ascents | Missing:
         ended[row["generation"] + 1] = row
         if row["phase"] == "ascent":
             ascended[row["generation"]] = row
+
+    cut_off = ascended.get(run.diverged_in or 0)
+    if cut_off is not None and cut_off[BY_BATCH] is None:
+        del ascended[cut_off["generation"]]
+        if not ascended:
+            return Missing("NOT-COMPARABLE", f"{run.name} diverged in its first ascent")
     if not ascended:
         return Missing("NOT-RUN", f"{run.name} has no ascent phase")
 

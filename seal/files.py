@@ -89,19 +89,17 @@ def _owned(path: Path) -> str:
 
 def remove_litter(path: Path) -> None:
     """Remove what a process that is no more has left beside a path that it was to write. Other machines' stays: whether
-    their processes live cannot be seen from here."""
+    their processes live cannot be seen from here; and an editor's or a user's own, as `.params.yaml.swp`."""
     for left in path.parent.iterdir():
         if left.name.startswith(f".{path.name}.") and not _may_live(left.name.removeprefix(f".{path.name}.")):
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
 
 
 def _may_live(owner: str) -> bool:
-    """Whether the owner that a name tells may be at work. Names of earlier versions tell none."""
-    machine, dash, rest = owner.rpartition("-")
+    """Whether the owner that a name tells may be at work, or is no process of this project."""
+    machine, _, rest = owner.rpartition("-")
     pid = rest.partition(".")[0]
-    if not dash or not pid.isdigit():
-        return False
-    if machine != platform.node():
+    if machine != platform.node() or not pid.isdigit():
         return True
     try:
         os.kill(int(pid), 0)

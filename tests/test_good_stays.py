@@ -145,9 +145,8 @@ def owner(pid: int, machine: str = "") -> str:
     return f"{machine or platform.node()}-{pid}"
 
 
-@pytest.mark.parametrize("kind", ["a killed process's", "an earlier version's"])
-def test_litter_of_processes_that_are_no_more_goes_with_the_next_run(kind: str, tmp_path: Path) -> None:
-    mine, dead = owner(os.getpid()), owner(dead_process()) if kind.startswith("a killed") else "Xy12_z"
+def test_litter_of_processes_that_are_no_more_goes_with_the_next_run(tmp_path: Path) -> None:
+    mine, dead = owner(os.getpid()), owner(dead_process())
     for name in (f".history.csv.{dead}.abc", f".history.csv.{mine}.abc", f".history.csv.{owner(1, 'other')}.abc"):
         (tmp_path / name).write_text("half")
     (tmp_path / f".record.{dead}.abc").mkdir()
@@ -158,6 +157,17 @@ def test_litter_of_processes_that_are_no_more_goes_with_the_next_run(kind: str, 
         pass
     kept = {".other.csv.abc", f".history.csv.{mine}.abc", f".history.csv.{owner(1, 'other')}.abc", "history.csv"}
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize("name", ["swp", "bak", "orig-2", "old", owner(1).replace("-1", "-a"), platform.node()])
+def test_what_an_editor_or_a_user_has_laid_beside_stays(name: str, tmp_path: Path) -> None:
+    (tmp_path / f".params.yaml.{name}").write_text("mine")
+    (tmp_path / f".report.{name}").mkdir()
+    write_json(tmp_path / "params.yaml", {})
+    with new_folder(tmp_path / "report"):
+        pass
+    assert (tmp_path / f".params.yaml.{name}").read_text() == "mine"
+    assert (tmp_path / f".report.{name}").is_dir()
 
 
 def test_an_evaluations_litter_is_no_result_and_goes(evaluated: dict[str, bytes]) -> None:

@@ -40,6 +40,30 @@ def test_lists_of_episodes_are_kept_once_and_those_that_differ_with_their_run(tm
     assert differing.read_bytes() == b"other"
 
 
+def test_a_record_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made beside its place, as a rename crosses no file systems."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("history.csv", "summary.json", "metrics.json"):
+        (tmp_path / "results/seal-0").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "results/seal-0" / name).write_text("first")
+    (tmp_path / "results/seal-0/predictions").mkdir()
+    target = tmp_path / "kept"
+    study.keep("seal-0", target, IDENTITY)
+    first = (target / "seal-0").stat()
+
+    (tmp_path / "results/seal-0/metrics.json").unlink()
+    (tmp_path / "results/seal-0/history.csv").write_text("second")
+    with pytest.raises(UserError, match=r"metrics\.json: not found"):
+        study.keep("seal-0", target, IDENTITY)
+    assert (target / "seal-0").stat() == first
+    assert (target / "seal-0/history.csv").read_text() == "first"
+
+    (tmp_path / "results/seal-0/metrics.json").write_text("second")
+    study.keep("seal-0", target, IDENTITY)
+    assert (target / "seal-0/history.csv").read_text() == "second"
+    assert {path.name for path in target.iterdir()} == {"seal-0", "timings"}
+
+
 @pytest.mark.slow
 def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) -> None:
     def studied() -> str:

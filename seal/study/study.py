@@ -15,12 +15,12 @@ from typing import Any
 
 from seal.config import Params, load_params
 from seal.errors import UserError
+from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
 from seal.study.dvc_repo import Identity, locked_identity, stages_by_run, working_identity
 
 STAGES = "stages.json"
 KEPT = ("history.csv", "summary.json", "metrics.json", "predictions", "eval")  # no weights, no handover
-STAGING = Path("scratch/study")
 
 
 def study(only: int | None = None, record: Path | None = None) -> None:
@@ -81,17 +81,16 @@ def is_current(folder: Path, identity: Identity) -> bool:
 
 def keep(run: str, target: Path, identity: Identity) -> None:
     """Copy a run's small files and its stages' timings; the folder takes its name only once it is whole."""
-    staged = STAGING / run
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    for name in KEPT:
-        _copy(RESULTS / run / name, staged / name)
-    share_episodes(staged, target / "episodes")
-    write_json(staged / STAGES, identity)
-    _copy_timings(run, list(identity), target / "timings")
+    with new_folder(target / run) as folder:
+        staged = folder / run
+        staged.mkdir()
+        for name in KEPT:
+            _copy(RESULTS / run / name, staged / name)
+        share_episodes(staged, target / "episodes")
+        write_json(staged / STAGES, identity)
 
-    shutil.rmtree(target / run, ignore_errors=True)
-    staged.rename(target / run)
+        _copy_timings(run, list(identity), target / "timings")
+        put_in_place(staged, target / run)
 
 
 def share_episodes(run: Path, shared: Path) -> None:

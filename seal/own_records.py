@@ -4,16 +4,18 @@ A folder holds network.json, of the checkpoint, and eval/EVALUATION-DATASET/ as 
 read it here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from seal.evaluations import EVALUATIONS
-from seal.evidence import read_checked_json
+from seal.evidence import BrokenEvidence, read_checked_json
 from seal.measure import Cell, Measure
 from seal.readings import EvaluationFile, Missing, reading
 from seal.record import OWN, OWN_FACTS
 from seal.run_folder import RunFolder
+
+FACTS = ("model", "options", "checkpoint_sha256", "size", "head", "mean", "std")  # that others read of network.json
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,24 @@ class OwnNumber:
 
 
 def own_networks(folder: Path = OWN) -> list[RunFolder]:
-    """Those that were evaluated, by name. Raises BrokenEvidence for facts that are not JSON."""
-    return [RunFolder(path.parent, read_checked_json(path)) for path in sorted(folder.glob(f"*/{OWN_FACTS}"))]
+    """Those that were evaluated, by name. Raises BrokenEvidence for facts that are not what `seal evaluate` writes."""
+    networks = []
+    for path in sorted(folder.glob(f"*/{OWN_FACTS}")):
+        facts = read_checked_json(path)
+        for key in FACTS:
+            if not isinstance(facts, Mapping) or key not in facts:
+                raise BrokenEvidence(f"{path}: no {key!r}, expected what `seal evaluate` writes; evaluate it again")
+        networks.append(RunFolder(path.parent, facts))
+    return networks
 
 
 def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:
-    """Each number that the report shows of an evaluation; over blocks the last one's; of one skipped the reason."""
+    """Each number that the report shows of an evaluation; over blocks the last one's; of one skipped the reason. An
+    evaluation that this version does not know is left alone."""
     for folder in network.evaluation_folders():
         evaluation, _, dataset = folder.name.partition("-")
+        if evaluation not in EVALUATIONS:
+            continue
         if skipped := network.skipped(folder.name):
             yield OwnNumber(dataset, evaluation, skipped.reason)
             continue

@@ -3,6 +3,7 @@
 import pytest
 
 from eval.report import captions
+from eval.report.figures import training_curves
 
 BLOCKS = ["Conv1", "Block1.1", "Block1.2"]
 CURVES = {"normal": [[0.1, 0.2, 0.3], [0.1, 0.4, 0.5]], "seal": [[0.2, 0.5, 0.2], [0.2, 0.5, 0.4]]}
@@ -42,3 +43,24 @@ def test_training_says_where_the_ascents_end(phases: str, highest: str) -> None:
     ends = "Training ends at 70.0% (SEAL) to 95.0% (Normal). One seed."
     assert text == f" The highest accuracy at an ascent's end is {highest} (SEAL). {ends}"
     assert captions.training({"normal": [history([0.95], "d")]}) == " Training ends at 95.0% (Normal). One seed."
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ({"normal": 0, "seal": 0}, "seed 0"),
+        ({"llf": 3}, "seed 3"),
+        ({"normal": 0, "seal": 1}, "seed 0 of Normal, 1 of SEAL"),
+    ],
+)
+def test_curves_of_one_seed_name_it(seeds: dict[str, int], words: str) -> None:
+    """An arm's first seed may be BROKEN, and its curve is then another's than the other arms'."""
+    assert captions.seeds_shown(seeds) == words
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.5])
+def test_an_epoch_in_which_nothing_was_right_is_drawn(accuracy: float) -> None:
+    rows = [row | {"generation": 1, "epoch": row["global_epoch"]} for row in history([accuracy, 0.5], "dd")]
+    whole = training_curves({"normal": rows}, "salt")
+    unmeasured = training_curves({"normal": [rows[0] | {"train_accuracy": None}, rows[1]]}, "salt")
+    assert whole != unmeasured

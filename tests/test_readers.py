@@ -33,9 +33,11 @@ from seal.data.selection import read_list
 from seal.errors import UserError, one_line_errors
 from seal.files import atomic, new_folder
 from seal.measure import Rates
+from seal.own_records import own_networks, own_numbers
 from seal.planning.calibration import known_machines
 from seal.planning.stages import parts
 from seal.record import read_history, read_json, read_timings, write_json
+from seal.run_folder import RunFolder
 from seal.tracking import database
 from seal.tracking.sync import stages_of
 from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained
@@ -178,6 +180,7 @@ VERDICTS: dict[str, Edit] = {
     "a verdict of another name": lambda document: claim_of(document).update(verdict="PROVEN"),
     "a mean in words": lambda document: claim_of(document)["comparisons"][0].update(mean="large"),
     "a mean that is no number": lambda document: claim_of(document)["comparisons"][0].update(mean=math.nan),
+    "a comparison without its level": lambda document: claim_of(document)["comparisons"][0].pop("level"),
     "no comparison": lambda document: claim_of(document).update(comparisons=[]),
     "an interval of three": lambda document: claim_of(document)["comparisons"][0].update(interval=[1.0, 2.0, 3.0]),
     "a term of no arm": lambda document: claim_of(document)["comparisons"][0].update(term="a b"),
@@ -208,6 +211,19 @@ def test_every_verdict_is_read() -> None:
 def test_what_is_no_claims_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "claims.json").write_text(text)
     refused(lambda: read_verdicts(tmp_path / "claims.json"), "claims.json", "`dvc ")
+
+
+@pytest.mark.parametrize("text", ["{", "7", "{}", '{"model": "resnet18", "options": {}}'])
+def test_what_seal_evaluate_has_not_written_is_no_network(tmp_path: Path, text: str) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/network.json").write_text(text)
+    refused(lambda: own_networks(tmp_path), "theirs/network.json", "")
+
+
+def test_an_evaluation_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    network = RunFolder(tmp_path / "theirs", {})
+    write_json(tmp_path / "theirs/eval/sharpness-digits/gen-00.json", {"values": {"sharpness": 1.0}})
+    assert [*own_numbers(network)] == []
 
 
 NUMBERS = [

@@ -38,6 +38,7 @@ class Measured(Open):
     seeds: Annotated[list[int], Field(min_length=1)]
     means: Pair
     mean: FiniteFloat
+    level: FiniteFloat
     interval: Pair | None
     item_interval: Pair | None
     detectable: FiniteFloat | None

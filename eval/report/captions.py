@@ -53,6 +53,13 @@ def probe_accuracy_by_generation(blocks: Sequence[str], curves: Mapping[str, Map
     return text + brackets(last_curves)
 
 
+def seeds_shown(seeds: Mapping[str, int]) -> str:
+    """Of curves of one seed an arm: which; arm -> seed."""
+    if len(set(seeds.values())) == 1:
+        return f"seed {next(iter(seeds.values()))}"
+    return "seed " + ", ".join(f"{seed} of {label(arm)}" for arm, seed in seeds.items())
+
+
 def training(histories: Histories) -> str:
     """Under the training curves: where the ascents and the training end."""
     ends = _ends(histories, "train_accuracy")

@@ -62,7 +62,7 @@ def training_curves(runs: Mapping[str, Sequence[Row]], salt: str) -> str:
 
         points = []
         for row in runs[arm]:
-            if row["train_accuracy"]:
+            if row["train_accuracy"] is not None:
                 points.append((row["global_epoch"] + 1, row["train_accuracy"]))
         axes.plot(*zip(*points, strict=True), color=styles([arm])[arm]["color"], linewidth=1.4)
         axes.set_xlabel("epoch")

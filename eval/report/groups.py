@@ -166,16 +166,16 @@ def late_layers(judged: Judged) -> Parts:
 def curves_of_training(judged: Judged) -> Figure:
     """Each arm's first seed; the caption's numbers are of all seeds."""
     runs = judged.study.runs
-    first, histories, rows = {}, {}, []
+    first, histories, seeds, rows = {}, {}, {}, []
     for arm in judged.study.main_arms:
         histories[arm] = [run.history for run in runs.of(arm)]
-        first[arm] = histories[arm][0]
+        first[arm], seeds[arm] = histories[arm][0], runs.of(arm)[0].seed
         for row in first[arm]:
             rows.append([arm, row["global_epoch"] + 1, row["phase"], row["train_accuracy"]])
 
-    name, told, seed = f"{judged.tier}-training", captions.training(histories), next(iter(runs)).seed
+    name, told = f"{judged.tier}-training", captions.training(histories)
     svg = figures.training_curves(first, name)
-    caption = f"Training accuracy, running, of seed {seed}; {PHASES}.{told}"
+    caption = f"Training accuracy, running, of {captions.seeds_shown(seeds)}; {PHASES}.{told}"
     alt = "Training accuracy by epoch, a panel a method; the caption says where ascents and training end."
     return Figure(name, caption, svg, alt, as_csv(["arm", "epoch", "phase", "train_accuracy"], rows))
 

@@ -19,9 +19,9 @@ class TrainingProgress:
     A GPU is told of steps faster than it does them, so the clock is read when an epoch's first and last are done.
     """
 
-    def __init__(self, run: Run, batches_per_epoch: int, done_epochs: int, console: Console | None = None) -> None:
+    def __init__(self, run: Run, batches_per_epoch: int, done_epochs: int) -> None:
         self.run = run
-        self.console = console or Console(stderr=True)
+        self.console = Console(stderr=True)
         self.images, self.seconds = 0, 0.0
 
         self._clock: Clock | None = None

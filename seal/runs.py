@@ -1,6 +1,6 @@
 """Folders of runs as they stand on disk: results/, and committed ones of the same layout. The one reader.
 
-Claims, report, study tables, `seal compare`, the MLflow view, curves and the plan read a run through it. What a run's
+Claims, report, study tables, `seal compare`, the MLflow view and the plan read a run through it. What a run's
 folder holds is seal/run_folder.py's to know; a run whose parts contradict one another (seal/soundness.py) is none here.
 """
 

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import yaml
-
 from eval.claims.anchor import anchor
-from eval.claims.paper import PAPER_TABLES
+from eval.claims.claim_list import CLAIMS
 from eval.report.settings import Study
+from seal.yaml_files import read_yaml
 
-CLAIMS = PAPER_TABLES.with_name("claims.yaml")
 Claim = Mapping[str, Any]  # of claims.json
 
 
@@ -41,4 +39,4 @@ class Judged:
 @cache
 def areas() -> dict[str, str]:
     """Groups of claims by their names, with their titles, in the order of tables."""
-    return dict(yaml.load(CLAIMS.read_text(encoding="utf-8"), yaml.CSafeLoader)["areas"])
+    return dict(read_yaml(CLAIMS, "`git restore eval/claims` brings it back")["areas"])

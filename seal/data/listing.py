@@ -21,7 +21,7 @@ from seal.stage import Report, progress_bar
 FOLDERS = Path("folders.json")
 STATES = Path("data/folders")  # what is known of each file; may be deleted at any time
 
-States = dict[str, list[Any]]  # of a file's name: size, time of change in ns, inode, SHA-256
+States = dict[str, list[Any]]  # of a file's name: size, times of change and of status in ns, inode, SHA-256
 
 
 def update(datasets: Mapping[str, Dataset], report: Report) -> bool:

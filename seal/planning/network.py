@@ -1,7 +1,7 @@
 """A ResNet by arithmetic alone, without torch: its layers, its size, and what a pass of a batch through it comes to.
 
-The plan of every tier asks for the size, that of a GPU (gpu.py) for the passes. tests/test_network_counts.py counts the
-same on torch's operations.
+The plan of every tier asks for the size, that of a GPU (gpu.py) for the passes. tests/test_gpu_plan.py counts the same
+on torch's operations.
 """
 
 from dataclasses import dataclass

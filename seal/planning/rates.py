@@ -30,6 +30,7 @@ from seal.trainer import Trainer
 
 SECONDS = 3.0  # of training steps, and a third of each other kind
 SEEN, TUNED = 256, 64  # images in an evaluation's forward pass, and at most in a step of few-shot episodes
+SAVED_FLOATS = 2_000_000
 QUERIES, ROWS, FEATURES = 200, 3500, 3000  # of a search, as of smoke's blocks: selection and proof are most of it
 # What benchmarks/README.md's CPU takes for a step of three linear probes of 20 classes, by which `small` goes.
 SMALL_STEP = PROBE_STEP + 20 * PROBE_CLASS
@@ -134,12 +135,12 @@ def _searching_rate(section: PredictionDepth, device: torch.device) -> float:
     return 2e-9 * QUERIES * ROWS * FEATURES / _seconds_of(search)
 
 
-def _saving_rate(scratch: Path, floats: int = 2_000_000) -> float:
+def _saving_rate(scratch: Path) -> float:
     """Bytes a second, as a resume state is written."""
-    tensors = {"state": torch.zeros(floats)}
+    tensors = {"state": torch.zeros(SAVED_FLOATS)}
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        return 4 * floats / _seconds_of(lambda: save_tensors(Path(folder) / "state.safetensors", tensors))
+        return 4 * SAVED_FLOATS / _seconds_of(lambda: save_tensors(Path(folder) / "state.safetensors", tensors))
 
 
 def _seconds_of(step: Callable[[], object]) -> float:

@@ -78,14 +78,14 @@ def stages_to_run() -> list[str]:
         return sorted(stage.addressing for stage in to_run)
 
 
-def stages_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> list[str]:
+def stages_of_tier(tier: str) -> list[str]:
     """Every stage that a tier's parameters ask for."""
-    with repo_of_tier(tier, pipeline) as repo:
+    with repo_of_tier(tier) as repo:
         return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder
 
 
 @contextmanager
-def repo_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> Iterator[Any]:
+def repo_of_tier(tier: str) -> Iterator[Any]:
     """DVC's, of a copy of the pipeline with a tier's parameters; nothing is changed here."""
     from dvc.repo import Repo
 
@@ -93,7 +93,7 @@ def repo_of_tier(tier: str, pipeline: Path = Path("dvc.yaml")) -> Iterator[Any]:
         project = Path(folder)
         (project / ".dvc").mkdir()
         (project / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-        shutil.copy(pipeline, project / "dvc.yaml")
+        shutil.copy("dvc.yaml", project)
         (project / "params.yaml").write_text(tier_text(tier), encoding="utf-8")
 
         with dvc_errors(), Repo(str(project)) as repo:

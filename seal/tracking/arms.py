@@ -19,9 +19,9 @@ CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
 FINDINGS = REPORT / "findings.md"  # the primary claims in words, and the matrix
 
 
-def sync_aggregates(run_names: Sequence[str], results: Path = RESULTS) -> list[SyncOutcome]:
+def sync_aggregates(run_names: Sequence[str]) -> list[SyncOutcome]:
     """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
-    sound, _ = sound_runs(filter(is_recorded, map(results.joinpath, run_names)))
+    sound, _ = sound_runs(filter(is_recorded, map(RESULTS.joinpath, run_names)))
     runs = Runs(sound)
     if not len(runs):
         return []

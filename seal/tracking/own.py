@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from seal.own_records import own_networks
-from seal.record import OWN
 from seal.run_folder import RunFolder
 from seal.tracking.finished import numbers
 from seal.tracking.mlflow_view import View, run_key
@@ -16,12 +15,12 @@ from seal.tracking.sync import SyncOutcome, Written
 TIER = "own"  # so that its key is no run's of a study
 
 
-def sync_own(folder: Path = OWN) -> list[SyncOutcome]:
+def sync_own() -> list[SyncOutcome]:
     """Make the view of these networks equal to their record; a second call changes nothing.
 
     Raises UserError where the database cannot be used, and BrokenEvidence for a record that cannot.
     """
-    networks = own_networks(folder)
+    networks = own_networks()
     if not networks:
         return []
 

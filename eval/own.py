@@ -4,6 +4,7 @@ What cannot be evaluated is refused before anything long begins. The record is a
 which no claim of the paper reads; its values are those that a stage gives of the same weights.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -20,7 +21,7 @@ from eval.features import Adapted
 from eval.networks import TrainedNetwork, own_network
 from seal.data.pack import Pack
 from seal.device import torch_device
-from seal.errors import UserError
+from seal.errors import UserError, short
 from seal.models import ResNet, block_names, is_named
 from seal.networks import TORCHVISION, build_named, head_of, normalisation_of
 from seal.record import OWN, OWN_FACTS, file_sha256, read_json, write_json
@@ -74,6 +75,7 @@ def record_of(asked: Asked, params: "Params") -> Path:
     from seal.evaluations import EVALUATIONS
 
     _are_evaluations(asked.what, [*EVALUATIONS])
+    record = OWN / _name_of(asked)
     if asked.on not in params.datasets:
         raise UserError(f"--on {asked.on}: no such dataset, expected one of {', '.join(params.datasets)}")
 
@@ -81,7 +83,6 @@ def record_of(asked: Asked, params: "Params") -> Path:
     pack = chosen_pack(asked.on, params.datasets[asked.on])
     network, notes = network_of(asked, params, weights, pack)
     params, shown = shown_as(asked, params)
-    record = OWN / (asked.name or asked.checkpoint.name.partition(".")[0])
     facts = {
         "name": record.name, "checkpoint_sha256": network.sha256, "model": asked.model or "params.yaml",
         "options": dict(asked.options), "size": asked.size, "head": "dropped" if asked.drop_head else "kept",
@@ -175,6 +176,17 @@ def _are_evaluations(what: Sequence[str], known: Sequence[str]) -> None:
         raise UserError(f"--what {unknown[0]}: no such evaluation, expected of {', '.join(known)}")
     if not what:
         raise UserError(f"--what is empty, expected of {', '.join(known)}")
+
+
+def _name_of(asked: Asked) -> str:
+    """The record's name. Raises UserError for one that names no folder directly below OWN, where records are found."""
+    name = asked.name or asked.checkpoint.name.partition(".")[0]
+    if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
+        raise UserError(
+            f"{asked.checkpoint}: found {short(name) or 'nothing'} as the record's name, expected letters, digits, "
+            "`_`, `.` and `-`; give such a --name"
+        )
+    return name
 
 
 def _is_the_same(path: Path, facts: Mapping[str, Any]) -> None:

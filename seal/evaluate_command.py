@@ -1,12 +1,13 @@
 """`seal evaluate`: the words of its command line, as eval/own.py takes them (docs/own-network.md)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seal.errors import UserError, one_line_errors
+from seal.errors import UserError, one_line_errors, short
 
 if TYPE_CHECKING:
     from seal.config import Params
@@ -64,10 +65,8 @@ def evaluate(
 
 def changed_params(changes: Sequence[str]) -> "Params":
     """params.yaml with these values in place of its own, as `hessian.batches=2`. Raises UserError."""
-    import yaml
-
     from seal.config import load_params, parse_params
-    from seal.yaml_files import read_yaml
+    from seal.yaml_files import parse_yaml, read_yaml
 
     load_params()  # whatever is wrong of the file itself is said first
     raw = read_yaml(Path("params.yaml"), "correct it")
@@ -79,20 +78,23 @@ def changed_params(changes: Sequence[str]) -> "Params":
             place = place.get(section) if isinstance(place, dict) else None
         if not equals or not isinstance(place, dict):
             raise UserError(f"found --set {change}, expected a place of params.yaml, as hessian.batches=2")
-        place[last] = yaml.safe_load(value)
+        place[last] = parse_yaml(value, f"--set {short(change)}", "give KEY=VALUE, as --set hessian.batches=2")
     return parse_params(raw, "params.yaml with --set")
 
 
 def normalisation_of_flags(mean: str | None, std: str | None) -> tuple[list[float], list[float]] | None:
-    """Raises UserError unless both are given, three numbers each, or neither."""
+    """Raises UserError unless both are given, three finite numbers each and `std` above 0, or neither."""
     if mean is None and std is None:
         return None
     try:
         means, stds = _numbers(mean), _numbers(std)
     except ValueError:
         means, stds = [], []
-    if len(means) != 3 or len(stds) != 3 or min(stds) <= 0:
-        raise UserError(f"found --mean {mean} --std {std}, expected three numbers each, as --mean 0.5,0.5,0.5")
+    if len(means) != 3 or len(stds) != 3 or not all(map(math.isfinite, means + stds)) or min(stds) <= 0:
+        raise UserError(
+            f"found --mean {mean} --std {std}, expected three numbers each, of --std above 0; give --mean 0.5,0.5,0.5 "
+            "--std 0.25,0.25,0.25 or the like"
+        )
     return means, stds
 
 

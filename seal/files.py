@@ -1,6 +1,6 @@
 """How a file or folder takes its name: whole, by a rename, or not at all; and what a killed process leaves goes.
 
-Whoever writes a record, a pack, a report or a resume state does it by this.
+Whoever writes a record, a pack, a report or a resume state does it by this. A made table takes its place in a page.
 """
 
 import os
@@ -108,3 +108,17 @@ def _may_live(owner: str) -> bool:
     except PermissionError:  # another user's
         return True
     return True
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """A page with a table in its place, between the two comments that name it and end it. Raises ValueError unless
+    there is one such place, which ends before the next one begins."""
+    begin, end = f"<!-- table: {name} -->\n", "\n<!-- end -->"
+    if text.count(begin) != 1:
+        raise ValueError(f"found {text.count(begin)}, expected one {begin.strip()}")
+
+    before, _, rest = text.partition(begin)
+    old, ended, after = rest.partition(end)
+    if not ended or "<!-- table: " in old:
+        raise ValueError(f"found {begin.strip()} without its {end.strip()}, expected both")
+    return f"{before}{begin}{table}{end}{after}"

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from seal.errors import UserError
+from seal.errors import UserError, short
 from seal.networks import build_named
 from seal.split import split_parameters
+from seal.yaml_files import parse_yaml
 
 
 def show_split(name: str, at: str, size: int, options: Sequence[str]) -> None:
@@ -41,5 +41,5 @@ def options_of(words: Sequence[str]) -> Mapping[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise UserError(f"found --option {word}, expected KEY=VALUE, as --option image_size=64")
-        options[key] = yaml.safe_load(value)
+        options[key] = parse_yaml(value, f"--option {short(word)}", "give KEY=VALUE, as --option image_size=64")
     return options

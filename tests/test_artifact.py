@@ -14,7 +14,8 @@ from eval.report.artifact_tables import filled
 from seal.cli import app
 from seal.clock import Clock
 from seal.data.sources import SOURCES
-from seal.data.table import with_table
+from seal.data.table import data_table
+from seal.files import with_table
 from seal.models import build
 from seal.planning.stages import parts, stages_of_tier
 from seal.rng import stream
@@ -46,10 +47,8 @@ def test_the_data_table_has_every_source_with_its_counts(name: str) -> None:
 
 
 def test_the_data_table_is_not_stale() -> None:
-    assert with_table(TEXT) == TEXT, "artifact.md is stale: run `python -m seal.data.table`"
-    assert with_table(TEXT.replace("| 10,015 |", "| 10,016 |")) == TEXT
-    with pytest.raises(ValueError, match="found 0, expected one <!-- table: data -->"):
-        with_table("")
+    assert with_table(TEXT, "data", data_table()) == TEXT, "artifact.md is stale: run `python -m seal.data.table`"
+    assert with_table(TEXT.replace("| 10,015 |", "| 10,016 |"), "data", data_table()) == TEXT
 
 
 def test_the_tables_of_claims_are_not_stale() -> None:
@@ -60,6 +59,18 @@ def test_a_stale_table_is_found_and_a_lost_one_named() -> None:
     assert filled(TEXT.replace("seal 59.22, llf 56.92 |", "seal 61.22, llf 56.92 |"), load_claims()) == TEXT
     with pytest.raises(ValueError, match="expected one <!-- table: untestable -->"):
         filled(TEXT.replace("<!-- table: untestable -->", ""), load_claims())
+
+
+@pytest.mark.parametrize("name", re.findall("<!-- table: (.*) -->", TEXT))
+def test_a_table_without_its_end_takes_nothing_of_the_page(name: str) -> None:
+    begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
+    before, _, rest = TEXT.partition(begin)
+    with pytest.raises(ValueError, match=f"found <!-- table: {name} --> without its <!-- end -->, expected both"):
+        with_table(before + begin + rest.replace(end, "", 1), name, "new")
+    with pytest.raises(ValueError, match=f"found 2, expected one <!-- table: {name} -->"):
+        with_table(TEXT + begin + end, name, "new")
+    with pytest.raises(ValueError, match=f"found 0, expected one <!-- table: {name} -->"):
+        with_table("", name, "new")
 
 
 def test_every_claim_is_in_an_area_with_an_experiment() -> None:

@@ -91,8 +91,8 @@ def test_few_shot_cells_and_what_the_affines_gain(study: Path) -> None:
     assert {name: judged[name].verdict for name in expected} == expected
 
 
-def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
-    blocks = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
+def write_blocks(study: Path, blocks: list[str]) -> None:
+    """Probes of eight blocks, four early and four late."""
     labels = np.arange(N) % 10
     for arm, early, late in (("normal", 200, 300), ("llf", 240, 280), ("seal", 300, 340), ("normal_long", 160, 300)):
         for seed in SEEDS:
@@ -103,6 +103,11 @@ def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
                 study, f"{arm}-{seed}", "prediction_depth", values,
                 {"votes": votes, "labels": labels, "depth": np.full(N, 3)}, generation=1 if arm == "normal" else 3,
             )  # fmt: skip
+
+
+def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
+    blocks = [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)]
+    write_blocks(study, blocks)
 
     judged = verdicts(study)
     cells = {name: judged[name].comparisons[0].cells for name in judged if judged[name].comparisons[0].cells}
@@ -118,6 +123,41 @@ def test_blocks_are_chosen_by_name_and_threshold(study: Path) -> None:
     sample = judged["second_block_over_llf"].comparisons[0].sample
     assert sample
     assert sample.item_error > 0
+
+
+@pytest.mark.parametrize(
+    ("block", "threshold", "why"),
+    [
+        ("encoder.layers.encoder_layer_{}", "encoder.layers.encoder_layer_4", "found encoder.layers.encoder_layer_4"),
+        ("layer{}", "layer3", "found layer0"),
+        ("layer{}.0", "fc", "found layer0.0"),
+        ("Block1.{}", "features.3", "found features.3"),
+        ("Block1.{}", "layer3.0.conv1", "found layer3.0.conv1"),
+    ],
+)
+def test_another_networks_blocks_are_compared_by_name_alone(study: Path, block: str, threshold: str, why: str) -> None:
+    """Which of them are early and which late is not told by their names."""
+
+    def of_another(summary: dict[str, Any]) -> None:
+        summary["generations"]["layer_threshold"] = threshold
+
+    for arm in ("llf", "seal", "normal_long"):
+        for seed in SEEDS:
+            refails(study, arm, seed, change=of_another)
+    blocks = [block.format(number) for number in range(8)]
+    write_blocks(study, blocks)
+
+    judged = verdicts(study)
+    for name in ("every_block", "llf_blocks_over_normal"):
+        assert judged[name].comparisons[0].cells == tuple(blocks)
+        assert judged[name].verdict == Verdict.SUPPORTED
+    reasons = {
+        "normal_early_blocks_worsen": why, "seal_late_blocks_improve": why, "llf_late_blocks_worsen": why,
+        "second_block_over_llf": "no block Block2.last", "llf_block_4_1.Block4.1": "no block Block4.1",
+    }  # fmt: skip
+    for name, reason in reasons.items():
+        assert judged[name].verdict == Verdict.NOT_RUN
+        assert judged[name].reason.endswith(reason), name
 
 
 @pytest.mark.parametrize(("batches", "verdict"), [(160, Verdict.SUPPORTED), (40, Verdict.WEAK)])

@@ -16,10 +16,11 @@ from seal.evaluations import EVALUATIONS
 from seal.measure import Images, NetworkSize, Work
 from seal.planning.costs import work
 from seal.planning.counts import images_of
-from seal.sections import Dataset
+from seal.sections import Dataset, SplitFractions
 from seal.tiers import tier_params
 
 ROOT = Path(__file__).parents[1]
+FRACTIONS = SplitFractions(test=0.2, val=0.1)
 SIZE = NetworkSize(parameters=1000, features=500)
 
 
@@ -100,6 +101,27 @@ def test_a_pack_counts_only_where_it_holds_what_the_parameters_select(params: Pa
     assert images_of("mnist_5k", params) == Images(3500, 500, 1000, 10), "another tier's pack"
     (tmp_path / "data/packs/mnist_5k.safetensors").write_bytes(b"cut off")
     assert images_of("mnist_5k", params) == Images(3500, 500, 1000, 10)
+
+
+@pytest.mark.parametrize(
+    ("source", "classes", "split", "expected"),
+    [
+        ("eurosat", None, FRACTIONS, (18_900, 2700, 5400, 10)),
+        ("eurosat", ["River", "Pasture"], FRACTIONS, (3150, 450, 900, 2)),
+        ("eurosat", ["River", "River", "SeaLake"], FRACTIONS, (3850, 550, 1100, 2)),
+        ("eurosat", 4, FRACTIONS, (8050, 1150, 2300, 4)),  # AnnualCrop, Forest, HerbaceousVegetation, Highway
+        ("isic_2018", ["DF"], FRACTIONS, (80, 12, 23, 1)),
+        ("digits", 5, FRACTIONS, (628, 90, 180, 5)),  # a half of 1797
+        ("stanford_dogs", 12, "official", (1200, 0, 858, 12)),
+        ("tiny_imagenet", ["n1", "n2"], "official", (1000, 0, 100, 2)),
+    ],
+)  # fmt: skip
+def test_the_images_of_the_chosen_classes_count(
+    params: Params, source: str, classes: list[str] | int | None, split: Any, expected: tuple[int, ...]
+) -> None:
+    chosen = Dataset(source=source, image_size=64, split=split, classes=classes)
+    changed = params.model_copy(update={"datasets": {"mine": chosen}})
+    assert images_of("mine", changed) == Images(*expected)
 
 
 def test_archives_count_until_they_are_there(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

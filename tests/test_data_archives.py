@@ -171,3 +171,33 @@ def test_a_tar_member_shorter_than_its_header_says_is_an_error(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:1024])
     with pytest.raises(DataError, match=r"short\.tar"):
         read_all(path)
+
+
+FLAGGED = "é/one.txt".encode()
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["in the file's own header", "in the list of files"])
+@pytest.mark.parametrize("name", [b"\xff\xff/one.txt", b"\xc3\xc3/one.txt"])
+def test_a_name_that_is_not_in_the_encoding_it_says_is_an_error(tmp_path: Path, name: bytes, place: int) -> None:
+    path = write_zip(tmp_path / "data.zip", {FLAGGED.decode(): b"1" * 700})
+    parts = path.read_bytes().split(FLAGGED)
+    names = [FLAGGED, FLAGGED]
+    names[place] = name
+    path.write_bytes(parts[0] + names[0] + parts[1] + names[1] + parts[2])
+    with pytest.raises(DataError, match=r"data\.zip: .*damaged.*codec can't decode byte"):
+        read_all(path)
+
+
+def test_a_file_without_a_name_is_an_error(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", {"a": b""})
+    path.write_bytes(path.read_bytes().replace(b"a", b"\0"))
+    with pytest.raises(DataError, match=r"data\.zip: damaged"):
+        read_all(path)
+
+
+def test_a_tar_that_goes_on_before_it_begins_is_an_error(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("image")
+    info.size = -(2**70)
+    (tmp_path / "data.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
+    with pytest.raises(DataError, match=r"data\.tar: damaged"):
+        read_all(tmp_path / "data.tar")

@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from seal.data.archives import DataError
 from seal.data.images import decode_images
@@ -46,3 +46,31 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     header[start + 13 : start + 17] = zlib.crc32(header[start - 4 : start + 13]).to_bytes(4, "big")
     with pytest.raises(DataError, match=r"big\.png: found 9000 x 9000 pixels"):
         decode_images([("big.png", bytes(header))], 8)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without libavif")
+@pytest.mark.parametrize("at", [81, 120, 209, 241], ids=["its item", "its planes", "its kind", "its colours"])
+def test_a_damaged_avif_is_named(at: int) -> None:
+    damaged = bytearray(image_bytes(0, (16, 16), kind="AVIF"))
+    damaged[at] ^= 255
+    with pytest.raises(DataError, match=r"photo\.avif: not an image that can be decoded: .*[Ff]ailed"):
+        decode_images([("photo.avif", bytes(damaged))], 8)
+
+
+@pytest.mark.parametrize("kind", [2, 5, 7, 11], ids=["text", "fraction", "bytes", "float"])
+def test_a_tiff_whose_offsets_are_no_whole_numbers_is_named(kind: int) -> None:
+    offsets, whole = (273).to_bytes(2, "little"), (4).to_bytes(2, "little")
+    content = image_bytes(0, (16, 16), kind="TIFF")
+    assert content.count(offsets + whole) == 1
+    damaged = content.replace(offsets + whole, offsets + kind.to_bytes(2, "little"))
+    with pytest.raises(DataError, match=r"scan\.tif: not an image that can be decoded: .*integer"):
+        decode_images([("scan.tif", damaged)], 8)
+
+
+def test_memory_that_runs_out_is_no_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", none_left)
+    with pytest.raises(MemoryError):
+        decode_images([("x.png", image_bytes(0))], 8)

@@ -68,6 +68,15 @@ def test_every_file_of_a_mixed_folder_is_in_the_pack_or_in_the_list_once(tmp_pat
     assert made.provenance["doubled"] == {"bee": 1}
 
 
+def test_a_damaged_scan_is_left_out_as_any_bad_image(tmp_path: Path) -> None:
+    scan = image_bytes(50, kind="TIFF").replace(b"\x11\x01\x04\x00", b"\x11\x01\x05\x00")  # offsets as fractions
+    folder = write(tmp_path / "images", animals() | {"cat/scan.tif": scan})
+    with pytest.raises(DataError, match=r"cat/scan\.tif: not an image that can be decoded"):
+        pack(folder)
+    assert len(contents(pack(folder, bad_images="skip"))) == 20
+    assert "not an image" in left_out(folder)["cat/scan.tif"]
+
+
 def test_what_a_csv_or_a_root_leaves_out_is_listed_once_and_counted(tmp_path: Path) -> None:
     files = {f"deep/{name}": content for name, content in {**animals(), **animals(("emu",))}.items()}
     files |= {"deep/emu/unnamed.png": image_bytes(999), "read.me": b"x"}

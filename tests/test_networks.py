@@ -1,5 +1,6 @@
 """Networks of today by name: their splits against counts from the papers' tables, and names that are wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,13 @@ def test_an_option_is_a_key_and_a_value(word: str) -> None:
     assert options_of(["image_size=64", "stem=small", "blocks=[2, 2]"]) == {
         "image_size": 64, "stem": "small", "blocks": [2, 2],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["image_size=[1", "a={b: 1, b: 2}", "a=: :", "a=2001-13-13"])
+def test_an_option_that_is_no_yaml_is_a_line(word: str) -> None:
+    with pytest.raises(UserError, match=f"^--option {re.escape(word)}: .*; give KEY=VALUE, as") as refused:
+        options_of([word])
+    assert "\n" not in str(refused.value)
 
 
 def test_an_image_that_does_not_fit_is_a_line() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from seal.cli import app
 from seal.config import Params, load_params
 from seal.data.pack import open_pack
 from seal.errors import UserError
+from seal.evaluate_command import changed_params, normalisation_of_flags
 from seal.evaluations import EVALUATIONS
 from seal.networks import head_of
 from seal.own_records import own_networks
@@ -230,6 +232,36 @@ def test_what_a_network_is_no_use_for_is_refused_before_anything_begins(
     with pytest.raises(UserError, match=words):
         record_of(asks, params())
     assert not Path("evaluated").exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "/tmp/x", ".", "..", "../x", "a b", "a\nb"])
+def test_a_name_under_which_no_record_is_found_is_a_line(project: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"found {re.escape(name)} as the record's name, expected letters"):
+        record_of(asked("vit.safetensors", "transfer", name=name), params())
+    with pytest.raises(UserError, match="found nothing as the record's name, expected letters"):
+        record_of(asked(".pt", "transfer"), params())
+    with pytest.raises(UserError, match="not found"):
+        record_of(asked("vit.safetensors", "transfer", name="é-1.2_b"), params())
+
+
+@pytest.mark.parametrize("change", ["hessian.batches=[1", "hessian={a: 1, a: 2}", "hessian.batches=2001-13-13"])
+def test_a_change_that_is_no_yaml_is_a_line(project: Path, change: str) -> None:
+    with pytest.raises(UserError, match=f"^--set {re.escape(change)}: .*; give KEY=VALUE, as"):
+        changed_params([change])
+    assert changed_params(["hessian.batches=7"]).hessian.batches == 7
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ("nan,0,0", "1,1,1"), ("0,0,0", "nan,nan,nan"), ("0,0,0", "1,nan,1"), ("inf,0,0", "1,1,1"),
+        ("0,0,0", "1,1,inf"), ("0,0,0", "1,1,0"), ("0,0,0", "-1,1,1"), ("0,0", "1,1,1"), ("0,0,0", None),
+    ],
+)  # fmt: skip
+def test_a_normalisation_that_is_no_numbers_is_a_line(mean: str, std: str | None) -> None:
+    with pytest.raises(UserError, match="expected three numbers each, of --std above 0; give"):
+        normalisation_of_flags(mean, std)
+    assert normalisation_of_flags("-1,0,.5", "1,2,.25") == ([-1, 0, 0.5], [1, 2, 0.25])
 
 
 class Branches(nn.Module):

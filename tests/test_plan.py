@@ -22,10 +22,10 @@ from seal.planning.gpu_bills import Prices
 from seal.planning.machine import Machine
 from seal.planning.network import network_of_tier
 from seal.planning.plan import DVC_SECONDS, plan, with_known_rate
-from seal.planning.setting import setting_of
+from seal.planning.setting import setting_of, threads_of
 from seal.planning.show import duration, show
 from seal.planning.stages import parts, stages_of_tier, stages_to_run
-from seal.processor import processor
+from seal.processor import processor, usable_cores
 from seal.record import TIMING_COLUMNS, write_csv, write_json
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
@@ -77,6 +77,16 @@ def record(folder: Path, params: Params, name: str, **changes: object) -> None:
 )
 def test_a_stage_name_falls_into_its_parts(stage: str, expected: tuple[str, str | None, str | None]) -> None:
     assert parts(stage) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "threads"), [("3", 3), ("4,2", 4), (" 2 , 1", 2), ("0", None), ("many", None), (",2", None), ("", None)]
+)
+def test_threads_are_openmps(value: str, threads: int | None, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its list, of which the first are the outermost; what it calls invalid it leaves aside."""
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads_of(params.runtime) == (threads or usable_cores())
+    assert threads_of(params.runtime.model_copy(update={"threads": 7})) == 7
 
 
 def test_times_come_from_the_cost_model_where_nothing_has_run(params: Params) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from eval.claims.measures import MEASURES, OfEvaluation, OfTraining
 from seal.measure import Cell
 from seal.readings import Missing
 from seal.runs import RunFolder, Runs
+
+# Of our ResNets; other networks' blocks and thresholds are any modules' names.
+BLOCK = re.compile(r"Block(?P<layer>\d+)\.(?P<position>\d+)")
+THRESHOLD = re.compile(r"layer(?P<layer>\d+)(\.(?P<module>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ def _places_by_block(block: str, sides: Sequence[Side], seeds: Sequence[int]) ->
         names = MEASURES[side.term.measure].keys(side.runs[seed], side.term.generation, None)
         if not isinstance(names, Missing):
             selected = _selected(names, block, _layer_threshold(sides, seeds))
+            if isinstance(selected, Missing):
+                return selected
             return [Place(Cell(block=name), None) for name in selected]
         reasons.append(names)
     return reasons[0]
@@ -100,21 +107,32 @@ def _layer_threshold(sides: Sequence[Side], seeds: Sequence[int]) -> str | None:
     return None
 
 
-def _selected(names: list[str], block: str, threshold: str | None) -> list[str]:
-    """The blocks that `block` means, in the network's order; without a threshold, as for Normal, all are early."""
+def _selected(names: list[str], block: str, threshold: str | None) -> list[str] | Missing:
+    """The blocks that `block` means, in the network's order; without a threshold, as for Normal, all are early.
+
+    Which are early and which late is told by the names of our ResNets alone: Missing for another network's.
+    """
+    if block == "all":
+        return names
     if block.endswith(".last"):
         layer = [name for name in names if name.startswith(block.removesuffix("last"))]
-        return layer[-1:]
+        return layer[-1:] or [block]
+    if block not in ("early", "late"):
+        return [block]
 
     edge: tuple[float, int] = (math.inf, 0)
     if threshold and threshold != "fc":
-        stage, _, module = threshold.removeprefix("layer").partition(".")
-        edge = (int(stage), int(module or 0) + 1)  # blocks are named from 1, modules from 0
+        begin = THRESHOLD.fullmatch(threshold)
+        if begin is None:
+            return Missing("NOT-RUN", f"{block} blocks: told by a threshold such as layer3, found {threshold}")
+        edge = (int(begin["layer"]), int(begin["module"] or 0) + 1)  # blocks are named from 1, modules from 0
 
-    early: list[str] = []
-    late: list[str] = []
+    selected: list[str] = []
     for name in names:
-        position = tuple(map(int, name.removeprefix("Block").split(".")))
-        side = late if position >= edge else early
-        side.append(name)
-    return {"all": names, "late": late, "early": early}.get(block, [block])
+        place = BLOCK.fullmatch(name)
+        if place is None:
+            return Missing("NOT-RUN", f"{block} blocks: told by names such as Block3.1, found {name}")
+        is_late = (int(place["layer"]), int(place["position"])) >= edge
+        if is_late == (block == "late"):
+            selected.append(name)
+    return selected

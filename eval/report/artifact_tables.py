@@ -4,7 +4,6 @@
 """
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
@@ -15,7 +14,8 @@ from eval.claims.claim_list import Claims, load_claims
 from eval.report.accuracy import table_2
 from eval.report.settings import recorded_study
 from eval.report.writing import markdown
-from seal.record import ROUNDING, atomic
+from seal.files import atomic, with_table
+from seal.record import ROUNDING
 
 ARTIFACT = Path("artifact.md")
 STUDY = Path("expected/mini")
@@ -48,16 +48,8 @@ def filled(text: str, claims: Claims) -> str:
     tables["mini findings"] = (STUDY / "report/findings.md").read_text(encoding="utf-8").rstrip()
 
     for name, table in tables.items():
-        text = _put(text, name, table)
+        text = with_table(text, name, table)
     return text
-
-
-def _put(text: str, name: str, table: str) -> str:
-    begin, end = f"<!-- table: {name} -->\n", "\n<!-- end -->"
-    place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if len(place.findall(text)) != 1:
-        raise ValueError(f"{ARTIFACT}: expected one {begin.strip()} with an end")
-    return place.sub(lambda _: f"{begin}{table}{end}", text)
 
 
 def claims_table(claims: Claims) -> str:

@@ -6,6 +6,7 @@ A source opens its archives by one of the three `open_...`; layouts and packing 
 import lzma
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -26,7 +27,12 @@ UNPACKED_RATIO = 20
 
 Encoded = bytes | NDArray[np.uint8]  # an image file's content, or the grey levels [H, W] of a table's row
 
-_DAMAGE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+# A name in another encoding than its flag says, or an offset outside the file, is a ValueError; an empty name in a zip,
+# an IndexError.
+_DAMAGE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error, zipfile.BadZipFile, tarfile.TarError,
+    zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 
 class DataError(UserError):
@@ -150,7 +156,7 @@ def open_table(paths: Sequence[Path], *, side: int, white: int) -> Iterator[Memb
     (path,) = paths
     try:
         rows = np.loadtxt(path, delimiter=",", dtype=np.uint8, ndmin=2)
-    except (*_DAMAGE, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path.name}: damaged: {error}") from error
 
     levels, labels = rows[:, :-1], rows[:, -1]

@@ -84,8 +84,12 @@ def _table(members: Members, path: Path) -> Guess | None:
             continue
 
         del table[files]
-        split, group = columns.of_splits(table), columns.of_groups(table)
-        label = columns.of_labels({column: cells for column, cells in table.items() if column != split})
+        if split := columns.of_splits(table):
+            del table[split]
+        group = columns.of_groups(table)
+        label = columns.of_labels({column: cells for column, cells in table.items() if column != group})
+        if label is None and group:  # as `scene` may be: without another column of classes, it is theirs
+            label, group = columns.of_labels(table), None
         if label is None:
             continue
 

@@ -1,6 +1,8 @@
 """From an image file to square RGB bytes, and what is wrong with a file: what packing asks its workers for."""
 
 import re
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,9 +22,11 @@ DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}  # which preprocessing may scal
 PLAIN = Preprocessing()
 DIGEST_BYTES = 16
 
-# What Pillow raises on damaged files.
+# What Pillow raises on damaged files: libavif's errors are RuntimeErrors, and a TIFF's tags may be of any type. A
+# MemoryError is none of them: it says more of the machine than of the file.
 _UNDECODABLE = (
-    OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, RuntimeError, AssertionError, struct.error,
+    zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
 

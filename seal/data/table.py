@@ -5,27 +5,16 @@ from pathlib import Path
 from seal.data.pack import SPLITS
 from seal.data.source import Source
 from seal.data.sources import SOURCES
-from seal.record import atomic
+from seal.files import atomic, with_table
 
 ARTIFACT = Path("artifact.md")
-BEGIN, END = "<!-- table: data -->\n", "\n<!-- end -->"
 HEADER = "| dataset | classes | images | licence | how to get it |\n|---|---|---|---|---|"
 
 
 def main() -> None:
-    text = with_table(ARTIFACT.read_text(encoding="utf-8"))
+    text = with_table(ARTIFACT.read_text(encoding="utf-8"), "data", data_table())
     with atomic(ARTIFACT) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def with_table(text: str) -> str:
-    """The text with today's table in its place. Raises ValueError where it has none for it."""
-    if text.count(BEGIN) != 1:
-        raise ValueError(f"artifact.md: found {text.count(BEGIN)}, expected one {BEGIN.strip()}")
-
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{data_table()}{END}{after}"
 
 
 def data_table() -> str:

@@ -1,6 +1,7 @@
 """How many images a dataset has: of its pack where there is one, else as source and split say before it is packed."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -27,7 +28,7 @@ def images_of(name: str, params: Params) -> Images:
 
 def classes(dataset: Dataset) -> int:
     if isinstance(dataset.classes, list):
-        return len(dataset.classes)
+        return len(set(dataset.classes))
     return dataset.classes or source_of(dataset).classes or UNKNOWN_CLASSES
 
 
@@ -71,9 +72,20 @@ def _selected(dataset: Dataset) -> int:
 
 
 def _official(dataset: Dataset) -> dict[str, int]:
-    """Images by the source's own splits."""
+    """Images by the source's own splits, of the classes that are chosen: of a number for all classes their share."""
     source = source_of(dataset)
     counts = {}
-    for split, per_class in source.per_class.items():
-        counts[split] = per_class * classes(dataset) if isinstance(per_class, int) else sum(per_class.values())
-    return counts | dict(source.images)
+    for split, of_all in source.official_images.items():
+        of_class = source.per_class.get(split)
+        if isinstance(of_class, Mapping):
+            counts[split] = sum(of_class.get(name, 0) for name in _chosen(sorted(of_class), dataset))
+        else:
+            counts[split] = round(of_all * classes(dataset) / (source.classes or classes(dataset)))
+    return counts
+
+
+def _chosen(names: Sequence[str], dataset: Dataset) -> Iterable[str]:
+    """Of the source's classes, by name, those that `classes` asks for, as packing chooses them."""
+    if isinstance(dataset.classes, list):
+        return set(dataset.classes)
+    return names[: dataset.classes]

@@ -74,5 +74,8 @@ def setting(model: Model, training: Training, image_size: int, threads: int) -> 
 
 
 def threads_of(runtime: Runtime) -> int:
-    """As many as a stage's torch takes."""
-    return runtime.threads or int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
+    """As many as a stage's torch takes: of OMP_NUM_THREADS the first, which may be followed by those of inner levels
+    (4,2); what is no such number OpenMP leaves aside."""
+    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    chosen = int(outermost) if outermost.isdecimal() else 0
+    return runtime.threads or chosen or usable_cores()

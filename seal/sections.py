@@ -162,6 +162,12 @@ class Generations(Strict):
     kept_generations: list[Positive]
     on_divergence: Literal["fail", "record"]
 
+    @property
+    def with_weights(self) -> set[int]:
+        """Those whose weights the record holds: of all that are trained, the ones that are kept, and the last."""
+        wanted = (*self.kept_generations, self.num_generations)
+        return {generation for generation in wanted if generation <= self.num_generations}
+
 
 class Runtime(Strict):
     """How a run is carried out; no result may depend on it beyond rounding."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 from seal.blocks import BLOCKS
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
+TRAINING = ("base", "train", "train_extra", "train_sensitivity")  # the pipeline's stages that train
 BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
 
 # Beyond these bounds no machine trains, and memory or float32 would say so first.

@@ -17,9 +17,10 @@ from seal.cluster.gather import machines_differ
 from seal.cluster.local import threads_at_once
 from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
-from seal.cluster.workspace import workspace
+from seal.cluster.workspace import hand_over_timings, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
+from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from tests.strategies import run_with
@@ -263,3 +264,35 @@ def test_a_cache_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3e6))
     with pytest.raises(UserError, match="cache: found 3 MB free, expected 67 MB; make room, or `dvc gc -w`"):
         check_cache(tmp_path / "cache")
+
+
+LATER_COLUMNS = (*TIMING_COLUMNS, "energy_kj")
+TODAY = "train@seal-0,2.00,,,9,,x86_64,2 x Xeon,1,python 3.11,2026-01-02,H100,captured"
+BEFORE = "train@seal-0,1.00,,,9,,x86_64,2 x Xeon,1,python 3.11,2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "seconds", "gpus"),
+    [
+        ((), [], ["2.00"], ["H100"]),
+        (FIRST_TIMING_COLUMNS, [BEFORE], ["1.00", "2.00"], ["", "H100"]),
+        (FIRST_TIMING_COLUMNS, [BEFORE, TODAY], ["1.00", "2.00", "2.00"], ["", "H100", "H100"]),  # as jobs left them
+        (TIMING_COLUMNS, [TODAY], ["2.00", "2.00"], ["H100", "H100"]),
+        (LATER_COLUMNS, [f"{TODAY},7"], ["2.00", "2.00"], ["H100", "H100"]),
+    ],
+)
+def test_a_jobs_timings_are_read_beside_those_of_any_version(
+    tmp_path: Path, columns: tuple[str, ...], rows: list[str], seconds: list[str], gpus: list[str]
+) -> None:
+    (tmp_path / "work/timings").mkdir(parents=True)
+    (tmp_path / "work/timings/train@seal-0.csv").write_text("\n".join([",".join(TIMING_COLUMNS), TODAY, ""]))
+    target = tmp_path / "timings/train@seal-0.csv"
+    if columns:
+        target.parent.mkdir()
+        target.write_text("\n".join([",".join(columns), *rows, ""]))
+
+    hand_over_timings(tmp_path / "work", tmp_path)
+    found = read_timings(target)
+    assert [row["seconds"] for row in found] == seconds
+    assert [row["gpu"] for row in found] == gpus
+    assert list(found[0]) == list(columns if len(columns) > len(TIMING_COLUMNS) else TIMING_COLUMNS)

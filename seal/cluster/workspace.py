@@ -13,6 +13,7 @@ from pathlib import Path
 
 from seal.cluster.pipeline import write_entries
 from seal.cluster.submission import Submission
+from seal.record import append_timings, read_timings
 from seal.stage import die_with_parent
 
 FULL = 2**20  # bytes; a disk with less free is called full
@@ -74,10 +75,7 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
 def hand_over_timings(work: Path, project: Path) -> None:
     """Add the workspace's rows of timings to the project's."""
     for path in (work / "timings").glob("*.csv"):
-        target, text = project / "timings" / path.name, path.read_text(encoding="utf-8")
-        target.parent.mkdir(exist_ok=True)
-        with target.open("a", encoding="utf-8", newline="") as file:
-            file.write(text if file.tell() == 0 else text.partition("\n")[2])
+        append_timings(project / "timings" / path.name, read_timings(path))
 
 
 def say_what_is_full(submission: Submission, *folders: Path) -> None:

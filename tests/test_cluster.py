@@ -1,5 +1,6 @@
 """`seal submit --local` on a project of a moment: what it leaves and refuses; and that DVC can use its run cache."""
 
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from filelock import FileLock
 
 from seal.cluster.gather import machines_differ
 from seal.cluster.local import threads_at_once
+from seal.cluster.queue import partition_minutes
 from seal.cluster.submission import Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.cluster.workspace import hand_over_timings, workspace
@@ -296,3 +298,25 @@ def test_a_jobs_timings_are_read_beside_those_of_any_version(
     assert [row["seconds"] for row in found] == seconds
     assert [row["gpu"] for row in found] == gpus
     assert list(found[0]) == list(columns if len(columns) > len(TIMING_COLUMNS) else TIMING_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("options", "minutes", "partition_is_named"),
+    [
+        ([], 30, False), (["--partition=long"], 2880, True), (["-plong"], 2880, True), (["-p", "long"], 2880, True),
+        (["--partition", "long", "--gres=gpu:1"], 2880, True), (["--partition=long,short"], 2880, True),
+        (["-pshort,fast"], 30, True), (["--partition=long", "-p", "fast"], 5, True),
+        (["--cpus-per-task=1", "--gres=gpu:1"], 30, False),
+        (["--partition=unheard_of"], math.inf, True), (["-pendless,fast"], math.inf, True),
+    ],
+)  # fmt: skip
+def test_a_limit_is_that_of_the_partition_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], minutes: float, partition_is_named: bool
+) -> None:
+    told = "short*|30:00\nlong|2-00:00:00\nfast|5:00\nendless|infinite\n"
+    monkeypatch.setattr("seal.cluster.queue.slurm", lambda *command: told)
+    monkeypatch.delenv("SBATCH_PARTITION", raising=False)
+    assert partition_minutes(options) == minutes
+
+    monkeypatch.setenv("SBATCH_PARTITION", "fast")  # what sbatch takes where no option names one
+    assert partition_minutes(options) == (minutes if partition_is_named else 5)

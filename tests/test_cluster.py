@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import yaml
 from filelock import FileLock
 
 from seal.cluster.gather import machines_differ
+from seal.cluster.limits import limits_of
 from seal.cluster.local import threads_at_once
 from seal.cluster.queue import partition_minutes
 from seal.cluster.submission import Submission
@@ -22,10 +24,11 @@ from seal.cluster.submit import check_cache, check_project, threads_of_a_job
 from seal.cluster.workspace import hand_over_timings, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
-from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings
+from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings, write_csv
+from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
-from tests.strategies import run_with
+from tests.strategies import params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
 from tests.test_train_stage import write_params
@@ -320,3 +323,33 @@ def test_a_limit_is_that_of_the_partition_that_is_asked_for(
 
     monkeypatch.setenv("SBATCH_PARTITION", "fast")  # what sbatch takes where no option names one
     assert partition_minutes(options) == (minutes if partition_is_named else 5)
+
+
+def test_a_job_asks_for_no_time_where_a_networks_costs_are_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = params_with().model_copy(update={"model": NamedModel(network="torchvision:resnet18", options={})})
+    monkeypatch.setattr("seal.cluster.limits.load_params", lambda: params)
+    jobs = {"base@0": ["base@0"], "evaluations@seal-0": ["knn@seal-0", "hessian@seal-0"]}
+    write_csv(Path("timings/base@0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 100, "date": "2026-01-01"}])
+    assert limits_of(jobs, [], 30) == {"base@0": ["--mem=150"], "evaluations@seal-0": []}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: model is torchvision:resnet18, expected one of this project's ResNets")
+    assert line.endswith("; jobs ask for no --time and get the partition's own; --sbatch=--time=MINUTES asks for one")
+
+    assert limits_of(jobs, ["--time=5"], 30) == {"base@0": ["--mem=150"], "evaluations@seal-0": []}
+    assert limits_of({}, [], 30) == {}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(math.inf, ["--time=12", "--time=15"]), (14, ["--time=12", "--time=14"])]
+)
+def test_a_job_asks_for_twice_the_time_of_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seal.cluster.limits.load_params", lambda: None)
+    monkeypatch.setattr("seal.cluster.limits.seconds_of", lambda stages, params: {"a": 60.0, "b": 70.0, "c": 80.0})
+    assert [*chain(*limits_of({"first": ["a"], "second": ["b", "c"]}, [], most).values())] == expected

@@ -16,12 +16,13 @@ import yaml
 from filelock import FileLock
 
 from seal.cluster.gather import machines_differ
+from seal.cluster.job import main as job_main
 from seal.cluster.limits import limits_of
 from seal.cluster.local import threads_at_once
 from seal.cluster.queue import partition_minutes
-from seal.cluster.submission import Submission
+from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
-from seal.cluster.workspace import hand_over_timings, workspace
+from seal.cluster.workspace import hand_over_timings, repro, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
 from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings, write_csv
@@ -353,3 +354,32 @@ def test_a_job_asks_for_twice_the_time_of_its_stages(
     monkeypatch.setattr("seal.cluster.limits.load_params", lambda: None)
     monkeypatch.setattr("seal.cluster.limits.seconds_of", lambda stages, params: {"a": 60.0, "b": 70.0, "c": 80.0})
     assert [*chain(*limits_of({"first": ["a"], "second": ["b", "c"]}, [], most).values())] == expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 0), (1, 1), (255, 255), (-9, 137), (-15, 143)])
+@pytest.mark.parametrize("remote", ["", "bucket"])
+def test_a_dvc_that_a_signal_ended_has_a_shells_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, expected: int, remote: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("seal.cluster.workspace.subprocess.run", lambda *_, **__: SimpleNamespace(returncode=status))
+    assert repro(Submission(tmp_path / "cluster/abc"), "base@0", tmp_path, 1, None, remote) == expected
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [([0], 0), ([0, 0], 0), ([0, 137], 137), ([137, 0], 137), ([1, 255], 1)]
+)
+def test_a_job_of_several_stages_fails_as_the_first_that_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, statuses: list[int], expected: int
+) -> None:
+    monkeypatch.setenv(MARKER, str(tmp_path))
+    left = iter(statuses)
+    monkeypatch.setattr("seal.cluster.job.run_job", lambda *_: next(left))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            job_main([*(f"transfer@seal-{seed}" for seed in range(len(statuses))), "--threads", "1"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == expected
+    assert next(left, None) is None, "the others go on"

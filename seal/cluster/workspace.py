@@ -44,7 +44,10 @@ def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]
 
 
 def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:
-    """DVC's exit status. With a remote what stands above comes from there, and what the stage made goes there."""
+    """DVC's exit status, where a signal ended it 128 and the signal's number, as in a shell.
+
+    With a remote what stands above comes from there, and what the stage made goes there.
+    """
     scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
     environment = os.environ | {
         "SEAL_STAGE": stage,  # the harness refuses any other
@@ -68,7 +71,7 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
         # Else DVC would go on when its job was killed and the stage's lock is free.
         done = subprocess.run(dvc, cwd=work, env=environment, preexec_fn=die_with_parent, check=False)
         if done.returncode:
-            return done.returncode
+            return done.returncode if done.returncode > 0 else 128 - done.returncode
     return 0
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seal.cluster.pipeline import write_entries
-from seal.cluster.submission import Submission
+from seal.cluster.submission import CLUSTER, Submission
 from seal.record import append_timings, read_timings
 from seal.stage import die_with_parent
 
@@ -41,6 +41,20 @@ def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]
         signal.signal(signal.SIGTERM, before)
         if told:
             signal.raise_signal(signal.SIGTERM)
+
+
+def link_of(cache: Path) -> str | None:
+    """How a workspace gets its files out of DVC's cache, `link` or `symlink`; None where each has to be copied."""
+    CLUSTER.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CLUSTER) as folder, tempfile.NamedTemporaryFile(dir=cache) as file:
+        for link in (os.link, os.symlink):
+            try:
+                link(file.name, Path(folder, link.__name__))
+            except OSError:
+                continue
+            return link.__name__
+    return None
 
 
 def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:

@@ -69,12 +69,11 @@ def _copy_networks(run: Run, done: Outcomes, folder: Path, results: Path) -> Non
     for name in ("weights", "predictions"):
         (results / name).mkdir()
 
-    kept = {*run.generations.kept_generations, run.generations.num_generations}
     for outcome in done:
         generation = outcome["generation"]
         predictions, weights = f"predictions/gen-{generation:02d}.npz", f"weights/gen-{generation:02d}.safetensors"
         shutil.copyfile(folder / predictions, results / predictions)
-        if generation in kept:
+        if generation in run.generations.with_weights:
             shutil.copyfile(folder / weights, results / weights)
 
 

@@ -58,6 +58,7 @@ FIRST_TIMING_COLUMNS = (
     "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date",
 )  # fmt: skip
 TIMING_COLUMNS = (*FIRST_TIMING_COLUMNS, "gpu", "capture")  # which older timings lack
+NEW_TIMINGS = "delete it: the next run begins a new one"
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -84,8 +85,7 @@ def read_history(path: Path) -> list[Row]:
 
 def read_timings(path: Path) -> list[dict[str, str]]:
     """The rows of a stage's timings. Raises UserError for what is none."""
-    remedy = "delete it: the next run begins a new one"
-    rows = _table(path, FIRST_TIMING_COLUMNS, remedy)
+    rows = _table(path, FIRST_TIMING_COLUMNS, NEW_TIMINGS)
     for number, row in enumerate(rows, start=1):
         try:
             numbers = float(row["seconds"]), float(row["rate"] or 0)
@@ -93,25 +93,30 @@ def read_timings(path: Path) -> list[dict[str, str]]:
             if not all(map(math.isfinite, numbers)):
                 raise ValueError("a time that is not finite")
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: row {number}: {error}; {remedy}") from None
+            raise UserError(f"{path}: row {number}: {error}; {NEW_TIMINGS}") from None
     return rows
 
 
 def _table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
     """The rows of a csv file. Raises UserError where it is none, or lacks one of these columns or a cell of a row."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
-            rows, header = list(table), table.fieldnames or []
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no table: {error}; {remedy}") from None
-
+    header, rows = _header_and_rows(path, remedy)
     if lacking := [column for column in columns if column not in header]:
         raise UserError(f"{path}: found no column {', '.join(lacking)}; {remedy}")
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise UserError(f"{path}: row {number}: found not one cell for each column; {remedy}")
     return rows
+
+
+def _header_and_rows(path: Path, remedy: str) -> tuple[list[str], list[dict[Any, Any]]]:
+    """As they are. A row's cells beyond the header's are a list at None, and those that it lacks are None."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            rows = list(table)
+            return [*(table.fieldnames or ())], rows
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no table: {error}; {remedy}") from None
 
 
 def _row(cells: Mapping[str, str]) -> Row:
@@ -152,16 +157,34 @@ def run_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _widen(path: Path) -> None:
-    """Give the columns of today to timings from before there were all of them."""
-    if not path.exists():
-        return
+def append_timings(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to a stage's timings, whose header is first given the columns of today that it lacks.
 
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), tuple(reader.fieldnames or ())
-    if columns != TIMING_COLUMNS and set(columns) <= set(TIMING_COLUMNS):
-        write_csv(path, TIMING_COLUMNS, rows)
+    Raises UserError for a file that is no table.
+    """
+    path.parent.mkdir(exist_ok=True)
+    columns = _widened(path)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def _widened(path: Path) -> list[str]:
+    """The columns of timings that have been given all of today's; a later version's are left in their place."""
+    if not path.exists():
+        return [*TIMING_COLUMNS]
+
+    header, rows = _header_and_rows(path, NEW_TIMINGS)
+    lacking = [column for column in TIMING_COLUMNS if column not in header]
+    columns = [*header, *lacking]
+    if header and lacking:
+        for row in rows:
+            # Jobs have once put rows of all columns below a header of the first ones.
+            row |= zip(lacking, row.pop(None, []), strict=False)
+        write_csv(path, columns, rows)
+    return columns
 
 
 def append_timing(
@@ -190,11 +213,4 @@ def append_timing(
         "capture": capture,
     }
 
-    path = TIMINGS / f"{stage}.csv"
-    path.parent.mkdir(exist_ok=True)
-    _widen(path)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
+    append_timings(TIMINGS / f"{stage}.csv", [row])

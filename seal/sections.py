@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 from seal.blocks import BLOCKS
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
+TRAINING = ("base", "train", "train_extra", "train_sensitivity")  # the pipeline's stages that train
 BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
 
 # Beyond these bounds no machine trains, and memory or float32 would say so first.
@@ -161,6 +162,12 @@ class Generations(Strict):
     checkpoint: Literal["last", "best"]
     kept_generations: list[Positive]
     on_divergence: Literal["fail", "record"]
+
+    @property
+    def with_weights(self) -> set[int]:
+        """Those whose weights the record holds: of all that are trained, the ones that are kept, and the last."""
+        wanted = (*self.kept_generations, self.num_generations)
+        return {generation for generation in wanted if generation <= self.num_generations}
 
 
 class Runtime(Strict):

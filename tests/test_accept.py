@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from seal.accept import __main__ as acceptance
 from seal.accept.__main__ import SECTIONS, Section, accept, guarded
 from seal.accept.bench import Bench, Result
+from seal.accept.environment import of_nvidia_smi
 from seal.accept.subjects import numbers, run_of
 from seal.accept.together import best_count
 from seal.clock import course_of
@@ -97,3 +99,23 @@ def test_the_script_runs_on_a_cpu_by_the_command_and_by_the_core(tmp_path: Path)
         assert [*found["sections"]] == ["batches", "knn"]
         assert "equals_float64" in found["sections"]["knn"]["torch"]
         assert found["sections"]["knn"]["faiss"].keys() & {"equals_float64", "left_out"}
+
+
+def test_what_nvidia_smi_says_is_of_the_card_that_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards as CUDA_VISIBLE_DEVICES may show them to torch: one alone, the second of two."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    first, second, another = (SimpleNamespace(uuid=f"{number}abc-0") for number in (1, 2, 3))
+    assert of_nvidia_smi(second, "power.limit") == "", "the command is not there"
+
+    (tmp_path / "nvidia-smi").write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "*--id=GPU-1abc-0*power.limit*) echo 300.00 W;;\n"
+        "*--id=GPU-2abc-0*power.limit*) echo 700.00 W;;\n"
+        "*--id=*) echo No devices were found; exit 6;;\n"
+        "*) echo 300.00 W; echo 700.00 W;;\n"
+        "esac\n"
+    )
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    limits = [of_nvidia_smi(card, "power.limit") for card in (first, second, another)]
+    assert limits == ["300.00 W", "700.00 W", ""]

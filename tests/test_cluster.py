@@ -1,10 +1,12 @@
 """`seal submit --local` on a project of a moment: what it leaves and refuses; and that DVC can use its run cache."""
 
+import math
 import os
 import re
 import shutil
 import signal
 import sys
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,15 +16,20 @@ import yaml
 from filelock import FileLock
 
 from seal.cluster.gather import machines_differ
+from seal.cluster.job import main as job_main
+from seal.cluster.limits import limits_of
 from seal.cluster.local import threads_at_once
-from seal.cluster.submission import Submission
+from seal.cluster.queue import partition_minutes
+from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import check_cache, check_project, threads_of_a_job
-from seal.cluster.workspace import workspace
+from seal.cluster.workspace import hand_over_timings, repro, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
+from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings, write_csv
+from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
-from tests.strategies import run_with
+from tests.strategies import params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
 from tests.test_train_stage import write_params
@@ -263,3 +270,116 @@ def test_a_cache_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3e6))
     with pytest.raises(UserError, match="cache: found 3 MB free, expected 67 MB; make room, or `dvc gc -w`"):
         check_cache(tmp_path / "cache")
+
+
+LATER_COLUMNS = (*TIMING_COLUMNS, "energy_kj")
+TODAY = "train@seal-0,2.00,,,9,,x86_64,2 x Xeon,1,python 3.11,2026-01-02,H100,captured"
+BEFORE = "train@seal-0,1.00,,,9,,x86_64,2 x Xeon,1,python 3.11,2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "seconds", "gpus"),
+    [
+        ((), [], ["2.00"], ["H100"]),
+        (FIRST_TIMING_COLUMNS, [BEFORE], ["1.00", "2.00"], ["", "H100"]),
+        (FIRST_TIMING_COLUMNS, [BEFORE, TODAY], ["1.00", "2.00", "2.00"], ["", "H100", "H100"]),  # as jobs left them
+        (TIMING_COLUMNS, [TODAY], ["2.00", "2.00"], ["H100", "H100"]),
+        (LATER_COLUMNS, [f"{TODAY},7"], ["2.00", "2.00"], ["H100", "H100"]),
+    ],
+)
+def test_a_jobs_timings_are_read_beside_those_of_any_version(
+    tmp_path: Path, columns: tuple[str, ...], rows: list[str], seconds: list[str], gpus: list[str]
+) -> None:
+    (tmp_path / "work/timings").mkdir(parents=True)
+    (tmp_path / "work/timings/train@seal-0.csv").write_text("\n".join([",".join(TIMING_COLUMNS), TODAY, ""]))
+    target = tmp_path / "timings/train@seal-0.csv"
+    if columns:
+        target.parent.mkdir()
+        target.write_text("\n".join([",".join(columns), *rows, ""]))
+
+    hand_over_timings(tmp_path / "work", tmp_path)
+    found = read_timings(target)
+    assert [row["seconds"] for row in found] == seconds
+    assert [row["gpu"] for row in found] == gpus
+    assert list(found[0]) == list(columns if len(columns) > len(TIMING_COLUMNS) else TIMING_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("options", "minutes", "partition_is_named"),
+    [
+        ([], 30, False), (["--partition=long"], 2880, True), (["-plong"], 2880, True), (["-p", "long"], 2880, True),
+        (["--partition", "long", "--gres=gpu:1"], 2880, True), (["--partition=long,short"], 2880, True),
+        (["-pshort,fast"], 30, True), (["--partition=long", "-p", "fast"], 5, True),
+        (["--cpus-per-task=1", "--gres=gpu:1"], 30, False),
+        (["--partition=unheard_of"], math.inf, True), (["-pendless,fast"], math.inf, True),
+    ],
+)  # fmt: skip
+def test_a_limit_is_that_of_the_partition_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], minutes: float, partition_is_named: bool
+) -> None:
+    told = "short*|30:00\nlong|2-00:00:00\nfast|5:00\nendless|infinite\n"
+    monkeypatch.setattr("seal.cluster.queue.slurm", lambda *command: told)
+    monkeypatch.delenv("SBATCH_PARTITION", raising=False)
+    assert partition_minutes(options) == minutes
+
+    monkeypatch.setenv("SBATCH_PARTITION", "fast")  # what sbatch takes where no option names one
+    assert partition_minutes(options) == (minutes if partition_is_named else 5)
+
+
+def test_a_job_asks_for_no_time_where_a_networks_costs_are_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = params_with().model_copy(update={"model": NamedModel(network="torchvision:resnet18", options={})})
+    monkeypatch.setattr("seal.cluster.limits.load_params", lambda: params)
+    jobs = {"base@0": ["base@0"], "evaluations@seal-0": ["knn@seal-0", "hessian@seal-0"]}
+    write_csv(Path("timings/base@0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 100, "date": "2026-01-01"}])
+    assert limits_of(jobs, [], 30) == {"base@0": ["--mem=150"], "evaluations@seal-0": []}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: model is torchvision:resnet18, expected one of this project's ResNets")
+    assert line.endswith("; jobs ask for no --time and get the partition's own; --sbatch=--time=MINUTES asks for one")
+
+    assert limits_of(jobs, ["--time=5"], 30) == {"base@0": ["--mem=150"], "evaluations@seal-0": []}
+    assert limits_of({}, [], 30) == {}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(math.inf, ["--time=12", "--time=15"]), (14, ["--time=12", "--time=14"])]
+)
+def test_a_job_asks_for_twice_the_time_of_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seal.cluster.limits.load_params", lambda: None)
+    monkeypatch.setattr("seal.cluster.limits.seconds_of", lambda stages, params: {"a": 60.0, "b": 70.0, "c": 80.0})
+    assert [*chain(*limits_of({"first": ["a"], "second": ["b", "c"]}, [], most).values())] == expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 0), (1, 1), (255, 255), (-9, 137), (-15, 143)])
+@pytest.mark.parametrize("remote", ["", "bucket"])
+def test_a_dvc_that_a_signal_ended_has_a_shells_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, expected: int, remote: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("seal.cluster.workspace.subprocess.run", lambda *_, **__: SimpleNamespace(returncode=status))
+    assert repro(Submission(tmp_path / "cluster/abc"), "base@0", tmp_path, 1, None, remote) == expected
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [([0], 0), ([0, 0], 0), ([0, 137], 137), ([137, 0], 137), ([1, 255], 1)]
+)
+def test_a_job_of_several_stages_fails_as_the_first_that_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, statuses: list[int], expected: int
+) -> None:
+    monkeypatch.setenv(MARKER, str(tmp_path))
+    left = iter(statuses)
+    monkeypatch.setattr("seal.cluster.job.run_job", lambda *_: next(left))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            job_main([*(f"transfer@seal-{seed}" for seed in range(len(statuses))), "--threads", "1"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == expected
+    assert next(left, None) is None, "the others go on"

@@ -86,6 +86,28 @@ def test_an_evaluation_of_several_generations_costs_those_that_are_kept(params: 
     assert images("seal-0", [1]) == 0
 
 
+@pytest.mark.parametrize(
+    ("generations", "kept", "asked", "looked_at"),
+    [
+        (3, [*range(1, 11)], [*range(1, 11)], 3), (10, [1], [1, 10], 2), (10, [1], [2], 0), (2, [2], [1, 2], 1),
+        (2, [], [1, 2], 1), (4, [9], [9], 0),
+    ],
+)  # fmt: skip
+def test_what_is_priced_is_what_is_published(
+    params: Params, generations: int, kept: list[int], asked: list[int], looked_at: int
+) -> None:
+    section = params.generations.model_copy(update={"num_generations": generations, "kept_generations": kept})
+    depth = params.prediction_depth.model_copy(update={"generations": asked})
+    changed = params.model_copy(update={"generations": section, "prediction_depth": depth})
+    assert price("prediction_depth@seal-0", changed).seen == looked_at * (3500 + 1000)
+
+    published = {*kept, generations} & {*range(1, generations + 1)}
+    assert section.with_weights == published
+    copies = len(published) + generations + 3
+    assert price("train@seal-0", changed).bytes == copies * 4 * SIZE.parameters
+    assert changed.find_run("normal-0").generations.with_weights == {1}
+
+
 def pack(folder: Path, name: str, selection: dict[str, Any], **counts: int) -> None:
     tensors = {f"{split}/labels": np.zeros(counts.get(split, 0), np.int64) for split in SPLITS}
     metadata = {"status": "present", "provenance": {"source": name, "selection": selection}}

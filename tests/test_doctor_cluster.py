@@ -6,7 +6,7 @@ from typing import Never
 
 import pytest
 
-from seal.doctor import cluster
+from seal.doctor import _guarded, cluster
 from seal.doctor.finding import Finding
 
 
@@ -17,7 +17,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "commands").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "commands"))
     (tmp_path / "cluster").mkdir()
+    dvc_config()
     return tmp_path
+
+
+def dvc_config(*lines: str) -> None:
+    Path(".dvc").mkdir(exist_ok=True)
+    Path(".dvc/config").write_text("\n".join(["[core]", "no_scm = true", *lines, ""]))
 
 
 def stand_in(project: Path, name: str, *lines: str) -> None:
@@ -55,6 +61,32 @@ def test_links_are_hard_else_symbolic_else_copies(project: Path, monkeypatch: py
     assert cluster.check_links() == Finding(
         "links", "warn", "workspaces copy the cache's files", "keep the cache on the project's disk"
     )
+
+
+def test_the_cache_is_dvcs_wherever_it_lies(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere, linked = project / "elsewhere", []
+
+    def noted(source: str, target: Path) -> None:
+        linked.append(Path(source))
+
+    dvc_config("[cache]", f"dir = {elsewhere}")
+    assert "elsewhere" not in cluster.check_room().fact, "it has yet to be made"
+    monkeypatch.setattr(os, "link", noted)
+    assert cluster.check_links().status == "ok"
+    assert [path.is_relative_to(elsewhere) for path in linked] == [True]
+    assert f"{elsewhere}" in cluster.check_room().fact
+    assert not (project / ".dvc/cache").exists()
+
+
+def test_outside_of_a_project_nothing_is_made_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for check in (cluster.check_links, cluster.check_room):
+        found = _guarded("links", check)
+        assert found.status == "fail"
+        assert found.fact.startswith("DVC: you are not inside of a DVC repository")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_without_slurm_there_are_no_limits_to_name(project: Path) -> None:

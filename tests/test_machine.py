@@ -44,6 +44,8 @@ def test_another_processor_or_number_of_threads_is_said(here: Path, cpu: str, th
     write_timings(Path("timings"), "train@seal-0", (cpu, threads))
     write_timings(Path("timings"), "train@seal-7", (EPYC, "64"))  # no run of these parameters
     write_timings(Path("timings"), "transfer@seal-0-digits", (EPYC, "64"))  # no training
+    for stage in ("hessian@seal-0", "prediction_depth@normal-0", "hessian_extra@seal-0"):
+        write_timings(Path("timings"), stage, (EPYC, "64"))  # nor these, of the runs alone
     said = machine.difference("smoke", RUNS)
     assert said is None if words is None else said is not None and said.startswith(words)
     assert said is None or said.endswith("`seal compare expected/smoke` says whether values agree")
@@ -54,3 +56,9 @@ def test_without_timings_on_one_side_nothing_is_known(here: Path, tier: str) -> 
     if tier == "paper":
         write_timings(Path("timings"), "base@0", (XEON, "2"))
     assert machine.difference(tier, RUNS) is None
+
+
+@pytest.mark.parametrize("stage", ["base@0", "train@seal-0", "train_extra@seal-0", "train_sensitivity@seal-0"])
+def test_a_training_counts_whichever_list_its_arm_is_in(here: Path, stage: str) -> None:
+    write_timings(Path("timings"), stage, (EPYC, "64"))
+    assert machine.machines(Path("timings"), {*RUNS}) == {machine.Machine("AMD EPYC", "64")}

@@ -139,6 +139,18 @@ def test_an_evaluation_counts_only_under_its_own_protocol(params: Params, tmp_pa
     assert Earlier(params).seconds("transfer", "digits") is None
 
 
+@pytest.mark.parametrize("stage", ["sharpness@normal-0", "sharpness_extra@normal-0-digits", "tier@normal-0"])
+def test_timings_of_an_evaluation_that_there_is_not_any_more_are_passed_over(
+    params: Params, tmp_path: Path, stage: str
+) -> None:
+    record(tmp_path, params, "normal-0")
+    timing(tmp_path, "base@0", 1.0, rate=400)
+    timing(tmp_path, stage, 50.0)
+    earlier = Earlier(params)
+    assert earlier.rates == [400]
+    assert earlier.seconds(parts(stage).name, parts(stage).dataset) is None
+
+
 def shown(params: Params, stages: list[str], machine: Machine = MACHINE, free: float = 1e15) -> str:
     console = Console(width=200)
     with console.capture() as captured:

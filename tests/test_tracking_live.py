@@ -1,5 +1,6 @@
 """What a training sends to the MLflow view while it runs: the same as `seal sync` writes, and never to its harm."""
 
+import io
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from invented_records import facts_of, invented_run, rows_of, write_record
 from seal.config import Run
 from seal.errors import UserError
 from seal.record import RESULTS, TIMINGS
-from seal.tracking.live import Tracker, write_live
+from seal.tracking.live import Tracker, main, write_live
 from seal.tracking.mlflow_view import DIGEST, View, run_key
 from seal.tracking.sync import sync
 from tests.test_tracking import project as project
@@ -167,6 +168,38 @@ def test_a_training_that_is_killed_is_marked(killed_training: Path) -> None:
     view_of_it = shown(view, KILLED)
     assert view_of_it["info"][1] == "KILLED"
     assert view_of_it["metrics"]["epoch"] == [(0, 0), (1, 1)]
+
+
+def written_by_the_process(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process of a Tracker does with what came through the pipe before its end."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "nice", lambda by: 0)
+        patch.setattr(sys, "stdin", io.StringIO(text))
+        main()
+
+
+@pytest.mark.parametrize("text", ["", '{"facts": {"run": "seal-0"'])
+def test_a_training_that_is_killed_before_its_first_message_is_whole_leaves_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], text: str
+) -> None:
+    written_by_the_process(text, monkeypatch)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("seed", "shown_of_it"), [(50, 0.5), (51, 1.0)])
+def test_a_training_that_is_killed_in_the_middle_of_a_line_is_marked(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], seed: int, shown_of_it: float
+) -> None:
+    run = invented_run("seal", seed)
+    first = {"facts": facts_of(run), "rows": rows_of(run)[:1], "stage": None, "time": 1}
+    whole = [json.dumps(message) + "\n" for message in (first, {"row": rows_of(run)[1], "time": 2})]
+    cut = json.dumps({"finished": {"digest": "0" * 100_000}, "time": 3})
+    written_by_the_process("".join([*whole, cut[: int(len(cut) * shown_of_it)]]), monkeypatch)
+
+    view = shown(View(project), run)
+    assert view["info"][1] == "KILLED"
+    assert view["metrics"]["epoch"] == [(0, 0), (1, 1)]
+    assert capfd.readouterr().err == ""
 
 
 def test_a_damaged_database_is_one_warning(

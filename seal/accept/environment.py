@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,18 +48,21 @@ def _card(bench: Bench) -> Result:
         "gpu": card.name, "memory_bytes": card.total_memory, "multiprocessors": card.multi_processor_count,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "capability": f"{card.major}.{card.minor}", "triton": triton.__version__,
-        "driver": _of_nvidia_smi("driver_version"),
-        "clocks_mhz": _of_nvidia_smi("clocks.max.sm"), "power_limit_w": _of_nvidia_smi("power.limit"),
+        "driver": of_nvidia_smi(card, "driver_version"),
+        "clocks_mhz": of_nvidia_smi(card, "clocks.max.sm"), "power_limit_w": of_nvidia_smi(card, "power.limit"),
     }  # fmt: skip
 
 
-def _of_nvidia_smi(field: str) -> str:
-    """Of the first card; empty where the command is not there."""
+def of_nvidia_smi(card: Any, field: str) -> str:
+    """What it says of the card with torch's properties `card`; empty where it is not there, or knows no such card.
+
+    Cards have other numbers there than in torch, by CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER.
+    """
     if shutil.which("nvidia-smi") is None:
         return ""
-    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
-    lines = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
-    return lines[0].strip() if lines else ""
+    query = ["nvidia-smi", f"--id=GPU-{card.uuid}", f"--query-gpu={field}", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _ceilings(bench: Bench) -> Result:

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors():
         for stage in chosen.stages:
             statuses.append(run_job(submission, stage, chosen.threads, gpus, chosen.per_gpu, chosen.remote))
-    sys.exit(max(statuses))
+    sys.exit(next(filter(None, statuses), 0))
 
 
 if __name__ == "__main__":

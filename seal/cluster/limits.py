@@ -3,10 +3,12 @@
 A training goes on from its last epoch, so that a limit too short costs a restart and no result.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from seal.config import load_params
+from seal.errors import ConfigError
 from seal.planning.places import seconds_of
 from seal.record import TIMINGS, read_timings
 
@@ -18,12 +20,11 @@ MEMORY = 1.5  # times the largest that was seen
 
 
 def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> dict[str, list[str]]:
-    """Options for sbatch by job: `--time` within the partition's limit, `--mem`; none that `chosen` has already."""
+    """Options for sbatch by job: `--time` within the partition's limit, `--mem`; none that `chosen` has already, and
+    none that nobody knows."""
     options: dict[str, list[str]] = {label: [] for label in jobs}
-    if not has_option(chosen, "--time", "-t"):
-        seconds = seconds_of([*chain.from_iterable(jobs.values())], load_params())
-        for label, stages in jobs.items():
-            minutes = (TWICE * sum(seconds[stage] for stage in stages) + SPARE) / 60
+    if jobs and not has_option(chosen, "--time", "-t"):
+        for label, minutes in minutes_by_the_plan(jobs).items():
             options[label].append(f"--time={max(1, round(min(minutes, partition_minutes)))}")
 
     if not has_option(chosen, "--mem"):
@@ -32,6 +33,22 @@ def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> di
             if peaks:
                 options[label].append(f"--mem={round(MEMORY * max(peaks))}")
     return options
+
+
+def minutes_by_the_plan(jobs: Jobs) -> dict[str, float]:
+    """Twice what the plan says, and some; for none, with a warning, where it does not know the network's costs."""
+    params = load_params()
+    try:
+        seconds = seconds_of([*chain.from_iterable(jobs.values())], params)
+    except ConfigError as error:
+        remedy = "jobs ask for no --time and get the partition's own; --sbatch=--time=MINUTES asks for one"
+        print(f"warning: {error}; {remedy}", file=sys.stderr)
+        return {}
+
+    minutes = {}
+    for label, stages in jobs.items():
+        minutes[label] = (TWICE * sum(seconds[stage] for stage in stages) + SPARE) / 60
+    return minutes
 
 
 def has_option(options: Sequence[str], *starts: str) -> bool:

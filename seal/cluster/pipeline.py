@@ -55,6 +55,14 @@ def read_pipeline() -> Pipeline:
         return Pipeline(needs, frozenset(to_run), _files_read(repo.index), Path(repo.cache.local.path))
 
 
+def cache_folder() -> Path:
+    """Where the project's DVC has its cache, by `cache.dir`."""
+    from dvc.repo import Repo
+
+    with dvc_errors(), Repo() as repo:
+        return Path(repo.cache.local.path)
+
+
 def _files_read(index: Any) -> list[Path]:
     """What stages depend on and none makes."""
     outs = [out.fs_path for out in index.outs]

@@ -5,6 +5,7 @@ A job's name is its stage's, its comment holds the submission and the stages tha
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -67,13 +68,24 @@ def slurm(*command: str, script: str = "") -> str:
 
 
 def partition_minutes(options: Sequence[str]) -> float:
-    """The time limit of the partition that sbatch's options name, or of the default one."""
-    named = [option.partition("=")[2] for option in options if option.startswith("--partition=")]
+    """The longest time limit of the partitions that sbatch's options name, or of the default one."""
+    named, limits = named_partitions(options), []
     for line in slurm("sinfo", "--noheader", "--format=%P|%l").splitlines():
         name, limit = line.split("|")
         if name.rstrip("*") in named or (name.endswith("*") and not named):
-            return minutes_of(limit)
-    return float("inf")
+            limits.append(minutes_of(limit))
+    return max(limits, default=float("inf"))
+
+
+def named_partitions(options: Sequence[str]) -> list[str]:
+    """As sbatch reads them: of --partition=a,b, --partition a, -pa and -p a the last, else its environment's."""
+    named = os.environ.get("SBATCH_PARTITION", "")
+    for word, following in zip(options, [*options[1:], ""], strict=False):
+        if word in ("--partition", "-p"):
+            named = following
+        elif word.startswith(("--partition=", "-p")):
+            named = word.removeprefix("--partition=").removeprefix("-p")
+    return named.split(",") if named else []
 
 
 def minutes_of(limit: str) -> float:

@@ -3,10 +3,8 @@
 Submitting again is always right: what is done is taken over, what is at work is left alone, the rest is sent.
 """
 
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from seal.cluster.pipeline import Pipeline, check_remote, locked_entries, read_p
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.stages import HERE, kind, needs_among, with_all_above
 from seal.cluster.submission import CLUSTER, Submission, write_facts
+from seal.cluster.workspace import link_of
 from seal.config import load_params
 from seal.data.listing import update
 from seal.errors import UserError
@@ -126,11 +125,5 @@ def check_cache(cache: Path) -> None:
             f"{cache}: found {free / 1e6:.0f} MB free, expected {ROOM / 1e6:.0f} MB; make room, or `dvc gc -w`"
         )
 
-    with tempfile.TemporaryDirectory(dir=CLUSTER) as folder, tempfile.NamedTemporaryFile(dir=cache) as file:
-        for link in (os.link, os.symlink):
-            try:
-                link(file.name, Path(folder, link.__name__))
-            except OSError:
-                continue
-            return
-    print(f"{cache}: its files cannot be linked to from here; each job copies what it needs")
+    if link_of(cache) is None:
+        print(f"{cache}: its files cannot be linked to from here; each job copies what it needs")

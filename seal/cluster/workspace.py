@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seal.cluster.pipeline import write_entries
-from seal.cluster.submission import Submission
+from seal.cluster.submission import CLUSTER, Submission
+from seal.record import append_timings, read_timings
 from seal.stage import die_with_parent
 
 FULL = 2**20  # bytes; a disk with less free is called full
@@ -42,8 +43,25 @@ def workspace(submission: Submission, stage: str, remote: str) -> Iterator[Path]
             signal.raise_signal(signal.SIGTERM)
 
 
+def link_of(cache: Path) -> str | None:
+    """How a workspace gets its files out of DVC's cache, `link` or `symlink`; None where each has to be copied."""
+    CLUSTER.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CLUSTER) as folder, tempfile.NamedTemporaryFile(dir=cache) as file:
+        for link in (os.link, os.symlink):
+            try:
+                link(file.name, Path(folder, link.__name__))
+            except OSError:
+                continue
+            return link.__name__
+    return None
+
+
 def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str | None, remote: str) -> int:
-    """DVC's exit status. With a remote what stands above comes from there, and what the stage made goes there."""
+    """DVC's exit status, where a signal ended it 128 and the signal's number, as in a shell.
+
+    With a remote what stands above comes from there, and what the stage made goes there.
+    """
     scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
     environment = os.environ | {
         "SEAL_STAGE": stage,  # the harness refuses any other
@@ -67,17 +85,14 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
         # Else DVC would go on when its job was killed and the stage's lock is free.
         done = subprocess.run(dvc, cwd=work, env=environment, preexec_fn=die_with_parent, check=False)
         if done.returncode:
-            return done.returncode
+            return done.returncode if done.returncode > 0 else 128 - done.returncode
     return 0
 
 
 def hand_over_timings(work: Path, project: Path) -> None:
     """Add the workspace's rows of timings to the project's."""
     for path in (work / "timings").glob("*.csv"):
-        target, text = project / "timings" / path.name, path.read_text(encoding="utf-8")
-        target.parent.mkdir(exist_ok=True)
-        with target.open("a", encoding="utf-8", newline="") as file:
-            file.write(text if file.tell() == 0 else text.partition("\n")[2])
+        append_timings(project / "timings" / path.name, read_timings(path))
 
 
 def say_what_is_full(submission: Submission, *folders: Path) -> None:

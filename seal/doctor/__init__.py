@@ -12,7 +12,7 @@ from seal.doctor.probe import probed
 from seal.doctor.project import check_datasets, check_dvc, check_mirror, check_mlflow, check_records
 from seal.doctor.software import check_cuda_stack, check_faiss, check_packages, check_python, installed_packages
 from seal.doctor.speed import check_speed
-from seal.errors import ConfigError
+from seal.errors import ConfigError, UserError
 
 __all__ = ["Finding", "check", "render"]
 
@@ -57,5 +57,7 @@ def _read_params() -> tuple[Params | None, Finding]:
 def _guarded(name: str, run: Callable[[], Finding]) -> Finding:
     try:
         return run()
+    except UserError as error:
+        return Finding(name, "fail", str(error))
     except Exception as error:
         return Finding(name, "fail", f"the check itself broke: {error!r}")

@@ -8,19 +8,19 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
+from seal.cluster.pipeline import cache_folder
 from seal.cluster.queue import slurm
 from seal.cluster.submission import CLUSTER
+from seal.cluster.workspace import link_of
 from seal.doctor.finding import Finding
 from seal.errors import UserError
 
-CACHE = Path(".dvc/cache")
 SCRATCH = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
 NEEDED_GB = 10.0
 HELD = 3  # exit status of a process that finds the lock held
@@ -51,21 +51,15 @@ def check_locks() -> Finding:
 
 
 def check_links() -> Finding:
-    """How a workspace gets its files out of DVC's cache."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CLUSTER) as folder, tempfile.NamedTemporaryFile(dir=CACHE) as file:
-        for link in (os.link, os.symlink):
-            try:
-                link(file.name, Path(folder, link.__name__))
-            except OSError:
-                continue
-            return Finding("links", "ok", f"workspaces get the cache's files by {link.__name__}")
+    link = link_of(cache_folder())
+    if link is not None:
+        return Finding("links", "ok", f"workspaces get the cache's files by {link}")
     return Finding("links", "warn", "workspaces copy the cache's files", "keep the cache on the project's disk")
 
 
 def check_room() -> Finding:
     free_gb = {}
-    for folder in filter(Path.exists, (Path.cwd(), CACHE, SCRATCH)):
+    for folder in filter(Path.exists, (Path.cwd(), cache_folder(), SCRATCH)):
         free_gb[folder] = shutil.disk_usage(folder).free / 1e9
 
     rooms = [f"{folder} {free:.0f} GB" for folder, free in free_gb.items()]

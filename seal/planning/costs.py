@@ -54,7 +54,7 @@ def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     state_copies = STATE_COPIES + phases.method.looks_back
     state_bytes = state_copies * FLOAT_BYTES * size.parameters
     # Kept weights; in scratch every generation's, and the resume state.
-    copies = len(kept_generations(run)) + generations + state_copies
+    copies = len(run.generations.with_weights) + generations + state_copies
 
     return Work(
         trained=new_epochs * images.train,
@@ -75,7 +75,7 @@ def evaluation_cost(name: str, run: Run, dataset: str, params: Params, size: Net
     evaluation, section = EVALUATIONS[name], getattr(params, name)
     generations = 1
     if evaluation.by_generation and section.generations != "last":
-        generations = len(kept_generations(run) & {*section.generations})
+        generations = len(run.generations.with_weights & {*section.generations})
 
     return evaluation.cost(section, images_of(dataset, params), size, generations)
 
@@ -84,11 +84,6 @@ def phases_of_a_generation(phases: Phases) -> int:
     """How many phases the last generation has, as all that are trained have."""
     last, epochs = phases.course.generations, phases.course.epochs
     return sum(phases.ends(Clock(last, epoch)) for epoch in range(epochs))
-
-
-def kept_generations(run: Run) -> set[int]:
-    """Whose weights are kept to be evaluated."""
-    return {1} if run.arm == BASE_ARM else {*run.generations.kept_generations}
 
 
 def _shares_generation_1(run: Run, phases: Phases, base: Run) -> bool:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from seal.config import Params
+from seal.evaluations import EVALUATIONS
 from seal.evidence import BrokenEvidence
 from seal.planning.setting import HOW, SHAPE, threads_of
 from seal.planning.stages import TRAINING, StageParts, parts
@@ -70,6 +71,9 @@ class Earlier:
         if stage.name in TRAINING:
             how = self.params.training.model_dump(include={*HOW}).items()
             return bool(how <= run.summary.get("training", {}).items())
+
+        if stage.name not in EVALUATIONS:  # of another version
+            return False
 
         protocol = getattr(self.params, stage.name).model_dump(mode="json")
         files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")

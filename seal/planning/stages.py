@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from seal.config import BASE_ARM
 from seal.evaluations import EVALUATIONS
+from seal.sections import TRAINING as TRAINING
 from seal.study.dvc_repo import dvc_errors
 from seal.tiers import tier_text
 
-TRAINING = ("base", "train", "train_extra", "train_sensitivity")
 ORDER = ("fetch", "pack", *TRAINING, *EVALUATIONS)  # any other stage comes after these
 LISTS = ("_extra", "_sensitivity")  # of arms, beside the main ones
 STAGE = re.compile(r"(?P<name>\w+)(@(?P<key>.+))?")

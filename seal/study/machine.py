@@ -6,9 +6,10 @@ Another kind of processor, or another number of threads, sums in another order: 
 from dataclasses import dataclass
 from pathlib import Path
 
-from seal.config import load_params
+from seal.config import BASE_ARM, load_params
 from seal.errors import one_line_errors
 from seal.record import EXPECTED, TIMINGS, read_timings
+from seal.sections import TRAINING
 
 
 @dataclass(frozen=True, order=True)
@@ -27,13 +28,10 @@ def machines(timings: Path, runs: set[str]) -> set[Machine]:
     trained_on = set()
     for path in timings.glob("*@*.csv"):
         stage, _, key = path.stem.partition("@")
-        run = f"normal-{key}" if stage == "base" else key
-        if run in runs:
-            rows = read_timings(path)
-            if not rows:
-                continue
-            last = rows[-1]
-            trained_on.add(Machine(last["cpu"].partition(" x ")[2], last["threads"]))
+        run = f"{BASE_ARM}-{key}" if stage == "base" else key
+        if stage in TRAINING and run in runs:
+            for last in read_timings(path)[-1:]:
+                trained_on.add(Machine(last["cpu"].partition(" x ")[2], last["threads"]))
     return trained_on
 
 

@@ -89,8 +89,11 @@ def _harmless(run_name: str) -> Iterator[None]:
 
 
 def write_live(messages: Iterator[Message]) -> None:
-    """Write what a Tracker sends, until the end."""
-    first = next(messages)
+    """Write what a Tracker sends, until the end; nothing where it was killed before its first message was whole."""
+    first = next(messages, None)
+    if first is None:
+        return
+
     with _harmless(first["facts"]["run"]):
         view = View(Path.cwd())
         run_id, status = view.begin(first["facts"], first["stage"], first["time"]), "FAILED"
@@ -121,9 +124,13 @@ def main() -> None:
     messages: SimpleQueue[Message | None] = SimpleQueue()
 
     def read() -> None:
-        for line in sys.stdin:
-            messages.put(json.loads(line))
-        messages.put(None)
+        try:
+            for line in sys.stdin:
+                if not line.endswith("\n"):  # what is longer than the pipe is written in parts: killed between them
+                    return
+                messages.put(json.loads(line))
+        finally:
+            messages.put(None)
 
     threading.Thread(target=read, daemon=True).start()
     write_live(iter(messages.get, None))

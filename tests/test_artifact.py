@@ -13,16 +13,17 @@ from eval.claims.claim_list import load_claims
 from eval.report.artifact_tables import filled
 from seal.cli import app
 from seal.clock import Clock
+from seal.config import Params
 from seal.data.sources import SOURCES
 from seal.data.table import data_table
 from seal.files import with_table
 from seal.models import build
 from seal.planning.stages import parts, stages_of_tier
 from seal.rng import stream
-from seal.tiers import tier_text
+from seal.tiers import TIERS, tier_text
 from seal.trainer import Trainer
 from tests.small import CPU, small_data
-from tests.strategies import params_with
+from tests.strategies import SMOKE, params_with
 
 TEXT = (Path(__file__).parents[1] / "artifact.md").read_text(encoding="utf-8")
 
@@ -73,6 +74,23 @@ def test_a_table_without_its_end_takes_nothing_of_the_page(name: str) -> None:
         with_table("", name, "new")
 
 
+def test_a_claim_has_one_tolerance_in_both_tables() -> None:
+    table = TEXT.partition("<!-- table: tolerances -->")[2].partition("<!-- end -->")[0]
+    tolerances = dict(re.findall(r"^\| (`\w+`) \| ([-\d.]+) \|", table, re.MULTILINE))
+    tested = {}
+    for name, number in re.findall(r"^\| C\S+ \| (`\w+`).* (?:tolerance|more than) ([-\d.]+)[ ;]", TEXT, re.MULTILINE):
+        tested[name] = number
+    assert tested == tolerances
+    assert {float(number) for number in tolerances.values()} == {1.0}
+
+
+def test_every_tier_is_in_the_tables_of_tiers() -> None:
+    first_cells = re.findall(
+        r"^\| (\w+) \| ", TEXT.partition("\n## Requirements\n")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    assert first_cells == ["tier", *TIERS, "tier", *TIERS]
+
+
 def test_every_claim_is_in_an_area_with_an_experiment() -> None:
     claims = load_claims()
     assert {claim.area for claim in claims.claims} == {*claims.areas}
@@ -117,7 +135,7 @@ def test_another_threshold() -> None:
 
 
 def test_another_resnet() -> None:
-    model = params_with(model=yaml.safe_load(examples("yaml")[1])["model"]).model
+    model = Params.model_validate(SMOKE | yaml.safe_load(examples("yaml")[1])).model
     assert build(model, 10, stream(0, "a test"))(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
 
 

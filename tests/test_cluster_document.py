@@ -7,6 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from seal.cli import app
+from seal.cluster.limits import MEMORY, SPARE, TWICE
 
 TEXT = (Path(__file__).parents[1] / "docs/cluster.md").read_text(encoding="utf-8")
 
@@ -26,3 +27,9 @@ def test_every_command_that_is_named_has_its_options() -> None:
         shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert re.search(rf"{option}\b", shown), f"{line}: no {option}"
+
+
+def test_limits_are_those_that_jobs_get() -> None:
+    assert (TWICE, SPARE) == (2, 10 * 60)
+    assert "`--time` is twice what `seal plan` says and ten minutes" in TEXT
+    assert f"`--mem` is {MEMORY:g} times the largest peak" in TEXT

@@ -112,6 +112,14 @@ def run(command: list[Any], cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def test_the_wheel_holds_every_file_beside_the_modules(installed: Path) -> None:
+    (site_packages,) = installed.parent.glob("lib/python*/site-packages")
+    beside = [path for name in ("seal", "eval") for path in (ROOT / name).rglob("*") if path.is_file()]
+    names = {path.relative_to(ROOT).as_posix() for path in beside if path.suffix not in (".py", ".pyc")}
+    assert {"eval/claims/claims.yaml", "eval/report/templates/report.html"} <= names
+    assert {name for name in names if not (site_packages / name).is_file()} == set()
+
+
 def test_the_wheel_alone_runs_the_readmes_first_example(installed: Path, tmp_path: Path) -> None:
     code = example("SEAL in your own training loop", "python").replace("range(160)", "range(2)")
     assert "torchvision" not in code

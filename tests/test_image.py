@@ -1,12 +1,15 @@
 """What can be said of the image without building it, which docker/check does: its start, and what compose publishes."""
 
+import re
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import yaml
 
-DOCKER = Path(__file__).parents[1] / "docker"
+ROOT = Path(__file__).parents[1]
+DOCKER = ROOT / "docker"
 NO_DRIVER = "note: CUDA 12.8 needs NVIDIA's driver 525 or newer; found none, so that everything runs on the CPU\n"
 
 
@@ -48,6 +51,22 @@ class Image:
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
     return Image(tmp_path)
+
+
+def test_what_git_ignores_is_not_copied_into_the_image() -> None:
+    left_out = [line.removeprefix("**/") for line in (ROOT / ".dockerignore").read_text().splitlines()]
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    assert [name for name in ignored if not any(fnmatch(name, pattern) for pattern in left_out)] == []
+
+
+def test_where_pages_run_the_image_on_a_folder_it_is_made_first_and_holds_no_checkout() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *DOCKER.glob("*.md")]
+    runs = [
+        found
+        for page in pages
+        for found in re.findall(r"(mkdir -p work && )?docker run .*--volume (\S+)", page.read_text())
+    ]
+    assert runs == [("mkdir -p work && ", '"$PWD/work:/work"')] * 2
 
 
 def test_an_empty_volume_gets_source_and_environment_and_runs_the_command_there(image: Image) -> None:

@@ -191,6 +191,21 @@ def test_imports_follow_the_arrows(module: str) -> None:
     assert rooms <= allowed, f"{module} may not know {sorted(rooms - allowed)}"
 
 
+def test_architecture_names_every_module_of_seal() -> None:
+    """Each file of seal/ and seal/data/; of another package its name alone."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("\n## To add something\n")[0]
+    named = {*re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", text)))}
+    expected = {path.stem for folder in ("seal", "seal/data") for path in (ROOT / folder).glob("*.py")}
+    expected |= {path.parent.name for path in (ROOT / "seal").glob("*/__init__.py")}
+    assert expected - named == {"__init__", "__main__"}
+
+
+def test_architecture_lists_the_basics() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"They point one way\. ([^.]*) may be known to all", text)
+    assert {*re.findall(r"`(\w+)`", listed)} == {*BASICS}
+
+
 def test_every_arrow_is_used() -> None:
     used: dict[str, set[str]] = {name: set() for name in ARROWS}
     for module, path in MODULES.items():

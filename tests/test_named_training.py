@@ -116,6 +116,17 @@ def test_evaluations_look_at_what_was_trained(tmp_path: Path, model: dict[str, A
     assert [name.rpartition(".")[2] for name in network.blocks] == repeated
 
 
+def test_the_shipped_parameters_take_a_network_as_architecture_says() -> None:
+    params = SMOKE | {"model": {"network": "torchvision:resnet18"}}
+    with pytest.raises(
+        ConfigError, match=r"arms\.llf_kaiming_uniform: reinitialiser is kaiming_uniform, expected model"
+    ):
+        parse_params(params, "params.yaml")
+
+    params["arms"] = {name: arm for name, arm in SMOKE["arms"].items() if name != "llf_kaiming_uniform"}
+    assert parse_params(params, "params.yaml").model.network == "torchvision:resnet18"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

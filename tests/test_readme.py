@@ -15,6 +15,7 @@ from seal.config import load_params
 from seal.errors import ConfigError
 from seal.methods import paper
 from seal.sections import Run
+from seal.tiers import TIERS
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run, train_small
 
@@ -26,6 +27,11 @@ def example(heading: str, language: str, number: int = 0) -> str:
     section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
     return blocks[number]
+
+
+def test_every_tier_is_in_the_table_of_tiers() -> None:
+    tiers = README.partition("\n## Tiers\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)`", tiers, re.MULTILINE) == [*TIERS]
 
 
 LOOP = "SEAL in your own training loop"

@@ -28,6 +28,7 @@ from seal.record import (
 from seal.tracking.database import EXPERIMENT
 from seal.tracking.finished import numbers
 from seal.tracking.mlflow_view import DIGEST, View, git_tags, run_key
+from seal.tracking.server import _environment as server_environment
 from seal.tracking.sync import SyncOutcome, stages_of, sync, times_of
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # one import of it, one new database
@@ -118,6 +119,19 @@ def test_a_second_sync_changes_nothing(project: Path) -> None:
     before = [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs]
     assert [outcome.status for outcome in sync(names, RESULTS, TIMINGS)] == ["unchanged", "unchanged"]
     assert [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs] == before
+
+
+def test_mlflow_counts_nobody(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does its server, whatever the environment had of either."""
+    from mlflow.telemetry import utils
+
+    monkeypatch.setattr(utils, "_IS_IN_CI_ENV_OR_TESTING", False)  # of pytest, by which MLflow counts nobody either
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        monkeypatch.setenv(name, "false")
+    assert not utils.is_telemetry_disabled()
+    assert server_environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    View(project)
+    assert utils.is_telemetry_disabled()
 
 
 def test_ctrl_c_in_a_query_prints_no_traceback_of_sqlalchemys(project: Path, caplog: pytest.LogCaptureFixture) -> None:

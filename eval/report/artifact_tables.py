@@ -132,7 +132,7 @@ def tolerances_table(claims: Claims) -> str:
     rows = {}
     for claim in claims.claims:
         if claim.tolerance:
-            rows[claim.group] = [f"`{claim.group}`", f"{claim.tolerance:g}", str(claim.why)]
+            rows[claim.group] = [f"`{claim.group}`", f"{abs(claim.tolerance):g}", str(claim.why)]
     return markdown(["claim", "tolerance", "why"], list(rows.values()))
 
 

@@ -32,7 +32,7 @@ def submit(
     restarts: Annotated[int, typer.Option(help="of a job that its time limit ends (--slurm)", min=0)] = 20,
     dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
 ) -> None:
-    """Send what lacks as jobs, many at once, each in a copy of the project as it is now; and gather what they make."""
+    """Send what is missing as jobs, many at once, each in a copy of the project as it is; and gather what they make."""
     with one_line_errors():
         if slurm == (local is not None) or (local is not None and local < 1):
             raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")

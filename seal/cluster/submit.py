@@ -36,7 +36,7 @@ class Prepared(NamedTuple):
 
 @contextmanager
 def prepared(asked: Sequence[str], threads: int, how: str, places: int, remote: str = "") -> Iterator[Prepared]:
-    """What lacks, with all that it needs made here; no other submit can begin meanwhile."""
+    """What is missing, with all that it needs made here; no other submit can begin meanwhile."""
     check_project()
     CLUSTER.mkdir(exist_ok=True)
     try:

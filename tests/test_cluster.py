@@ -193,7 +193,8 @@ def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
     for name, cpu, gpu in (("base@0", "2 x Xeon", "H100"), ("train@seal-0", "8 x Xeon", "H100")):
         write_timings(Path("timings"), name, (cpu, "1"))
         submission.write_mark(name, gpus=[gpu])
-    stages = ["base@0", "train@seal-0"]
+    write_timings(Path("timings"), "train@llf-0")
+    stages = ["base@0", "train@llf-0", "train@seal-0"]
     assert machines_differ(submission, stages) is None
 
     write_timings(Path("timings"), "base@0", ("2 x EPYC", "1"), ("2 x EPYC", "2"))
@@ -354,6 +355,31 @@ def test_a_job_asks_for_twice_the_time_of_its_stages(
     monkeypatch.setattr("seal.cluster.limits.load_params", lambda: None)
     monkeypatch.setattr("seal.cluster.limits.seconds_of", lambda stages, params: {"a": 60.0, "b": 70.0, "c": 80.0})
     assert [*chain(*limits_of({"first": ["a"], "second": ["b", "c"]}, [], most).values())] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "asked"),
+    [
+        (["--time=5"], {}, "mem"), (["--time", "5"], {}, "mem"), (["-t5"], {}, "mem"), (["-t", "5"], {}, "mem"),
+        ([], {"SBATCH_TIMELIMIT": "5"}, "mem"), (["--time-min=5", "--tmp=1", "--threads-per-core=1"], {}, "time mem"),
+        (["--mem=1G"], {}, "time"), (["--mem-per-cpu=1G"], {}, "time"), ([], {"SBATCH_MEM_PER_GPU": "1G"}, "time"),
+        (["--mem-bind=local", "--qos=-t5"], {"SBATCH_TIMELIMIT": ""}, "time mem"),
+        (["-t5"], {"SBATCH_MEM_PER_NODE": "1G"}, ""),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_sbatch_is_told_already_is_not_asked_for(
+    options: list[str], variables: dict[str, str], asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its options in each of their forms, and by its environment, which an option of ours would override."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("seal.cluster.limits.load_params", lambda: None)
+    monkeypatch.setattr("seal.cluster.limits.seconds_of", lambda stages, params: {"base@0": 60.0})
+    write_csv(Path("timings/base@0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 100, "date": "2026-01-01"}])
+    expected = {"": [], "mem": ["--mem=150"], "time": ["--time=12"], "time mem": ["--time=12", "--mem=150"]}
+    assert limits_of({"job": ["base@0"]}, options, math.inf)["job"] == expected[asked]
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, 0), (1, 1), (255, 255), (-9, 137), (-15, 143)])

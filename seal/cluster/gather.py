@@ -72,10 +72,10 @@ def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None
     for stage in stages:
         path = TIMINGS / f"{stage}.csv"
         if path.exists():
-            *_, row = read_timings(path)
-            processor = row["cpu"].partition(" x ")[2]
-            gpus = (submission.mark(stage) or {}).get("gpus", [])
-            machines.add(", ".join([f"{processor} with {row['threads']} threads", *gpus]))
+            for last in read_timings(path)[-1:]:
+                processor = last["cpu"].partition(" x ")[2]
+                gpus = (submission.mark(stage) or {}).get("gpus", [])
+                machines.add(", ".join([f"{processor} with {last['threads']} threads", *gpus]))
 
     if len(machines) < 2:
         return None

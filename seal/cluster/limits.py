@@ -3,6 +3,7 @@
 A training goes on from its last epoch, so that a limit too short costs a restart and no result.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -17,17 +18,21 @@ Jobs = Mapping[str, Sequence[str]]  # the stages of each
 SPARE = 600.0  # s
 TWICE = 2.0
 MEMORY = 1.5  # times the largest that was seen
+OF_TIME = ("--time", "-t", "SBATCH_TIMELIMIT")
+OF_MEMORY = (
+    "--mem", "--mem-per-cpu", "--mem-per-gpu", "SBATCH_MEM_PER_NODE", "SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU",
+)  # fmt: skip
 
 
 def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> dict[str, list[str]]:
     """Options for sbatch by job: `--time` within the partition's limit, `--mem`; none that `chosen` has already, and
     none that nobody knows."""
     options: dict[str, list[str]] = {label: [] for label in jobs}
-    if jobs and not has_option(chosen, "--time", "-t"):
+    if jobs and not is_chosen(chosen, OF_TIME):
         for label, minutes in minutes_by_the_plan(jobs).items():
             options[label].append(f"--time={max(1, round(min(minutes, partition_minutes)))}")
 
-    if not has_option(chosen, "--mem"):
+    if not is_chosen(chosen, OF_MEMORY):
         for label, stages in jobs.items():
             peaks = [*chain.from_iterable(map(peaks_mb, stages))]
             if peaks:
@@ -51,8 +56,10 @@ def minutes_by_the_plan(jobs: Jobs) -> dict[str, float]:
     return minutes
 
 
-def has_option(options: Sequence[str], *starts: str) -> bool:
-    return any(option.startswith(starts) for option in options)
+def is_chosen(options: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether sbatch gets one of these from its options, as --time=5, --time 5 or -t5, or from its environment."""
+    given = {option.partition("=")[0] if option.startswith("--") else option[:2] for option in options}
+    return any(name in given or os.environ.get(name) for name in names)
 
 
 def peaks_mb(stage: str) -> list[float]:

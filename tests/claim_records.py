@@ -11,7 +11,7 @@ import pytest
 from eval.claims.claim_list import load_claims
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import ClaimVerdict, evaluate_claims
-from seal.record import HISTORY_COLUMNS, write_csv, write_json
+from seal.record import HISTORY_COLUMNS, read_json, write_csv, write_json
 from seal.runs import Runs
 from seal.tiers import tier_params
 from tests.invented_records import evaluation_facts, facts_of
@@ -103,6 +103,16 @@ def verdicts(*folders: Path) -> dict[str, ClaimVerdict]:
 
 def verdict(folder: Path, claim: str) -> Verdict:
     return verdicts(folder)[claim].verdict
+
+
+def write_best(results: Path, arm: str, levels: Sequence[float], **changes: Any) -> None:
+    """Runs of an arm's own best numbers."""
+    for seed in SEEDS:
+        name = f"{arm}_best-{seed}"
+        folder = write_run(results / "apart", arm, seed, levels, **changes).rename(results / name)
+        summary = read_json(folder / "summary.json") | {"arm": f"{arm}_best", "run": name}
+        write_json(folder / "summary.json", summary)
+    (results / "apart").rmdir()
 
 
 def refails(results: Path, arm: str, seed: int, **changes: Any) -> None:

@@ -56,6 +56,15 @@ class Paper(Open):
     differences: list[list[FiniteFloat]]
 
 
+class OwnBest(Open):
+    """A primary claim with each method at its own best."""
+
+    verdict: VerdictName
+    reason: str
+    conditions: list[Checked]
+    comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
+
+
 class Judged(Open):
     """A claim with its verdict."""
 
@@ -76,6 +85,7 @@ class Judged(Open):
     conditions: list[Checked]
     paper: Paper
     comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
+    own_best: OwnBest | None = None
     files: list[str]
 
 

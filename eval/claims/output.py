@@ -90,17 +90,24 @@ def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> 
     described: dict[str, Any] = {
         "unit": claim.unit,
         "needs": claim.needs(),
+        "paper": {"differences": from_zero, "agrees": claims.paper_agrees(claim)},
+        "files": [names[path] for path in verdict.files],
+    } | _evidence(verdict)
+    if verdict.as_first_stated is not None:
+        described["verdict_as_first_stated"] = verdict.as_first_stated
+    if verdict.own_best is not None:
+        described["own_best"] = _evidence(verdict.own_best)
+    return claim.model_dump(include=FIELDS) | dict(_rounded(described))
+
+
+def _evidence(verdict: ClaimVerdict) -> dict[str, Any]:
+    return {
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "p": verdict.p,
         "conditions": list(map(_check, verdict.checks)),
-        "paper": {"differences": from_zero, "agrees": claims.paper_agrees(claim)},
         "comparisons": list(map(_comparison, verdict.comparisons, verdict.judgements)),
-        "files": [names[path] for path in verdict.files],
     }
-    if verdict.as_first_stated is not None:
-        described["verdict_as_first_stated"] = verdict.as_first_stated
-    return claim.model_dump(include=FIELDS) | dict(_rounded(described))
 
 
 def _check(check: Check) -> dict[str, Any]:

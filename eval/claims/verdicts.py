@@ -13,6 +13,7 @@ from eval.claims.claim import Bound, Claim, ConditionName
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
+from eval.claims.own_best import at_own_best
 from eval.claims.rule import LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
 from seal.runs import Runs
 
@@ -31,6 +32,7 @@ class ClaimVerdict:
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
     as_first_stated: Verdict | None  # by the conditions before any was restated; None where these runs go by those
+    own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
 
     @property
     def is_restated(self) -> bool:
@@ -50,6 +52,8 @@ class ClaimVerdict:
             files |= comparison.files
         for checked in self.checks:
             files |= checked.files
+        if self.own_best is not None:
+            files |= {*self.own_best.files}
         return sorted(files)
 
 
@@ -83,8 +87,23 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
             as_first_stated, _ = _verdict(tier, members, judgements, _checks(runs, first_bounds, claim, members))
 
         evidence = (tuple(members), tuple(judgements), tuple(checks))
-        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id], as_first_stated))
+        own_best = _own_best(runs, claim, bounds) if claim.primary else None
+        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id], as_first_stated, own_best))
     return verdicts
+
+
+def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
+    """Beside the primary outcome, and none itself: at the level of any claim. None where no method has a best apart."""
+    best = at_own_best(runs, claim)
+    if best is None:
+        return None
+
+    compared = comparisons(runs, best)
+    judgements = _judgements(compared, LEVEL)
+    checks = _checks(runs, bounds, best, compared)
+    verdict, reason = _verdict(runs.the_same("tier"), compared, judgements, checks)
+    evidence = (tuple(compared), tuple(judgements), tuple(checks))
+    return ClaimVerdict(best, verdict, reason, *evidence, _largest_p(compared), None)
 
 
 def _largest_p(compared: Sequence[Comparison]) -> float | None:

@@ -13,6 +13,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.claims.own_best import method_of
+
 # Okabe and Ito's palette (2008), and a dash and a mark of its own for each arm, for print in black and white.
 STYLES = {
     "normal": ("#000000", "-", "o"), "normal_long": ("#E69F00", "--", "s"), "normal_long_cosine": ("#56B4E9", ":", "D"),
@@ -32,7 +34,8 @@ LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 def label(arm: str) -> str:
     """An arm's name as the tables show it."""
-    return LABELS.get(arm, arm)
+    method = method_of(arm)
+    return LABELS.get(arm, arm) if method == arm else f"{LABELS.get(method, method)} at its best"
 
 
 def styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:

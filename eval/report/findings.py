@@ -36,7 +36,23 @@ def tell(judged: Judged, claim: Claim) -> Told:
     sentences += meaning(claim, worst)
     if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
         sentences.append(f"By the conditions as they were first stated: {claim['verdict_as_first_stated']}.")
+    if "own_best" in claim:
+        sentences.append(at_own_best(claim))
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
+
+
+def at_own_best(claim: Claim) -> str:
+    """A primary claim's difference and verdict with each method at the numbers that validation images chose for it."""
+    best = claim["own_best"]
+    worst = smallest(best)
+    shown = worst or best["comparisons"][0]
+    sides = f"By each method's own best numbers, {side(shown['term'])} against {side(shown['other'])}"
+    verdict = f"{best['verdict']}, {best['reason']}" if best["reason"] else best["verdict"]
+    if worst is None:
+        return f"{sides}: {verdict}."
+
+    beside_no_paper = {"unit": claim["unit"], "paper": {"differences": []}}
+    return f"{sides}: {difference(beside_no_paper, worst).removesuffix('.')}: {verdict}."
 
 
 def side(term: str) -> str:

@@ -1,0 +1,31 @@
+"""A primary claim once more, with each method at its own best numbers: equal tuning, by validation images.
+
+What is best of a method is the arm `ARM_best` of params.yaml, chosen by as many trials as SEAL's S had
+(expected/regime/PROTOCOL.md); a method that is best as it stands has no such arm.
+"""
+
+import re
+
+from eval.claims.claim import Claim
+from seal.runs import Runs
+
+BEST = "_best"
+ARM = re.compile("[a-z0-9_]+")  # of a term: before its generation and its measure
+
+
+def at_own_best(runs: Runs, claim: Claim) -> Claim | None:
+    """The claim of these arms; None where none of them has been run."""
+    terms = []
+    for term in claim.terms:
+        terms.append(ARM.sub(lambda arm: best_of(runs, arm[0]), term, count=1))
+    return None if terms == claim.terms else claim.model_copy(update={"terms": terms})
+
+
+def best_of(runs: Runs, arm: str) -> str:
+    best = f"{arm}{BEST}"
+    return best if runs.of(best) else arm
+
+
+def method_of(arm: str) -> str:
+    """The arm of which this one is the best: conditions hold for both."""
+    return arm.removesuffix(BEST)

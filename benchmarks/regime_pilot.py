@@ -201,37 +201,41 @@ class Rows:
         end = self.seen(cell.base, 1, "end")
         return end is not None and end["clean_accuracy"] >= 0.99 - ROUNDING
 
-    def forgets(self, trial: Trial, generation: int) -> bool:
-        """R2 in that generation: at most a tenth is left of what was known beyond chance."""
+    def remembered(self, trial: Trial, generation: int) -> float:
+        """R2 in that generation: what the ascent leaves of what was known beyond chance, over the tenth allowed."""
         earlier = trial.base if generation == 2 else trial
         before, after = self.seen(earlier, generation - 1, "end"), self.seen(trial, generation, "ascent")
         if before is None or after is None:
-            return False
-        left = after["clean_accuracy_batch_statistics"] - CHANCE
-        return bool(left <= 0.1 * (before["clean_accuracy_batch_statistics"] - CHANCE) + ROUNDING)
+            return math.inf
+        known = before["clean_accuracy_batch_statistics"] - CHANCE
+        return float((after["clean_accuracy_batch_statistics"] - CHANCE) / known / 0.1)
 
-    def recovers(self, trial: Trial, generation: int) -> bool:
-        """R3 in that generation: within 1 point of generation 1's accuracy and 5% of its loss."""
+    def lost(self, trial: Trial, generation: int) -> float:
+        """R3 in that generation: what lacks of generation 1's accuracy over the point allowed, or the loss beyond its
+        over the 5% allowed, whichever is more."""
         first, end = self.seen(trial.base, 1, "end"), self.seen(trial, generation, "end")
         if first is None or end is None:
-            return False
-        lost = first["clean_accuracy"] - end["clean_accuracy"]
-        return bool(lost <= 0.01 + ROUNDING and end["clean_loss"] <= 1.05 * first["clean_loss"] + ROUNDING)
+            return math.inf
+        of_accuracy = (first["clean_accuracy"] - end["clean_accuracy"]) / 0.01
+        return float(max(of_accuracy, (end["clean_loss"] / first["clean_loss"] - 1) / 0.05))
 
-    def smallest_scale(self, cell: Trial) -> float | None:
-        """S*: the smallest S with R2 and R3 in generation 2, and in generation 3 where that was run."""
-        passing = []
+    def roomiest_scale(self, cell: Trial) -> float | None:
+        """S*: of those with R2 and R3 in generation 2, and in generation 3 where that was run, the one that stays
+        farthest from both bounds."""
+        strains: dict[float, float] = {}
         for scale in (*SCALES, 1.0, *SMALLER, *LARGER):
             trial = seal_at(cell, scale)
             later = [generation for generation in (2, 3) if self.seen(trial, generation, "end")]
-            if later and all(self.forgets(trial, number) and self.recovers(trial, number) for number in later):
-                passing.append(scale)
-        return min(passing, default=None)
+            if later:
+                strains[scale] = max(max(self.remembered(trial, number), self.lost(trial, number)) for number in later)
+
+        scale = min(strains, key=strains.__getitem__, default=None)
+        return scale if scale is not None and strains[scale] <= 1 + ROUNDING else None
 
     def grid(self, cell: Trial) -> list[Trial]:
         """SEAL at each S; 1 too where 0.3 does not forget."""
         trials = [seal_at(cell, scale) for scale in SCALES]
-        if self.has(trials[-1]) and not self.forgets(trials[-1], 2):
+        if self.has(trials[-1]) and self.remembered(trials[-1], 2) > 1 + ROUNDING:
             trials.append(seal_at(cell, 1.0))
         return trials
 
@@ -240,7 +244,7 @@ class Rows:
         for renewals in RENEWALS:
             for epochs in (*LENGTHS, LONGER):
                 cell = Trial(epochs, renewals, SEED, BASE_ARM)
-                if self.fits(cell) and (scale := self.smallest_scale(cell)) is not None:
+                if self.fits(cell) and (scale := self.roomiest_scale(cell)) is not None:
                     return cell, scale
         return None
 
@@ -250,10 +254,11 @@ def wanted(rows: Rows) -> Iterator[Trial]:
     cells = [Trial(epochs, renewals, SEED, BASE_ARM) for epochs in LENGTHS for renewals in RENEWALS]
     first = cells[0]
     yield first.base
-    for trial in (*rows.grid(first), *instead(rows, first)) if rows.fits(first) else ():
+    for trial in rows.grid(first) if rows.fits(first) else ():
         if rows.chosen():
             break
         yield trial
+    yield from instead(rows, first)
 
     if rows.chosen() is None:
         yield from (cell.base for cell in cells)
@@ -285,14 +290,20 @@ def grids_until_a_choice(rows: Rows, cells: list[Trial]) -> Iterator[Trial]:
                 yield from rows.grid(cell)
 
 
-def instead(rows: Rows, cell: Trial) -> list[Trial]:
-    """Where S = 0.01, which held in generation 2, does not in generation 3: an S beside it, and a longer generation."""
+def instead(rows: Rows, cell: Trial) -> Iterator[Trial]:
+    """Where S = 0.01, which held in generation 2, does not in generation 3: an S beside it; and where that does not
+    either, a longer generation with S from 0.01 down."""
     failed = seal_at(cell, 0.01, generation=3)
     if not rows.has(failed):
-        return []
-    beside = SMALLER if rows.forgets(failed, 3) else LARGER
-    longer = replace(cell, epochs=LONGER)
-    return [*(seal_at(cell, scale, 3) for scale in beside), longer.base, seal_at(longer, 0.01, 3)]
+        return
+
+    beside = SMALLER if rows.remembered(failed, 3) <= 1 + ROUNDING else LARGER
+    yield from (seal_at(cell, scale, 3) for scale in beside)
+    choice = rows.chosen()
+    if choice is None or choice[0].epochs == LONGER:
+        longer = replace(cell, epochs=LONGER)
+        yield longer.base
+        yield from (seal_at(longer, scale, 3) for scale in (0.01, *reversed(SMALLER)))
 
 
 def judged(cell: Trial, scale: float) -> Iterator[Trial]:

@@ -4,20 +4,17 @@ What is best of a method is the arm `ARM_best` of params.yaml, chosen by as many
 (expected/regime/PROTOCOL.md); a method that is best as it stands has no such arm.
 """
 
-import re
-
 from eval.claims.claim import Claim
 from seal.runs import Runs
 
 BEST = "_best"
-ARM = re.compile("[a-z0-9_]+")  # of a term: before its generation and its measure
 
 
 def at_own_best(runs: Runs, claim: Claim) -> Claim | None:
     """The claim of these arms; None where none of them has been run."""
     terms = []
-    for term in claim.terms:
-        terms.append(ARM.sub(lambda arm: best_of(runs, arm[0]), term, count=1))
+    for text, term in zip(claim.terms, claim.parsed(), strict=True):
+        terms.append(best_of(runs, term.arm) + text.removeprefix(term.arm))
     return None if terms == claim.terms else claim.model_copy(update={"terms": terms})
 
 

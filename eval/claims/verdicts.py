@@ -5,7 +5,7 @@ The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class ClaimVerdict:
     judgements: tuple[Judgement | None, ...]  # one a comparison; None without evidence
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
-    as_first_stated: Verdict | None  # by the conditions before any was restated; None where these runs go by those
+    as_first_stated: Verdict | None = None  # by conditions before one was restated; None where these runs go by those
     own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
 
     @property
@@ -77,19 +77,30 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
     bounds, first_bounds = claims.conditions_of(tier), claims.first_conditions()
     verdicts = []
     for claim in claims.claims:
-        members = compared[claim.id]
-        judgements = _judgements(members, levels.get(claim.id, LEVEL))
-        checks = _checks(runs, bounds, claim, members)
-        verdict, reason = _verdict(tier, members, judgements, checks)
-
-        as_first_stated = None
+        members, level = compared[claim.id], levels.get(claim.id, LEVEL)
+        judged = _judged(runs, claim, members, p_values[claim.id], level, bounds)
         if bounds != first_bounds:
-            as_first_stated, _ = _verdict(tier, members, judgements, _checks(runs, first_bounds, claim, members))
+            first_checks = _checks(runs, first_bounds, claim, members)
+            as_first_stated, _ = _verdict(tier, members, judged.judgements, first_checks)
+            judged = replace(judged, as_first_stated=as_first_stated)
 
-        evidence = (tuple(members), tuple(judgements), tuple(checks))
-        own_best = _own_best(runs, claim, bounds) if claim.primary else None
-        verdicts.append(ClaimVerdict(claim, verdict, reason, *evidence, p_values[claim.id], as_first_stated, own_best))
+        if claim.primary:
+            judged = replace(judged, own_best=_own_best(runs, claim, bounds))
+        verdicts.append(judged)
     return verdicts
+
+
+def _judged(
+    runs: Runs,
+    claim: Claim,
+    compared: Sequence[Comparison],
+    p: float | None,
+    level: float,
+    bounds: Mapping[ConditionName, Bound],
+) -> ClaimVerdict:
+    judgements, checks = _judgements(compared, level), _checks(runs, bounds, claim, compared)
+    verdict, reason = _verdict(runs.the_same("tier"), compared, judgements, checks)
+    return ClaimVerdict(claim, verdict, reason, tuple(compared), tuple(judgements), tuple(checks), p)
 
 
 def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
@@ -99,11 +110,7 @@ def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -
         return None
 
     compared = comparisons(runs, best)
-    judgements = _judgements(compared, LEVEL)
-    checks = _checks(runs, bounds, best, compared)
-    verdict, reason = _verdict(runs.the_same("tier"), compared, judgements, checks)
-    evidence = (tuple(compared), tuple(judgements), tuple(checks))
-    return ClaimVerdict(best, verdict, reason, *evidence, _largest_p(compared), None)
+    return _judged(runs, best, compared, _largest_p(compared), LEVEL, bounds)
 
 
 def _largest_p(compared: Sequence[Comparison]) -> float | None:

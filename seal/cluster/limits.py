@@ -58,8 +58,8 @@ def minutes_by_the_plan(jobs: Jobs) -> dict[str, float]:
 
 def is_chosen(options: Sequence[str], names: Sequence[str]) -> bool:
     """Whether sbatch gets one of these from its options, as --time=5, --time 5 or -t5, or from its environment."""
-    given = {option.partition("=")[0] if option.startswith("--") else option[:2] for option in options}
-    return any(name in given or os.environ.get(name) for name in names)
+    options_named = {option.partition("=")[0] if option.startswith("--") else option[:2] for option in options}
+    return any(name in options_named or os.environ.get(name) for name in names)
 
 
 def peaks_mb(stage: str) -> list[float]:

@@ -91,6 +91,33 @@ def test_r2_restated_goes_by_what_is_left_beyond_chance_and_both_verdicts_are_to
         assert judged.reason.startswith(f"R2: seal-1: {(ascent - 0.1) / 0.9:.2f} of what was known beyond chance")
 
 
+@pytest.mark.parametrize(
+    ("loss", "restated", "as_first_stated"),
+    [
+        (1.04, Verdict.SUPPORTED, Verdict.SUPPORTED),
+        (1.09, Verdict.SUPPORTED, Verdict.NOT_COMPARABLE),
+        (1.11, Verdict.NOT_COMPARABLE, Verdict.NOT_COMPARABLE),
+    ],
+)
+def test_r3_restated_allows_twice_the_loss_and_both_verdicts_are_told(
+    tmp_path: Path, loss: float, restated: Verdict, as_first_stated: Verdict
+) -> None:
+    study = write_study(tmp_path / "study", tier="regime")
+    refails(study, "llf", 1, tier="regime", change=one_generation("clean_loss", loss))
+
+    judged = verdicts(study)["seal_over_llf"]
+    assert (judged.verdict, judged.as_first_stated) == (restated, as_first_stated)
+
+
+@pytest.mark.parametrize(("points", "held"), [(0.9, Verdict.SUPPORTED), (1.1, Verdict.NOT_COMPARABLE)])
+def test_r3_restated_has_the_same_bound_of_accuracy(tmp_path: Path, points: float, held: Verdict) -> None:
+    study = write_study(tmp_path / "study", tier="regime")
+    refails(study, "llf", 1, tier="regime", clean=1.0, change=one_generation("clean_accuracy", 1 - points / 100))
+
+    judged = verdicts(study)["seal_over_llf"]
+    assert (judged.verdict, judged.as_first_stated) == (held, held)
+
+
 def test_a_tier_whose_protocol_has_the_first_bound_is_judged_by_it_alone(study: Path) -> None:
     assert verdicts(study)["seal_over_llf"].as_first_stated is None
 

@@ -77,7 +77,8 @@ def fewest_steps(product: Product, start: torch.Tensor, wanted: float) -> int:
     for steps in range(COUNT, STEPS + 1):
         krylov.extend(steps)
         values, coordinates, _ = krylov.ritz(COUNT, "magnitude")
-        if krylov.true_residuals(values, coordinates).max() <= wanted:
+        gaps = krylov.true_gaps(values, coordinates)
+        if (gaps / values.abs()).max() <= wanted:
             return steps
     raise SystemExit(f"Lanczos has not come to {wanted:g} in {STEPS} steps")
 

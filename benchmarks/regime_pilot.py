@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from eval.claims.claim_list import load_claims
 from seal.checkpoint import State
 from seal.clock import clocks, learning_rate
 from seal.config import BASE_ARM, Run
@@ -50,6 +51,7 @@ SEED, SECOND_SEED = 1000, 1001
 CORE_HOURS, CUT_OFF = 12.0, 1.3  # of them spent by trials that were cut off, in no row
 KEPT_EVERY = 20  # epochs
 CHANCE = 1 / 20
+CONDITIONS = load_claims().conditions_of("regime")
 SCRATCH = Path("scratch/regime_pilot")
 CPU = torch.device("cpu")
 
@@ -199,25 +201,28 @@ class Rows:
     def fits(self, cell: Trial) -> bool:
         """R1, of generation 1."""
         end = self.seen(cell.base, 1, "end")
-        return end is not None and end["clean_accuracy"] >= 0.99 - ROUNDING
+        return end is not None and 100 * end["clean_accuracy"] >= CONDITIONS["R1"].threshold - ROUNDING
 
     def remembered(self, trial: Trial, generation: int) -> float:
-        """R2 in that generation: what the ascent leaves of what was known beyond chance, over the tenth allowed."""
+        """R2 in that generation: what the ascent leaves of what was known beyond chance, over what it may leave."""
         earlier = trial.base if generation == 2 else trial
         before, after = self.seen(earlier, generation - 1, "end"), self.seen(trial, generation, "ascent")
         if before is None or after is None:
             return math.inf
         known = before["clean_accuracy_batch_statistics"] - CHANCE
-        return float((after["clean_accuracy_batch_statistics"] - CHANCE) / known / 0.1)
+        return float((after["clean_accuracy_batch_statistics"] - CHANCE) / known / CONDITIONS["R2"].threshold)
 
     def lost(self, trial: Trial, generation: int) -> float:
-        """R3 in that generation: what lacks of generation 1's accuracy over the point allowed, or the loss beyond its
-        over the 10% allowed, whichever is more."""
+        """R3 in that generation: what lacks of generation 1's accuracy, or the loss beyond its, over what may be so,
+        whichever is more."""
         first, end = self.seen(trial.base, 1, "end"), self.seen(trial, generation, "end")
         if first is None or end is None:
             return math.inf
-        of_accuracy = (first["clean_accuracy"] - end["clean_accuracy"]) / 0.01
-        return float(max(of_accuracy, (end["clean_loss"] / first["clean_loss"] - 1) / 0.1))
+
+        condition = CONDITIONS["R3"]
+        assert condition.loss is not None
+        of_accuracy = 100 * (first["clean_accuracy"] - end["clean_accuracy"]) / condition.threshold
+        return float(max(of_accuracy, 100 * (end["clean_loss"] / first["clean_loss"] - 1) / condition.loss))
 
     def roomiest_scale(self, cell: Trial) -> float | None:
         """S*: of those with R2 and R3 in generation 2, and in generation 3 where that was run, the one that stays
@@ -226,7 +231,7 @@ class Rows:
         for scale in (*SCALES, 1.0, *SMALLER, *LARGER):
             trial = seal_at(cell, scale)
             later = [generation for generation in (2, 3) if self.seen(trial, generation, "end")]
-            if later:
+            if later and self.rows[trial.name]["diverged"] is None:
                 strains[scale] = max(max(self.remembered(trial, number), self.lost(trial, number)) for number in later)
 
         scale = min(strains, key=strains.__getitem__, default=None)

@@ -35,12 +35,12 @@ import torch
 from numpy.typing import NDArray
 
 from eval.networks import TrainedNetwork, kept_weights, load_network, was_trained_on
-from eval.written import rounded, whole_or_as_before, write_arrays
+from eval.written import whole_or_as_before, write_arrays
 from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
 from seal.models import is_named
-from seal.record import RESULTS, read_json, write_json
+from seal.record import RESULTS, read_json, rounded, write_json
 from seal.stage import Timing, progress_bar, stage
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ which no claim of the paper reads; its values are those that a stage gives of th
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ class Asked:
     what: Sequence[str]  # of EVALUATIONS
     model: str | None = None  # as build_named takes it; None: the section `model` of params.yaml
     options: Mapping[str, Any] = field(default_factory=dict)  # of what builds it
-    size: int | None = None  # that images are resized to; None: as they are packed
+    size: int | None = None  # that images are resized to; None: as the stages see them
     normalisation: tuple[list[float], list[float]] | None = None  # mean and deviation; None: the weights' own
     drop_head: bool = False
     name: str | None = None  # of the record; None: the checkpoint's
@@ -75,6 +75,7 @@ def record_of(asked: Asked, params: "Params") -> Path:
     from seal.evaluations import EVALUATIONS
 
     _are_evaluations(asked.what, [*EVALUATIONS])
+    asked = replace(asked, size=asked.size or _size_of(asked, params))
     record = OWN / _name_of(asked)
     if asked.on not in params.datasets:
         raise UserError(f"--on {asked.on}: no such dataset, expected one of {', '.join(params.datasets)}")
@@ -104,6 +105,13 @@ def record_of(asked: Asked, params: "Params") -> Path:
                 import_module(f"eval.{what}").look(own)
             network.model.requires_grad_(False)
     return record
+
+
+def _size_of(asked: Asked, params: "Params") -> int | None:
+    """Of the images that torchvision's network of params.yaml is trained on, to which its stages resize others."""
+    if asked.model is None and is_named(params.model):
+        return params.datasets[params.source].image_size
+    return None
 
 
 def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> tuple[TrainedNetwork, list[str]]:
@@ -138,7 +146,7 @@ def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> 
 
 def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) -> tuple[nn.Module, str]:
     """The network, untrained and in eval() mode, and its head's name."""
-    section = params.model
+    section, name = params.model, asked.model or "params.yaml's network"
     if asked.model is not None:
         network = build_named(asked.model, asked.options)
     elif is_named(section):
@@ -152,7 +160,7 @@ def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) ->
     except (ValueError, RuntimeError, AssertionError) as error:  # an input that does not fit is any of them
         size = example.shape[-1]
         raise UserError(
-            f"{asked.model}, on an image of {size}x{size}: {str(error).splitlines()[0]}; give --size, or an --option "
+            f"{name}, on an image of {size}x{size}: {str(error).splitlines()[0]}; give --size, or an --option "
             "for this size"
         ) from error
 

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: values rounded, arrays beside them, and its folder whole, or as it was before.
+"""What an evaluation leaves: values, arrays beside them, and its folder whole, or as it was before.
 
 eval/evaluation.py writes a stage's JSON and folder by it.
 """
@@ -15,17 +15,6 @@ from numpy.typing import NDArray
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
 from seal.record import atomic
-
-
-def rounded(value: Any) -> Any:
-    """Floats to seven significant digits; what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {key: rounded(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(member) for member in value]
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if np.isfinite(value) else None
-    return value
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -131,6 +131,17 @@ def _value(column: str, text: str) -> Any:
     return int(text) if column in KEY_COLUMNS or column.startswith("sign_") else float(text)
 
 
+def rounded(value: Any) -> Any:
+    """Floats to seven significant digits; what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {key: rounded(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(member) for member in value]
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    return value
+
+
 def write_json(path: Path, value: Any) -> None:
     """Sorted keys and a final newline, so that equal records are equal files."""
     with atomic(path) as temporary:

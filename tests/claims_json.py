@@ -11,6 +11,7 @@ def comparison(term: str = "seal", other: str = "llf", **changes: Any) -> dict[s
     return {
         "term": term, "other": other, "verdict": "WEAK", "reason": "", "means": [61.25, 60.0], "mean": 1.25,
         "interval": None, "item_interval": [-1.0, 3.5], "seeds": [0], "level": 0.05, "detectable": None, "cells": [],
+        "notes": [],
     } | changes  # fmt: skip
 
 

@@ -34,12 +34,13 @@ def test_the_paper_s_order_is_supported_where_it_is_true(study: Path) -> None:
     supported = {name for name, member in judged.items() if member.verdict == Verdict.SUPPORTED}
     assert supported == {
         "seal_over_normal_long", "seal_over_llf", "seal_over_s0", "ascent_drops_to_chance",
-        "small_rate_does_not_diverge", "training_accuracy_100", "table_2_gen3", "table_2_gen10", "seal_over_normal",
+        "training_accuracy_100", "table_2_gen3", "table_2_gen10", "seal_over_normal",
         "llf_over_normal", "llf_over_normal_long", "normal_overfits_with_length", "table_7_gen3", "table_7_gen10",
         "descent_is_best", "reverse_fails",
     }  # fmt: skip
+    assert judged["small_rate_does_not_diverge"].verdict == Verdict.WEAK, "by three runs"
     others = {member.verdict for name, member in judged.items() if name not in supported}
-    assert others == {Verdict.NOT_RUN}
+    assert others == {Verdict.NOT_RUN, Verdict.WEAK}
     assert judged["seal_gains_by_generation"].reason == "seal-0 ends at generation 3"
     assert judged["adjusted_decay_diverges_too"].reason == "no run of seal_full_rate"
     assert judged["transfer_family"].reason == "transfer has not been run"
@@ -159,7 +160,6 @@ def test_a_margin_that_is_just_met_is_not_exceeded(study: Path) -> None:
 
     judged = verdicts(study)[f"transfer_large_margin.{target}"]
     assert judged.verdict == Verdict.INCONCLUSIVE
-    assert [comparison.wins for comparison in judged.comparisons] == [0, 0]
     claim = next(claim for claim in CLAIMS.claims if claim.id == "seal_over_llf")
     terms = {"terms": ["seal@3", "llf@3"], "test": "margin"}
     assert CLAIMS.paper_agrees(claim.model_copy(update=terms | {"tolerance": 2.12}))

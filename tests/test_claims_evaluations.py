@@ -15,7 +15,7 @@ from tests.claim_records import study as study  # the fixture: five arms and the
 from tests.invented_records import evaluation_facts
 
 
-def test_a_family_is_one_number_a_seed_and_counts_wins_beside_it(study: Path) -> None:
+def test_a_family_is_one_number_a_seed_over_its_cells(study: Path) -> None:
     arms = {"seal": 0.7, "normal": 0.5, "normal_long": 0.4, "llf": 0.6}
     write_transfer(study, "eurosat", arms)
     write_transfer(study, "digits", arms | {"llf": 0.72})
@@ -25,7 +25,6 @@ def test_a_family_is_one_number_a_seed_and_counts_wins_beside_it(study: Path) ->
     assert against_llf.sample
     assert against_llf.cells == ("digits", "eurosat")
     assert against_llf.sample.differences == pytest.approx((4.0, 4.0, 4.0))
-    assert against_llf.wins == 1
     assert judged.verdict == Verdict.SUPPORTED
     order = np.random.default_rng(9).permutation(N)
     errors = []
@@ -178,7 +177,7 @@ def test_lower_is_better_where_the_claim_says_so(study: Path, batches: int, verd
     assert verdict_of["no_negative_eigenvalues"] == verdict, "none seen among few is no sign that there are none"
     sample = judged["no_negative_eigenvalues"].comparisons[0].sample
     assert sample
-    assert 1.96 * sample.item_error == pytest.approx(100 * (1 - 0.05 ** (1 / (3 * batches))), rel=0.03)
+    assert 1.96 * sample.item_error == pytest.approx(100 * (1 - 0.05 ** (1 / (3 * batches))), rel=1e-4)
     assert verdict_of["negative_share_below_normal_long"] == Verdict.INCONCLUSIVE
 
 
@@ -196,9 +195,23 @@ def test_a_divergence_is_counted_by_its_own_claims_and_spoils_others(study: Path
     refails(study, "llf", 2, change=gone)
 
     judged = verdicts(study)
-    assert judged["adjusted_decay_diverges_too"].verdict == Verdict.SUPPORTED
+    assert judged["adjusted_decay_diverges_too"].verdict == Verdict.WEAK, "of three the share's limit is 37%"
     assert judged["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
     assert judged["seal_over_llf"].reason == "llf-2 diverged in generation 2"
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(3, Verdict.WEAK), (4, Verdict.WEAK), (5, Verdict.SUPPORTED)])
+def test_how_few_runs_without_a_divergence_say_that_there_are_none(
+    tmp_path: Path, seeds: int, verdict: Verdict
+) -> None:
+    """Of n runs that all end, less than 1 - 0.05^(1/n) diverge, at 95%: below a half from five on."""
+    for seed in range(seeds):
+        write_run(tmp_path, "seal", seed, (0.5, 0.5), ascent=0.05)
+
+    judged = verdicts(tmp_path)["small_rate_does_not_diverge"]
+    assert judged.verdict == verdict
+    ((_, judgement),) = judged.judged
+    assert judgement.interval == pytest.approx((0.5 - (1 - 0.05 ** (1 / seeds)), 1.5 - 0.05 ** (1 / seeds)))
 
 
 @pytest.mark.parametrize("cut_off", [2, 3])

@@ -142,6 +142,8 @@ def test_only_strict_fails_on_a_refuted_claim(project: Path) -> None:
     main([])
     with pytest.raises(SystemExit, match="error: REFUTED: seal_over_normal_long, seal_over_llf"):
         main(["--strict"])
+    with pytest.raises(SystemExit, match="error: REFUTED: seal_over_normal_long, seal_over_llf"):
+        main(["--strict", "--show", "llf_over_normal"])
 
 
 def test_an_empty_record_or_a_broken_one_ends_the_stage_with_one_line(project: Path) -> None:

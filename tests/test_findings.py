@@ -15,6 +15,7 @@ from eval.report.judged import Judged, areas
 from eval.report.marks import SIGNS, leading
 from eval.report.matrix import matrix
 from eval.report.settings import recorded_study
+from eval.report.verdicts import row
 from seal.errors import UserError
 from seal.record import read_json
 from tests.claims_json import absent, claim, comparison, document
@@ -97,8 +98,12 @@ def test_sentence_matrix_and_group_follow_a_verdict_that_is_turned(verdict: str,
     assert fold.chips == [("mini", leading(in_area))]
 
 
+def judged_of(*claims: dict[str, Any]) -> Judged:
+    return Judged(recorded_study([RECORDS["smoke"]]), document(claims))
+
+
 def tell(*claims: dict[str, Any]) -> list[str]:
-    return [primary.text for primary in told(Judged(recorded_study([RECORDS["smoke"]]), document(claims)))]
+    return [primary.text for primary in told(judged_of(*claims))]
 
 
 def test_a_sentence_has_difference_interval_seeds_and_the_papers_number() -> None:
@@ -130,6 +135,28 @@ def test_a_claim_that_was_not_run_and_one_judged_otherwise_as_first_stated_say_s
     first, second = tell(missing, restated)
     assert first == "Nothing is known: no run of seal_s0."
     assert second.endswith("By the conditions as they were first stated: NOT-COMPARABLE.")
+
+
+def test_of_several_comparisons_the_worst_verdict_decides_and_then_the_smallest_difference() -> None:
+    noisy = comparison(other="normal", mean=-5.0, means=[55.0, 60.0], interval=[-13.0, 3.0], verdict="INCONCLUSIVE")
+    firm = comparison(other="llf", mean=-3.0, means=[55.0, 58.0], interval=[-4.0, -2.0], verdict="REFUTED")
+    chain = claim("c", "REFUTED", noisy, firm, primary=True)
+    assert tell(chain)[0].startswith("SEAL ends 3.00 points below, 55.00% against 58.00%")
+    assert row(judged_of(chain), chain).difference == "-3.00 [-4.00, -2.00] points"
+
+
+def test_what_a_comparison_leaves_out_is_told() -> None:
+    left_out = "without seed 2, which lacks some of it"
+    evidence = claim("c", "WEAK", comparison(notes=[left_out]), primary=True)
+    assert row(judged_of(evidence), evidence).small == f"Table 2; {left_out}"
+    assert f"seeds 0; {left_out}: WEAK" in shown(document([evidence]) | {"tier": "mini"}, "c")
+
+
+def test_sides_that_differ_in_their_measure_alone_are_named_by_it() -> None:
+    gains = [entry for entry in VERDICTS["mini"]["claims"] if entry["group"] == "affines_gain"]
+    for entry in gains:
+        for compared in entry["comparisons"]:
+            assert compared["term"] != compared["other"], entry["id"]
 
 
 @pytest.mark.parametrize("tier", RECORDS)

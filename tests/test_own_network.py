@@ -6,6 +6,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from eval.own import Asked, record_of
 from eval.report.own import own_chapter
 from seal.cli import app
 from seal.config import Params, load_params
+from seal.data import fetch, packing
 from seal.data.pack import open_pack
 from seal.errors import UserError
 from seal.evaluate_command import changed_params, normalisation_of_flags
@@ -30,6 +32,7 @@ from seal.evaluations import EVALUATIONS
 from seal.networks import head_of
 from seal.own_records import own_networks
 from seal.record import read_json
+from seal.sections import NamedModel
 from seal.tracking.mlflow_view import View
 from seal.tracking.own import sync_own
 from seal.weights import put_weights, read_weights
@@ -41,6 +44,7 @@ from tests.test_train_stage import write_params
 pytestmark = pytest.mark.xdist_group("mlflow")  # one new database
 
 VIT = {"image_size": 8, "patch_size": 4, "num_layers": 3, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
+HALVES = {"test": 0.25, "val": 0.25}
 FEW = {"targets": ["mine"], "n_way": 2, "shots": [1], "n_query": 3, "episodes": 4, "epochs": 2}
 TINY = {
     "transfer": {"targets": ["mine"], "epochs": 2, "learning_rates": [0.1]},
@@ -88,6 +92,21 @@ def test_our_own_network_has_its_stages_values(project: Path) -> None:
         with np.load(mine / "gen-00.npz") as arrays, np.load(theirs / "gen-01.npz") as expected:
             assert arrays.files == expected.files
             assert all(arrays[array].tobytes() == expected[array].tobytes() for array in arrays.files)
+
+
+def test_torchvisions_network_of_the_parameters_sees_images_of_the_size_that_it_was_trained_on(project: Path) -> None:
+    """As its stages do, whatever size the other dataset is packed at."""
+    write_params(**TINY, datasets={"larger": {"source": "folder", "path": "images", "image_size": 12, "split": HALVES}})
+    for stage in (fetch, packing):
+        stage.main(["larger"])
+    own_params = load_params()
+    named = NamedModel(network="torchvision:VisionTransformer", options=VIT)
+
+    asks = Asked(saved(own_vit()), "larger", ["transfer"], options={"num_classes": 2}, name="by_params")
+    by_params = record_of(asks, own_params.model_copy(update={"model": named}))
+    given = record_of(replace(asks, model=named.network, options=asks.options | VIT, size=8, name="given"), own_params)
+    values = [read_json(record / "eval/transfer-larger/gen-00.json")["values"] for record in (by_params, given)]
+    assert values[0] == values[1]
 
 
 def test_depth_of_a_vit_is_a_hook_and_scikit_learns(

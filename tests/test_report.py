@@ -14,9 +14,10 @@ from invented_records import evaluation_facts, invented_run, write_record
 from numpy.typing import NDArray
 
 from eval.claims.__main__ import main as judge
+from eval.claims.rule import limit_of_all
 from eval.report.__main__ import main
 from eval.report.accuracy import table_2
-from eval.report.cells import below_limit, limit_of_all
+from eval.report.cells import below_limit
 from eval.report.document import Section, Table
 from eval.report.evidence import rests_on, shortened
 from eval.report.numbers import SeedNumbers

@@ -155,6 +155,7 @@ def test_the_detectable_difference_is_detected_in_four_of_five_studies(n: int) -
     assert detectable_difference(Sample((-1.0, 0.0, 1.0))) == pytest.approx(noncentrality(0.05, 3) / math.sqrt(3))
     assert detectable_difference(Sample((0.0, 0.0, 0.0), 1.0)) == pytest.approx(1.96 + 0.8416, abs=1e-3)
     assert detectable_difference(Sample((1.0,))) is None
+    assert detectable_difference(Sample((1.0, 1.5))) is None, "two seeds decide nothing, whatever they differ by"
 
 
 def test_the_items_error_is_of_the_mean_over_seeds() -> None:

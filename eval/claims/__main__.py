@@ -42,11 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_json(chosen.out, document)
         if chosen.show:
             print(shown(document, chosen.show))
-            return
-
-        if not chosen.out:
+        elif not chosen.out:
             console = Console(highlight=False)
             print_table(verdicts, console if console.is_terminal else Console(highlight=False, width=WIDTH))
+
         counts = f"{len(verdicts)} verdicts, and {len(claims.untestable)} claims that cannot be tested"
         print(f"{chosen.out}: {counts}" if chosen.out else counts)
         for reason in runs.broken.values():

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.claims.claim import Claim, Term
+from eval.claims.measures import MEASURES
 from eval.claims.normal_long import resolved
 from eval.claims.pairs import Pairs, pairs_of
-from eval.claims.rule import LEVEL, Sample, item_error, z_quantile
+from eval.claims.rule import LEVEL, Sample, item_error, limit_of_all, z_quantile
 from seal.evidence import BrokenEvidence, Items
 from seal.readings import Missing, Reading
-from seal.record import ROUNDING
 from seal.runs import Runs
 
 
@@ -33,7 +33,6 @@ class Comparison:
     sample: Sample | None = None  # differences beyond the claim's boundary
     boundary: float = 0.0
     means: tuple[float, float] | None = None  # of the term, and of the other or the bound
-    wins: int = 0  # cells whose mean difference is beyond the boundary
     files: frozenset[Path] = frozenset()
     notes: tuple[str, ...] = ()
     absent: Missing | None = None  # why there is no sample
@@ -60,7 +59,7 @@ def _compared(claim: Claim, term: Term, other: Term | None, pairs: Pairs) -> Com
     differences = claim.sign * (first - second) - claim.tolerance
 
     paired = other is not None and term.measure == other.measure
-    error = math.hypot(family_error(pairs, paired), unseen_error(pairs))
+    error = math.hypot(family_error(pairs, paired), unseen_error(pairs, MEASURES[term.measure].scale))
 
     files = set[Path]()
     for own, theirs in itertools.chain.from_iterable(pairs.rows):
@@ -74,7 +73,6 @@ def _compared(claim: Claim, term: Term, other: Term | None, pairs: Pairs) -> Com
         sample=Sample(tuple(differences.mean(axis=1).tolist()), error),
         boundary=claim.tolerance,
         means=(float(first.mean()), float(second.mean())),
-        wins=int((differences.mean(axis=0) > ROUNDING).sum()),
         files=frozenset(files),
         notes=pairs.notes,
     )
@@ -110,16 +108,18 @@ def family_error(pairs: Pairs, paired: bool) -> float:
     return math.hypot(*by_images.values()) / len(pairs.places)
 
 
-def unseen_error(pairs: Pairs) -> float:
-    """What stands for an error where no seed saw any: zeros have no spread, and still may each be their upper limit.
+def unseen_error(pairs: Pairs, scale: float) -> float:
+    """What stands for an error where each of several seeds saw none, or all: such shares have no spread, and the true
+    one may still be as far off as their limit. `scale`: of a share in the measure's unit."""
+    if len(pairs.seeds) == 1:
+        return 0.0
 
-    Over n seeds the limit 1 - 0.05^(1/M) of M batches becomes that of n M batches, about its n-th part.
-    """
     errors = []
     for side in zip(*itertools.chain.from_iterable(pairs.rows), strict=True):
-        limits = [reading.limit for reading in side]
-        if all(limits):
-            errors.append(sum(limits) / len(limits) / len(pairs.seeds) / z_quantile(LEVEL))
+        limits = [reading.limit / scale for reading in side]
+        alike = len({reading.value for reading in side}) == 1
+        if alike and all(limits):
+            errors.append(scale * limit_of_all(limits) / z_quantile(LEVEL))
     return math.hypot(*errors)
 
 

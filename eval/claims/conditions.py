@@ -25,9 +25,12 @@ class Check:
     """A condition over the runs that a claim uses. It fails if it fails for one of them, or cannot be checked."""
 
     name: str
-    passed: bool
     failures: tuple[str, ...]  # a run and what was found
     files: frozenset[Path]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tu
         files.update(finding.files)
         if finding.against:
             failures.append(f"{arm}-{seed}: {finding.against}")
-    return Check(name, not failures, tuple(failures), frozenset(files))
+    return Check(name, tuple(failures), frozenset(files))
 
 
 def _finding(name: ConditionName, condition: Bound, runs: Runs, arm: str, seed: int) -> Finding | Missing:

@@ -16,7 +16,8 @@ from seal.evidence import Open, read_checked_json
 
 # eval/claims/rule.py's, which brings scipy; a test compares.
 VerdictName = Literal["SUPPORTED", "WEAK", "INCONCLUSIVE", "REFUTED", "NOT-COMPARABLE", "NOT-RUN", "SKIPPED-DATA"]
-Term = Annotated[str, Field(pattern=r"^[a-z0-9_]+(@\d+)?$")]  # an arm, and a generation of it
+# An arm, a generation of it, and the measure where it is not the other side's.
+Term = Annotated[str, Field(pattern=r"^[a-z0-9_]+(@\d+)?(:[a-z_]+)?$")]
 Pair = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
@@ -43,6 +44,7 @@ class Measured(Open):
     item_interval: Pair | None
     detectable: FiniteFloat | None
     cells: list[str]
+    notes: list[str]
 
 
 class Checked(Open):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.claims.rule import LEVEL
 from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, finite
 from seal.measure import Cell, Measure
@@ -24,6 +25,7 @@ class OfTraining:
     unit: str
     own: Callable[[RunFolder, Generation], Reading | Missing]
     stage: str = "train"
+    scale: float = 1.0
 
     def read(self, run: RunFolder, generation: Generation, cell: Cell) -> Reading | Missing:
         return self.own(run, generation)
@@ -42,6 +44,10 @@ class OfEvaluation:
     @property
     def unit(self) -> str:
         return self.measure.unit
+
+    @property
+    def scale(self) -> float:
+        return self.measure.scale
 
     def read(self, run: RunFolder, generation: Generation, cell: Cell) -> Reading | Missing:
         return run.measured(self.stage, self.measure, generation, cell)
@@ -141,8 +147,8 @@ def _ascents(run: RunFolder) -> Ascents | Missing:
 
 
 def diverged(run: RunFolder, generation: Generation) -> Reading:
-    """1 where the training loss stopped being finite, else 0."""
-    return Reading(float(run.diverged_in is not None), None, (run.summary_path,))
+    """1 where the training loss stopped being finite, else 0: a share, seen once a run."""
+    return Reading(float(run.diverged_in is not None), None, (run.summary_path,), limit=1 - LEVEL)
 
 
 MEASURES: dict[str, OfTraining | OfEvaluation] = {

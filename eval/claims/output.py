@@ -16,7 +16,7 @@ from eval.claims.conditions import Check
 from eval.claims.rule import JUDGED, Judgement, Verdict
 from eval.claims.verdicts import ClaimVerdict
 from seal.config import BASE_ARM
-from seal.record import file_sha256
+from seal.record import file_sha256, rounded
 from seal.runs import RunFolder, Runs
 
 SCHEMA = 1
@@ -97,7 +97,7 @@ def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> 
         described["verdict_as_first_stated"] = verdict.as_first_stated
     if verdict.own_best is not None:
         described["own_best"] = _evidence(verdict.own_best)
-    return claim.model_dump(include=FIELDS) | dict(_rounded(described))
+    return claim.model_dump(include=FIELDS) | dict(rounded(described))
 
 
 def _evidence(verdict: ClaimVerdict) -> dict[str, Any]:
@@ -115,7 +115,10 @@ def _check(check: Check) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison, judgement: Judgement | None) -> dict[str, Any]:
-    sides = {"term": str(comparison.term), "other": comparison.other and str(comparison.other)}
+    term, other = comparison.term, comparison.other
+    sides = {"term": str(term), "other": other and str(other)}
+    if other and other.measure != term.measure:
+        sides = {"term": f"{term}:{term.measure}", "other": f"{other}:{other.measure}"}
     if comparison.absent:
         return sides | {"verdict": comparison.absent.status, "reason": comparison.absent.reason}
 
@@ -134,18 +137,8 @@ def _comparison(comparison: Comparison, judgement: Judgement | None) -> dict[str
         "level": judgement.level,
         "detectable": judgement.detectable,
         "cells": comparison.cells,
-        "wins": comparison.wins,
         "notes": comparison.notes,
     }
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to seven significant digits."""
-    if isinstance(value, Mapping):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(part) for part in value]
-    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def print_table(verdicts: Sequence[ClaimVerdict], console: Console) -> None:
@@ -177,7 +170,7 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
     if any(verdict.is_restated for verdict in verdicts):
-        lines.append("as first stated: by R2 before it was restated (eval/claims/claims.yaml)")
+        lines.append("as first stated: by conditions before they were restated (eval/claims/claims.yaml)")
     if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
 
@@ -202,7 +195,7 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
 
     comparison, judgement = _deciding(first)
     shown = judgement.shifted(comparison.boundary)
-    difference = f"{_rounded(shown.mean):+.2f}"  # as claims.json and the report round it
+    difference = f"{rounded(shown.mean):+.2f}"  # as claims.json and the report round it
     if interval := shown.interval or shown.item_interval:
         difference += f" {'' if shown.interval else '~'}[{interval[0]:.2f}, {interval[1]:.2f}]"
 

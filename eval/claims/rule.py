@@ -58,6 +58,17 @@ def noncentrality(level: float, seeds: int) -> float:
     return float(nctdtrinc(seeds - 1, 1 - POWER, t_quantile(level, seeds)))
 
 
+def limit_of_all(limits: Sequence[float]) -> float:
+    """The 95% upper limit of a share by all seeds together, from each one's own.
+
+    Where none of n is seen it is 1 - 0.05^(1/n): n is in proportion to 1 / log(1 - limit), and the seeds' n add up.
+    """
+    tests = 0.0
+    for limit in limits:
+        tests += 1 / math.log1p(-limit)
+    return -math.expm1(1 / tests)
+
+
 @dataclass(frozen=True)
 class Sample:
     """Paired differences, one a seed, positive on the claimed side of a boundary at zero."""
@@ -161,11 +172,12 @@ def judge(sample: Sample, level: float = LEVEL) -> Judgement:
 
 
 def detectable_difference(sample: Sample, level: float = LEVEL) -> float | None:
-    """The true difference that n seeds of this spread would tell from the boundary in 80% of studies; None for n = 1.
+    """The true difference that n seeds of this spread would tell from the boundary in 80% of studies.
 
-    The t test's for seeds and the normal test's for items, added as the interval adds them.
+    None for fewer seeds than decide anything. The t test's for seeds and the normal test's for items, added as the
+    interval adds them.
     """
-    if sample.seeds == 1:
+    if sample.seeds < FEWEST_SEEDS:
         return None
 
     items = (z_quantile(level) + z_quantile(2 * (1 - POWER))) * sample.item_error

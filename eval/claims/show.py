@@ -61,7 +61,8 @@ def _compared(comparison: Mapping[str, Any], unit: str) -> str:
     seeds = ", ".join(map(str, comparison["seeds"]))
     difference = f"{comparison['mean']:+.2f}{span} {unit}".rstrip()
     numbers = f"{first:.2f} and {second:.2f}, difference {difference}, positive as claimed"
-    return f"{sides}: {numbers}; seeds {seeds}: {comparison['verdict']}"
+    evidence = "; ".join([f"seeds {seeds}", *comparison["notes"]])
+    return f"{sides}: {numbers}; {evidence}: {comparison['verdict']}"
 
 
 def _stages(document: Mapping[str, Any], files: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """How a cell of a table says numbers: a mean with its spread over seeds, the paper's number beside it, or why none."""
 
-import math
 import statistics
 from collections.abc import Sequence
 
+from eval.claims.rule import limit_of_all
 from eval.report.numbers import SeedNumbers
 
 NOTHING = "–"
@@ -58,14 +58,3 @@ def below_limit(numbers: SeedNumbers) -> str | None:
     if any(numbers.values) or not limits or not all(limits):
         return None
     return f"0, below {numbers.scale * limit_of_all(limits):.1f}"
-
-
-def limit_of_all(limits: Sequence[float]) -> float:
-    """The 95% upper limit of a share by all seeds together, from each one's own.
-
-    Where none of n is seen it is 1 - 0.05^(1/n): n is in proportion to 1 / log(1 - limit), and the seeds' n add up.
-    """
-    tests = 0.0
-    for limit in limits:
-        tests += 1 / math.log1p(-limit)
-    return -math.expm1(1 / tests)

@@ -4,23 +4,24 @@ from eval.report import outcomes
 from eval.report.document import Figure, as_csv
 from eval.report.judged import Judged
 from eval.report.outcomes import Difference
-from eval.report.verdicts import interval_of, smallest
+from eval.report.verdicts import deciding, interval_of
+from seal.record import ROUNDING
 
 
 def differences_figure(judged: Judged, area: str) -> list[Figure]:
     """Of the group's claims that the record bears on; none where there is none."""
     shown = []
     for claim in judged.claims_of(area):
-        worst = smallest(claim)
+        worst = deciding(claim)
         if worst:
             shown.append(Difference(claim["id"], claim["verdict"], claim["unit"], worst["mean"], interval_of(worst)))
     if not shown:
         return []
 
     name = f"{judged.tier}-{area}-differences"
-    positive = sum(difference.mean > 0 for difference in shown)
+    positive = sum(difference.mean > ROUNDING for difference in shown)
     alt = f"Differences of {len(shown)} claims with their intervals; {positive} have the claimed sign."
-    caption = f"Each claim's smallest difference and its interval; {positive} of {len(shown)} have the claimed sign."
+    caption = f"Each claim's deciding difference and its interval; {positive} of {len(shown)} have the claimed sign."
 
     rows = []
     for difference in shown:

@@ -9,7 +9,7 @@ from typing import Any
 from eval.report.document import Told
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from eval.report.verdicts import interval_words, smallest
+from eval.report.verdicts import deciding, interval_words
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
@@ -28,7 +28,7 @@ def told(judged: Judged) -> list[Told]:
 
 
 def tell(judged: Judged, claim: Claim) -> Told:
-    worst = smallest(claim)
+    worst = deciding(claim)
     shown = worst or claim["comparisons"][0]
     subject = f"{side(shown['term'])} against {side(shown['other'])}"
 
@@ -44,7 +44,7 @@ def tell(judged: Judged, claim: Claim) -> Told:
 def at_own_best(claim: Claim) -> str:
     """A primary claim's difference and verdict with each method at the numbers that validation images chose for it."""
     best = claim["own_best"]
-    worst = smallest(best)
+    worst = deciding(best)
     shown = worst or best["comparisons"][0]
     sides = f"By each method's own best numbers, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{best['verdict']}, {best['reason']}" if best["reason"] else best["verdict"]

@@ -17,7 +17,7 @@ from eval.report.document import Figure, Section, Table, as_csv, not_empty
 from eval.report.judged import Claim, Judged, areas
 from eval.report.marks import counted, leading
 from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
-from eval.report.verdicts import smallest, verdicts
+from eval.report.verdicts import deciding, verdicts
 from seal.record import ROUNDING
 
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
@@ -54,7 +54,7 @@ def group(judged: Judged, area: str) -> Section:
 
 def seen(claims: Sequence[Claim]) -> str:
     """One sentence: how many claims have which verdict, how many differences the claimed sign, and what is decided."""
-    known = [*filter(None, map(smallest, claims))]
+    known = [*filter(None, map(deciding, claims))]
     positive = sum(worst["mean"] > ROUNDING for worst in known)
     sentence = f"Of {len(claims)} claims: {counted(map(itemgetter('verdict'), claims))}"
     if known:

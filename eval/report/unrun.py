@@ -125,7 +125,8 @@ def terms_of(claim: Claim) -> set[str]:
     """As in `seal@3`, of every comparison."""
     terms = set()
     for comparison in claim["comparisons"]:
-        terms |= {comparison["term"], comparison["other"] or comparison["term"]}
+        for term in (comparison["term"], comparison["other"] or comparison["term"]):
+            terms.add(term.partition(":")[0])
     return terms
 
 

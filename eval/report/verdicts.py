@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from eval.claims.rule import JUDGED
 from eval.report.document import VerdictRow, Verdicts
 from eval.report.judged import Claim, Judged
 from seal.evaluations import EVALUATIONS
@@ -12,9 +13,9 @@ LEVEL = 0.05  # of a claim that is not primary
 SEVERAL = 4  # names that are shown one by one
 NOTE = (
     "*: a primary outcome, fixed beforehand, judged at Holm's level. Differences are positive as claimed; of a chain "
-    "or family the smallest is shown, with a 95% interval unless it says another. With one seed the interval is over "
-    "test items and says only that these two checkpoints differ. 80%: the difference that so many seeds would tell in "
-    "80% of studies."
+    "or family the one with the worst verdict is shown, of several such the smallest, with a 95% interval unless it "
+    "says another. With one seed the interval is over test items and says only that "
+    "these two checkpoints differ. 80%: the difference that so many seeds would tell in 80% of studies."
 )
 
 
@@ -29,12 +30,13 @@ def verdicts(judged: Judged, area: str) -> Verdicts:
 
 
 def row(judged: Judged, claim: Claim) -> VerdictRow:
-    numbers = smallest_difference(claim)
+    numbers = deciding_difference(claim)
     as_first_stated = claim.get("verdict_as_first_stated", claim["verdict"])
     other = f"{as_first_stated} by the conditions as first stated" if as_first_stated != claim["verdict"] else ""
 
     says = claim["says"] + cells(claim) + (" *" if claim["primary"] else "")
-    small = "; ".join(filter(None, (claim["place"], claim["reason"], other)))
+    notes = dict.fromkeys(chain.from_iterable(comparison["notes"] for comparison in measured(claim)))
+    small = "; ".join(filter(None, (claim["place"], claim["reason"], other, *notes)))
     difference, seeds, detectable = numbers or ("", "", "")
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small
@@ -65,9 +67,9 @@ def measured(claim: Claim) -> list[Mapping[str, Any]]:
     return [comparison for comparison in claim["comparisons"] if "mean" in comparison]
 
 
-def smallest(claim: Claim) -> Mapping[str, Any] | None:
-    """Of a claim's comparisons the one that is least as claimed."""
-    return min(measured(claim), key=lambda comparison: comparison["mean"], default=None)
+def deciding(claim: Claim) -> Mapping[str, Any] | None:
+    """Of a claim's comparisons the one with the worst verdict, and of those the smallest difference."""
+    return min(measured(claim), key=lambda seen: (JUDGED.index(seen["verdict"]), seen["mean"]), default=None)
 
 
 def interval_of(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -84,10 +86,10 @@ def interval_words(comparison: Mapping[str, Any]) -> str:
     return f"{100 * (1 - comparison['level']):.3g}% interval {interval[0]:+.2f} to {interval[1]:+.2f}{over}"
 
 
-def smallest_difference(claim: Claim) -> tuple[str, str, str] | None:
-    """The smallest difference with its interval; over how many seeds; and which difference these would have told with
-    80% power."""
-    worst = smallest(claim)
+def deciding_difference(claim: Claim) -> tuple[str, str, str] | None:
+    """The difference that decides, with its interval; over how many seeds; and which difference these would have told
+    with 80% power."""
+    worst = deciding(claim)
     if worst is None:
         return None
 

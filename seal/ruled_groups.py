@@ -83,6 +83,7 @@ class RuledGroups:
         owners = {self.model.get_submodule(name.rpartition(".")[0]) for name in parameters}
         for owner in owners:
             if hold_statistics and isinstance(owner, _BatchNorm):
+                owner.eval()  # a compiled network sees this alone, no hook that came later
                 self._undo.append(owner.register_forward_pre_hook(_hold).remove)
 
     def _before_step(self) -> None:

@@ -5,7 +5,7 @@ Plain values, known to all: seal/evaluations.py describes each evaluation by the
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -116,6 +116,14 @@ class Work:
     seconds: float = 0.0  # on any machine
     bytes: float = 0.0  # of disk
     memory: float = 0.0  # bytes of the device's memory, beside network and images
+
+    def times(self, networks: int) -> "Work":
+        """The same of so many networks, one after the other in one process."""
+        repeated = {}
+        for kind in fields(self):
+            if kind.name not in ("compilers", "memory"):
+                repeated[kind.name] = networks * getattr(self, kind.name)
+        return replace(self, **repeated)
 
     def time(self, rates: Rates) -> float:
         """Seconds."""

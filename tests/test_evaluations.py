@@ -160,7 +160,6 @@ def test_its_stage_section_and_cost_are_there(name: str) -> None:
     assert stage["outs"] == [f"results/${{item.arm}}-${{item.seed}}/eval/{name}{target}"]
 
     section = getattr(load_params(ROOT / "params.yaml"), name)
-    assert isinstance(section, described.section)
-    work = described.cost(section, Images(200, 20, 100, 10), NetworkSize(1000, 500), 1)
+    work = described.cost(section, Images(200, 20, 100, 10), NetworkSize(1000, 500))
     assert work.time(Rates(*[100.0] * len(fields(Rates)))) > 0
     assert work.bytes > 0

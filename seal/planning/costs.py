@@ -72,12 +72,11 @@ def _states(params: Params, generations: int, epochs: int) -> float:
 
 
 def evaluation_cost(name: str, run: Run, dataset: str, params: Params, size: NetworkSize) -> Work:
-    evaluation, section = EVALUATIONS[name], getattr(params, name)
-    generations = 1
-    if evaluation.by_generation and section.generations != "last":
-        generations = len(run.generations.with_weights & {*section.generations})
-
-    return evaluation.cost(section, images_of(dataset, params), size, generations)
+    section = getattr(params, name)
+    cost = EVALUATIONS[name].cost(section, images_of(dataset, params), size)
+    if section.generations == "last":
+        return cost
+    return cost.times(len(run.generations.with_weights & {*section.generations}))
 
 
 def phases_of_a_generation(phases: Phases) -> int:

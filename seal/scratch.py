@@ -32,7 +32,9 @@ def _sources(place: Path) -> list[Path]:
     """A file itself; of a folder its modules, and nothing hidden that an editor has left beside them."""
     if not place.is_dir():
         return [place]
-    return [place / name for name in sorted(glob("**/*.py", root_dir=place, recursive=True))]
+
+    names = glob("**/*.py", root_dir=place, recursive=True)  # noqa: PTH207, as pathlib's gives what is hidden too
+    return [place / name for name in sorted(names)]
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, read_checked_json
 from seal.measure import Cell, Measure, stated
 from seal.readings import EvaluationFile, Reading
-from seal.record import Row, file_sha256
-from seal.run_folder import SKIPPED, RunFolder
+from seal.record import SKIPPED, Row, file_sha256
+from seal.run_folder import RunFolder
 
 # Rows, outcomes and values are rounded, to six digits and to seven.
 ROUNDED = {"rel_tol": 1e-5, "abs_tol": 1e-6}

@@ -86,6 +86,7 @@ class Forgetting:
             self._running = clock
             yield clock
             self._end()
+        self.groups.thaw()
 
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
         """The loss of a step: `of_labels`, the labels' mean loss, or what a teacher makes of inputs x and logits."""

@@ -329,6 +329,18 @@ def test_a_frozen_sides_statistics_are_held_whenever_the_loop_asks_for_training_
         assert held == (statistics == "hold" and clock == Clock(2, 0))
 
 
+def test_what_the_last_epoch_froze_is_let_go_at_the_end() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=1, **numbers)
+    train(forgetting, model, optimizer)
+    assert all(value.requires_grad for value in model.parameters())
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model.train()
+    model(batches()[0][0])
+    assert not any(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_its_owner_has_frozen_stays(method: str) -> None:
     model, optimizer, threshold, make = begin("mobilenet")

@@ -40,7 +40,7 @@ from seal.data.pack import DatasetMissing, Pack
 from seal.device import MB, require_memory, torch_device
 from seal.errors import UserError
 from seal.models import is_named
-from seal.record import RESULTS, read_json, rounded, write_json
+from seal.record import RESULTS, SKIPPED, read_json, rounded, write_json
 from seal.stage import Timing, progress_bar, stage
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from seal.evaluations import WhichGenerations
 
 SCHEMA = 1
-SKIPPED = "skipped.json"
 LOWERED = ("memory_mb", "feature_batch_size", "batch_size")  # of a section, by which it takes less of a GPU's memory
 
 

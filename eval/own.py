@@ -21,7 +21,7 @@ from eval.features import Adapted
 from eval.networks import TrainedNetwork, own_network
 from seal.data.pack import Pack
 from seal.device import torch_device
-from seal.errors import UserError, short
+from seal.errors import UserError, first_line, short
 from seal.models import ResNet, block_names, is_named
 from seal.networks import TORCHVISION, build_named, head_of, normalisation_of
 from seal.record import OWN, OWN_FACTS, file_sha256, read_json, write_json
@@ -160,7 +160,7 @@ def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) ->
     except (ValueError, RuntimeError, AssertionError) as error:  # an input that does not fit is any of them
         size = example.shape[-1]
         raise UserError(
-            f"{name}, on an image of {size}x{size}: {str(error).splitlines()[0]}; give --size, or an --option "
+            f"{name}, on an image of {size}x{size}: {first_line(error)}; give --size, or an --option "
             "for this size"
         ) from error
 

@@ -94,12 +94,15 @@ class State:
     run: str | None = None  # whose it is
     threads: int | None = None  # that it was trained with; another number sums in another order
 
-    def save(self, path: Path, made_by: Mapping[str, Any] | None = None) -> None:
-        """Write it whole or not at all. `made_by`: what a resume state says of its machine, and a handover does not."""
-        save_tensors(path, *self.packed(made_by))
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        save_tensors(path, *self.packed())
 
     def packed(self, made_by: Mapping[str, Any] | None = None) -> tuple[Tensors, dict[str, str]]:
-        """Tensors on the CPU, which later epochs leave alone, and metadata: what a file has of it."""
+        """Tensors on the CPU, which later epochs leave alone, and metadata: what a file has of it.
+
+        `made_by`: what a resume state says of its machine, and a handover does not.
+        """
         groups = {name: getattr(self, name) for name in GROUPS if name != "best"}
         if self.best is not self.model:  # while the last epoch is the best, its weights are written once
             groups["best"] = self.best

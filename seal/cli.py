@@ -138,7 +138,7 @@ def plan(
     with one_line_errors():
         params = load_params() if tier is None else tier_params(tier)
         if places is not None:
-            show_places(places_of(places), tier, params, Console(soft_wrap=True))
+            show_places(places_of(places), tier, params, Console(soft_wrap=True), acceptance)
             return
         stages = stages_to_run() if tier is None else stages_of_tier(tier)
         show(stages, params, calibrate(params), Console(soft_wrap=True), shutil.disk_usage(".").free, acceptance)

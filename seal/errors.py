@@ -32,6 +32,12 @@ def printable(message: str) -> str:
     return short(shown, LONGEST)
 
 
+def first_line(error: BaseException) -> str:
+    """Of its message, or its kind where it has none, as a bare assert."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
+
+
 # What the user can mend when a file cannot be written.
 AGAIN = "and run the same command again"
 REMEDIES = {
@@ -66,7 +72,7 @@ def one_line_errors(prefix: str = "error") -> Iterator[None]:
         if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
             raise
 
-        sys.exit(f"{prefix}: runtime.optimizer_backend: {str(error).splitlines()[0]}")
+        sys.exit(f"{prefix}: runtime.optimizer_backend: {first_line(error)}")
     except KeyboardInterrupt:
         place = "" if prefix == "error" else f"{prefix}: "
         print(f"{place}interrupted: the same command goes on from the last resume point", file=sys.stderr)

@@ -136,14 +136,14 @@ FEWSHOT_LAUNCHES, PROBE_LAUNCHES = 13, 11  # operations of such a step
 MB = 2**20
 
 
-def transfer_cost(section: Transfer, images: Images, size: NetworkSize, generations: int) -> Work:
+def transfer_cost(section: Transfer, images: Images, size: NetworkSize) -> Work:
     fits = 1 if images.val else 2
     steps = section.epochs * fits * math.ceil(images.train / section.batch_size)
     seconds = steps * (PROBE_STEP + PROBE_CLASS * images.classes)
     return Work(seen=images.total, small=seconds, launched=steps * PROBE_LAUNCHES, bytes=1e5)
 
 
-def fewshot_cost(section: FewShot, images: Images, size: NetworkSize, generations: int) -> Work:
+def fewshot_cost(section: FewShot, images: Images, size: NetworkSize) -> Work:
     steps, small = 0, 0.0
     for shot in section.shots:
         support = section.n_way * shot
@@ -157,7 +157,7 @@ def fewshot_cost(section: FewShot, images: Images, size: NetworkSize, generation
     )
 
 
-def affines_cost(section: FewShotAffines, images: Images, size: NetworkSize, generations: int) -> Work:
+def affines_cost(section: FewShotAffines, images: Images, size: NetworkSize) -> Work:
     of_all_episodes = section.episodes * section.n_way
     return Work(
         tuned=of_all_episodes * section.epochs * sum(section.shots),
@@ -166,15 +166,12 @@ def affines_cost(section: FewShotAffines, images: Images, size: NetworkSize, gen
     )  # fmt: skip
 
 
-def depth_cost(section: PredictionDepth, images: Images, size: NetworkSize, generations: int) -> Work:
+def depth_cost(section: PredictionDepth, images: Images, size: NetworkSize) -> Work:
     flop = 2.0 * images.train * images.test * size.features
-    return Work(
-        seen=generations * (images.train + images.test), searched=generations * flop / 1e9, bytes=generations * 1e6,
-        memory=section.memory_mb * MB,
-    )  # fmt: skip
+    return Work(seen=images.train + images.test, searched=flop / 1e9, bytes=1e6, memory=section.memory_mb * MB)
 
 
-def hessian_cost(section: Hessian, images: Images, size: NetworkSize, generations: int) -> Work:
+def hessian_cost(section: Hessian, images: Images, size: NetworkSize) -> Work:
     products = section.batches * sum(PRODUCTS[solver] for solver in section.solvers) + section.fixed_batches * LARGEST
     basis_bytes = 4.0 * size.parameters * PRODUCTS["lanczos"]  # a vector a product
     return Work(curved=section.batch_size * products, bytes=1e5, memory=basis_bytes)
@@ -189,11 +186,9 @@ DEPTH_FREE = (*FREE, "backend", "spare", "slice_width")
 class Evaluation:
     """What everyone else knows of an evaluation; its stage is `python -m eval.<name>`."""
 
-    section: type[Strict]  # params.<name>
-    cost: Callable[[Any, Images, NetworkSize, int], Work]  # of its section, the images that it sees, generations
+    cost: Callable[[Any, Images, NetworkSize], Work]  # of one network, by its section and the images that it sees
     measures: Mapping[str, Measure]  # by the names that claims call them
     targeted: bool = False  # a stage for each of the section's targets; else on the images of the training
-    by_generation: bool = False  # whether it costs more for more of the section's generations
     free: Sequence[str] = FREE
 
 
@@ -208,7 +203,7 @@ def _shots(name: str, words: str) -> dict[str, Measure]:
 
 
 EVALUATIONS: dict[str, Evaluation] = {
-    "transfer": Evaluation(Transfer, transfer_cost, targeted=True, free=(*FREE, "feature_batch_size"), measures={
+    "transfer": Evaluation(transfer_cost, targeted=True, free=(*FREE, "feature_batch_size"), measures={
         "transfer": Measure(
             "paper.accuracy", "linear probe, {target}, %", "points", 100, 1, items="correct_paper", shown=True
         ),
@@ -217,11 +212,9 @@ EVALUATIONS: dict[str, Evaluation] = {
             items="correct_validation",
         ),
     }),
-    "fewshot": Evaluation(FewShot, fewshot_cost, _shots("fewshot", "linear"), targeted=True),
-    "fewshot_affines": Evaluation(
-        FewShotAffines, affines_cost, _shots("fewshot_affines", "with affines"), targeted=True
-    ),
-    "prediction_depth": Evaluation(PredictionDepth, depth_cost, by_generation=True, free=DEPTH_FREE, measures={
+    "fewshot": Evaluation(fewshot_cost, _shots("fewshot", "linear"), targeted=True),
+    "fewshot_affines": Evaluation(affines_cost, _shots("fewshot_affines", "with affines"), targeted=True),
+    "prediction_depth": Evaluation(depth_cost, free=DEPTH_FREE, measures={
         "mean_depth": Measure("mean_depth", "mean prediction depth, in blocks", "blocks", items="depth", shown=True),
         "knn_accuracy": Measure(
             "knn_accuracy.{block}", "kNN probe at {block}, %", "points", 100, 1, items=votes_that_are_right,
@@ -229,7 +222,7 @@ EVALUATIONS: dict[str, Evaluation] = {
         ),
         "model_accuracy": Measure("model_accuracy", "the network on the same images, %", "points", 100, 1),
     }),
-    "hessian": Evaluation(Hessian, hessian_cost, measures={
+    "hessian": Evaluation(hessian_cost, measures={
         "max_eigenvalue": Measure(
             "lanczos.max_eigenvalue", "largest Hessian eigenvalue", digits=0, instead="power", shown=True
         ),

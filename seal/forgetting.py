@@ -16,11 +16,11 @@ from seal.methods import METHODS, options_of
 from seal.optim import SignedSGD
 from seal.options import options_from
 from seal.phases import Phases
-from seal.reinit import put
+from seal.reinit import put, with_statistics
 from seal.rng import seed_from, stream
 from seal.ruled_groups import RuledGroups
 from seal.rules import Network, Values
-from seal.split import split_parameters
+from seal.split import Sides, split_parameters
 from seal.steps import Masks, Teacher
 
 
@@ -40,7 +40,8 @@ class Forgetting:
     any schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which
     is stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
     values, for methods that draw some. `options` are the method's own numbers. With an `example` of the model's input
-    the sides are found by the order of a forward pass.
+    the sides are found by the order of a forward pass. What its owner has frozen (`requires_grad` is False) no method
+    prunes or draws anew.
 
     Raises ValueError for a method, option, threshold or group that cannot be, TypeError for another optimizer.
     """
@@ -55,8 +56,8 @@ class Forgetting:
         self.name, self.model, self.optimizer, self.threshold = method, model, optimizer, threshold
         self.fresh, self.schedule, self.example = fresh, schedule, example
 
-        rates = [group["lr"] for group in optimizer.param_groups]
-        self.first_rates, self.begun = rates, _copied(model)
+        self.first_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self.begun = _copied(model)
         # A decay of 1, so that a rule's is the multiple of each group's own.
         self.course = Course(
             seed, generations, epochs, 1.0, lambda clock: float(optimizer.param_groups[0]["lr"]),
@@ -85,6 +86,7 @@ class Forgetting:
             self._running = clock
             yield clock
             self._end()
+        self.groups.thaw()
 
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
         """The loss of a step: `of_labels`, the labels' mean loss, or what a teacher makes of inputs x and logits."""
@@ -105,22 +107,26 @@ class Forgetting:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; the model's and the optimizer's are loaded before."""
+        self._running, self._losses = None, []
         self.clock = None if state["clock"] is None else Clock(*state["clock"])
-        self.rows, self.first_rates = list(state["rows"]), state["first_rates"]
+        self.rows, self.first_rates = list(state["rows"]), [float(rate) for rate in state["first_rates"]]
 
         tensors = state["tensors"]
         self.previous, self.kept, self.begun = tensors["previous"], tensors["kept"], tensors["begun"]
+        self.masks.release()
         self.masks = Masks(self.model, tensors["alive"])
         if self.schedule is not None and state["scheduler"] is not None:
             self.scheduler = self._new_scheduler(self.schedule)
             self.scheduler.load_state_dict(state["scheduler"])
             for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
-                group["lr"] = rate
+                _set_rate(group, float(rate))
 
     def _begin(self, clock: Clock) -> None:
         self.model.train()
+        self.groups.thaw()
+        sides = split_parameters(self.model, self.threshold, self.example)
         network = Network(
-            split_parameters(self.model, self.threshold, self.example), lambda names: self._drawn(names, clock),
+            Sides(_trained(sides.early), _trained(sides.late)), lambda names: self._drawn(names, clock),
             lambda: self.begun, self.kept, self.masks.alive,
         )  # fmt: skip
         self.masks.release()
@@ -160,7 +166,7 @@ class Forgetting:
     def _new_scheduler(self, schedule: Callable[[SignedSGD], LRScheduler]) -> LRScheduler:
         """From the first rates on; a group that was added since keeps its own."""
         for group, rate in zip(self.optimizer.param_groups, self.first_rates, strict=False):
-            group["lr"] = rate
+            _set_rate(group, rate)
             group.pop("initial_lr", None)
         return schedule(self.optimizer)
 
@@ -174,11 +180,21 @@ class Forgetting:
             torch.manual_seed(seed_from(generator))
             state = self.fresh().state_dict()
 
-        wanted = set(names)
-        for name, _ in self.model.named_buffers():
-            if f"{name.rpartition('.')[0]}.weight" in wanted:
-                wanted.add(name)
+        wanted = with_statistics(self.model, names)
         return {name: value for name, value in state.items() if name in wanted}
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    """A tensor keeps its place, as under torch's schedulers."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
+def _trained(side: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Without what its owner has frozen."""
+    return {name: value for name, value in side.items() if value.requires_grad}
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:

@@ -4,8 +4,9 @@ Plain values, known to all: seal/evaluations.py describes each evaluation by the
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -117,6 +118,14 @@ class Work:
     bytes: float = 0.0  # of disk
     memory: float = 0.0  # bytes of the device's memory, beside network and images
 
+    def times(self, networks: int) -> "Work":
+        """The same of so many networks, one after the other in one process."""
+        repeated = {}
+        for kind in fields(self):
+            if kind.name not in ("compilers", "memory"):
+                repeated[kind.name] = networks * getattr(self, kind.name)
+        return replace(self, **repeated)
+
     def time(self, rates: Rates) -> float:
         """Seconds."""
         seconds: float = self.seconds
@@ -137,27 +146,27 @@ def keys_of(values: Mapping[str, Any], measure: Measure) -> list[str]:
 def numbers_of(values: Mapping[str, Any], measure: Measure) -> dict[str, float]:
     """The measure's finite numbers, each by its path with the cell's keys in it; none where these values lack it."""
     numbers = {}
-    for cell in _cells_of(values, measure):
-        try:
-            number = lookup(values, measure.at, cell, values.get("blocks", ()))
-        except LookupError:
-            continue
-
+    for cell, number in stated(values, measure):
         if isinstance(number, int | float) and math.isfinite(number):
             numbers[measure.at.format(shot=cell.shot, block=cell.block)] = float(number)
     return numbers
 
 
-def _cells_of(values: Mapping[str, Any], measure: Measure) -> list[Cell]:
-    try:
-        keys = keys_of(values, measure)
-    except LookupError:
-        return []
+def stated(values: Mapping[str, Any], measure: Measure, target: str | None = None) -> Iterator[tuple[Cell, Any]]:
+    """The measure's cells and what stands there; older values may lack it, at some or at all."""
+    with suppress(LookupError):
+        for cell in cells_of(measure, keys_of(values, measure), target):
+            with suppress(LookupError):
+                yield cell, lookup(values, measure.at, cell, values.get("blocks", ()))
+
+
+def cells_of(measure: Measure, keys: Iterable[str], target: str | None = None) -> list[Cell]:
+    """A measure's cells: at each of these shots or blocks, or the one of a measure that is over none."""
     if measure.over == "shot":
-        return [Cell(shot=int(key)) for key in keys]
+        return [Cell(target, shot=int(key)) for key in keys]
     if measure.over == "block":
-        return [Cell(block=key) for key in keys]
-    return [NOWHERE]
+        return [Cell(target, block=key) for key in keys]
+    return [Cell(target)]
 
 
 def lookup(values: Any, path: str, cell: Cell = NOWHERE, blocks: Sequence[str] = ()) -> Any:

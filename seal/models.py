@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.batchnorm import BatchNorm2d
 from seal.blocks import BLOCKS
 from seal.networks import drawn_by_itself
-from seal.reinit import Initialiser, drawn, initialise
+from seal.reinit import Initialiser, drawn, initialise, with_statistics
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -167,12 +166,7 @@ def fresh_values(
     if not is_named(model):
         return drawn(network, generator, names, initialiser, model.classifier_bias)
 
-    wanted = set(names)
-    for name in list(wanted):
-        owner, _, kind = name.rpartition(".")
-        norm = network.get_submodule(owner)
-        if kind == "weight" and isinstance(norm, _BatchNorm):
-            wanted |= {f"{owner}.{statistic}" for statistic, _ in norm.named_buffers(recurse=False)}
+    wanted = with_statistics(network, names)
     state = drawn_by_itself(model.network, model.options, num_classes, generator).state_dict()
     return {name: value for name, value in state.items() if name in wanted}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seal.evaluations import EVALUATIONS
 from seal.evidence import BrokenEvidence, read_checked_json
-from seal.measure import Cell, Measure
+from seal.measure import Measure, cells_of
 from seal.readings import EvaluationFile, Missing, reading
 from seal.record import OWN, OWN_FACTS
 from seal.run_folder import RunFolder
@@ -57,13 +57,8 @@ def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:
 
 
 def _numbers_at(file: EvaluationFile, measure: Measure, dataset: str) -> Iterator[OwnNumber]:
-    cells = [Cell(dataset)]
-    if measure.over == "shot":
-        cells = [Cell(dataset, shot=int(shot)) for shot in file.keys(measure)]
-    elif measure.over == "block":
-        cells = [Cell(dataset, block=file.keys(measure)[-1])]
-
-    for cell in cells:
+    cells = cells_of(measure, file.keys(measure), dataset)
+    for cell in cells[-1:] if measure.over == "block" else cells:
         number = reading(file.path.parent.name, dataset, file, measure, cell, items=False)
         text = number.reason if isinstance(number, Missing) else f"{number.value:.{measure.digits}f}"
         yield OwnNumber(dataset, measure.words.format(target=dataset, shot=cell.shot, block=cell.block), text)

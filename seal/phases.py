@@ -5,11 +5,14 @@ are due all ask here. Imports no torch: `seal plan` prices a training by it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from seal.clock import Clock, Course
+from seal.clock import Clock, Course, course_of
 from seal.methods import Method, descend
 from seal.rules import PARTS, Rules
+
+if TYPE_CHECKING:
+    from seal.sections import Run
 
 Phase = Literal["ascent", "hold", "descent"]
 
@@ -70,3 +73,13 @@ class Phases:
     def first_generation_is_that_of(self, base: Course) -> bool:
         """Whether generation 1 is plain, which `base` trains once for all arms."""
         return all(self.is_plain(clock, base) for clock in base.clocks())
+
+
+def may_share_generation_1(run: "Run", base: "Run", phases: Phases) -> bool:
+    """Whether the run may go on from the base's end, as far as parameters and rules tell; seal/resume.py looks at what
+    a method forgets and masks too."""
+    from seal.sections import BASE_KEYS
+
+    kept = all(getattr(run.generations, key) == getattr(base.generations, key) for key in BASE_KEYS)
+    same = (run.model, run.training) == (base.model, base.training)
+    return kept and same and phases.first_generation_is_that_of(course_of(base))

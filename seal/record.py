@@ -28,6 +28,7 @@ RESULTS = Path("results")
 TIMINGS = Path("timings")
 OWN = Path("evaluated")  # of networks from elsewhere, a folder each, with what OWN_FACTS says of it
 OWN_FACTS = "network.json"
+SKIPPED = "skipped.json"  # in the place of an evaluation's files, with the reason why there are none
 SHEETS = Path("data/sheets")  # NAME.png of a dataset, by `seal data NAME`; no output of a stage
 EXPECTED = Path("expected")  # committed results, a folder a tier
 Tier = Literal["smoke", "mini", "regime", "paper"]  # whose parameters a record was made by

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 Initialiser = Literal["model", "kaiming_uniform"]
 Bias = Literal["zero", "uniform"]
@@ -50,6 +50,15 @@ def drawn(
         if kind == "weight" and isinstance(modules[owner], _BatchNorm):
             values |= _statistics(owner, shape)
     return values
+
+
+def with_statistics(model: nn.Module, names: Iterable[str]) -> set[str]:
+    """These names of parameters, and of the running statistics of each normalisation whose scale is among them."""
+    wanted = set(names)
+    for name, module in model.named_modules():
+        if isinstance(module, _NormBase) and f"{name}.weight" in wanted:
+            wanted |= {f"{name}.{statistic}" for statistic, _ in module.named_buffers(recurse=False)}
+    return wanted
 
 
 @torch.no_grad()

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State, fits
-from seal.clock import Clock, clocks, course_of
-from seal.config import BASE_ARM, BASE_KEYS, Run
+from seal.clock import Clock, clocks
+from seal.config import BASE_ARM, Run
 from seal.device import device_words
 from seal.evidence import read_summary
+from seal.phases import may_share_generation_1
 from seal.record import RESULTS, atomic
 from seal.trainer import Trainer
 
@@ -81,13 +82,8 @@ def require_same_making(path: Path, state: State, here: dict[str, Any]) -> None:
 
 def shares_generation_1(run: Run, base: Run, trainer: Trainer) -> bool:
     """Whether the run's first generation is, rule by rule, the one that the base stage has trained and recorded."""
-    kept = all(getattr(run.generations, key) == getattr(base.generations, key) for key in BASE_KEYS)
-    return (
-        kept
-        and (run.model, run.training) == (base.model, base.training)
-        and trainer.phases.first_generation_is_that_of(course_of(base))
-        and not any(_touches(trainer, clock) for clock in clocks(base))
-    )
+    possible = may_share_generation_1(run, base, trainer.phases)
+    return possible and not any(_touches(trainer, clock) for clock in clocks(base))
 
 
 def _touches(trainer: Trainer, clock: Clock) -> bool:

@@ -38,13 +38,15 @@ class RuledGroups:
         """Follow these rules from the next step on; by the toss's chance a step follows its rules instead."""
         self._put_back()
         self.rules, self.toss, self.coins = rules, toss, coins
-        for undo in self._undo:
-            undo()
-        self._undo = []
-
         for part, parameters in self._take_parts().items():
             if rules[part].frozen:
                 self._freeze(parameters, rules[part].hold_statistics)
+
+    def thaw(self) -> None:
+        """Undo what the last rules froze, before others begin; what is frozen then, its owner has frozen."""
+        for undo in self._undo:
+            undo()
+        self._undo = []
 
     def _take_parts(self) -> dict[Part, dict[str, nn.Parameter]]:
         """Look at the model and at the groups anew: either may have got parameters since."""
@@ -73,14 +75,16 @@ class RuledGroups:
         return followed[0] if followed else None
 
     def _freeze(self, parameters: dict[str, nn.Parameter], hold_statistics: bool) -> None:
-        for name, parameter in parameters.items():
+        for parameter in parameters.values():
             if parameter.requires_grad:
                 parameter.requires_grad_(False).grad = None
                 self._undo.append(parameter.requires_grad_)
 
-            owner = self.model.get_submodule(name.rpartition(".")[0])
+        owners = {self.model.get_submodule(name.rpartition(".")[0]) for name in parameters}
+        for owner in owners:
             if hold_statistics and isinstance(owner, _BatchNorm):
-                owner.eval()
+                owner.eval()  # a compiled network sees this alone, no hook that came later
+                self._undo.append(owner.register_forward_pre_hook(_hold).remove)
 
     def _before_step(self) -> None:
         self._put_back()
@@ -114,3 +118,8 @@ class RuledGroups:
         if self._turned:
             self._turned = False
             self.optimizer.turn_momentum()
+
+
+def _hold(norm: nn.Module, inputs: object) -> None:
+    """Before each pass: a loop may call model.train() when it likes."""
+    norm.eval()

@@ -13,10 +13,9 @@ from seal.errors import UserError
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite_items, read_arrays, read_checked_json, read_summary
 from seal.measure import NOWHERE, Cell, Measure
 from seal.readings import EvaluationFile, Missing, Reading, Status, reading
-from seal.record import Row, read_history
+from seal.record import SKIPPED, Row, read_history
 
 Generation = int | Literal["last"]
-SKIPPED = "skipped.json"
 
 
 class RunFolder:

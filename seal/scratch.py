@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,19 @@ def scratch_folder(run_name: str, facts: Mapping[str, Any], code: Iterable[str])
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     root = Path(__file__).parents[1]
     for name in sorted(code):
-        files = sorted((root / name).rglob("*.*")) if (root / name).is_dir() else [root / name]
-        for file in files:
-            if "__pycache__" not in file.parts:
-                digest.update(file.read_bytes())
+        for file in _sources(root / name):
+            digest.update(file.read_bytes())
 
     return Path(os.environ.get("SEAL_SCRATCH", "scratch")) / f"{run_name}-{digest.hexdigest()[:16]}"
+
+
+def _sources(place: Path) -> list[Path]:
+    """A file itself; of a folder its modules, and nothing hidden that an editor has left beside them."""
+    if not place.is_dir():
+        return [place]
+
+    names = glob("**/*.py", root_dir=place, recursive=True)  # noqa: PTH207, as pathlib's gives what is hidden too
+    return [place / name for name in sorted(names)]
 
 
 @contextmanager

@@ -6,17 +6,17 @@ shown; what fails is no evidence. Old records are asked for what they say, and f
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seal.errors import short
 from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, read_checked_json
-from seal.measure import Cell, Measure, keys_of, lookup
+from seal.measure import Cell, Measure, stated
 from seal.readings import EvaluationFile, Reading
-from seal.record import Row, file_sha256
-from seal.run_folder import SKIPPED, RunFolder
+from seal.record import SKIPPED, Row, file_sha256
+from seal.run_folder import RunFolder
 
 # Rows, outcomes and values are rounded, to six digits and to seven.
 ROUNDED = {"rel_tol": 1e-5, "abs_tol": 1e-6}
@@ -166,25 +166,10 @@ def _measures_hold(run: RunFolder, path: Path) -> None:
         return
 
     for measure in described.measures.values():
-        for cell in _stated(file, measure, target or None):
+        for cell, _ in stated(file.values, measure, target or None):
             reading = run.measured(name, measure, generation, cell)
             if isinstance(reading, Reading):
                 _is_possible(reading, measure, cell, path)
-
-
-def _stated(file: EvaluationFile, measure: Measure, target: str | None) -> Iterator[Cell]:
-    """The cells of which a file has the measure; an older one may lack it, and is then not asked."""
-    try:
-        keys = keys_of(file.values, measure) if measure.over else [""]
-    except LookupError:
-        return
-
-    for key in keys:
-        shot, block = (int(key), None) if measure.over == "shot" else (None, key or None)
-        cell = Cell(target, shot, block)
-        with suppress(LookupError):
-            lookup(file.values, measure.at, cell, file.values.get("blocks", ()))
-            yield cell
 
 
 def _is_possible(reading: Reading, measure: Measure, cell: Cell, path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from seal.errors import UserError, short
+from seal.errors import UserError, first_line, short
 from seal.networks import build_named
 from seal.split import split_parameters
 from seal.yaml_files import parse_yaml
@@ -19,7 +19,7 @@ def show_split(name: str, at: str, size: int, options: Sequence[str]) -> None:
     try:
         sides = split_parameters(network, at, torch.zeros(1, 3, size, size))
     except (ValueError, RuntimeError, AssertionError) as error:  # an input that does not fit is any of them
-        raise UserError(f"{name}, on an image of {size}x{size}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{name}, on an image of {size}x{size}: {first_line(error)}") from error
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("side")

@@ -65,6 +65,8 @@ class Masks:
     def hook(self) -> None:
         """Zero those gradients as soon as they are there, for a loop that clips or unscales them before its step."""
         for parameter, factor in zip(self._parameters, self._factors, strict=True):
+            if not parameter.requires_grad:
+                continue
 
             def cut(parameter: Tensor, factor: Tensor = factor) -> None:
                 if parameter.grad is not None:

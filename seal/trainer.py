@@ -16,7 +16,7 @@ from seal.batchnorm import batch_counters, count_apart
 from seal.checkpoint import State
 from seal.clock import Clock, course_of
 from seal.data.batches import Batches
-from seal.errors import ConfigError
+from seal.errors import ConfigError, first_line
 from seal.methods import method_of
 from seal.models import fresh_values, is_named, network_of
 from seal.networks import head_of
@@ -103,7 +103,7 @@ class Trainer:
         try:
             return split_parameters(self.model, threshold, example), head_of(self.model.eval(), example)
         except (ValueError, RuntimeError, AssertionError) as error:  # an image that does not fit is any of them
-            size, reason = example.shape[-1], str(error).splitlines()[0]
+            size, reason = example.shape[-1], first_line(error)
             raise ConfigError(f"model {run.model.network}, on images of {size}x{size}: {reason}") from error
         finally:
             self.model.train()

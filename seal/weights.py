@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from seal.errors import UserError, short
+from seal.errors import UserError, first_line, short
 
 EXPECTED = "expected a safetensors file, or a state dict that torch.save wrote"
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which a training keeps its network
@@ -102,7 +102,7 @@ def _content(path: Path) -> Any:
             raise UserError(
                 f"{path}: holds {holds}, which weights_only=True refuses to run; save model.state_dict() alone"
             ) from None
-        raise UserError(f"{path}: damaged ({short(str(error).splitlines()[0])}), {EXPECTED}") from None
+        raise UserError(f"{path}: damaged ({short(first_line(error))}), {EXPECTED}") from None
 
 
 def _is_of_torch(path: Path) -> None:
@@ -123,9 +123,10 @@ def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
 
     if not isinstance(content, Mapping) or not content:
         raise UserError(f"{path}: holds {type(content).__name__}, expected a state dict: names and tensors")
-    if others := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
-        raise UserError(f"{path}: {_some(others)} no tensor, expected a state dict: names and tensors")
-    return dict(content), ""
+    named = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if others := [str(key) for key in content if key not in named]:
+        raise UserError(f"{path}: {_some(others)}: no name of a tensor, expected a state dict: names and tensors")
+    return named, ""
 
 
 def _prefix_of_all(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal.clock import Clock, course_of
-from seal.methods import method_of
+from seal.methods import METHODS, method_of
 from seal.steps import climbing_steps
 from seal.trainer import Trainer
 from tests.small import BATCHES, CPU, ends, small_data, small_run, trained
@@ -27,6 +27,16 @@ def test_the_chance_of_a_climbing_step_is_the_formulas() -> None:
     heat = 15.0 * course_of(run).rate(Clock(1, 2)) * math.log(3)
     assert toss.chance == pytest.approx(1 - math.exp(-0.1 / heat))
     assert all(rule.maximize and rule.lr_scale == 1 for rule in toss.rules.values())
+
+
+@pytest.mark.parametrize(("now", "chance"), [(1.9, 0.5), (2.0, 0.0)])
+def test_at_a_rate_of_0_the_chance_is_the_formulas_limit(now: float, chance: float) -> None:
+    run = small_run("sagd", most_climbing=0.5)
+    for rate in (0.0, 1e-30):
+        course = replace(course_of(run), rate=lambda clock, rate=rate: rate)
+        toss = METHODS["sagd"](course, run.options).toss(Clock(1, 2), losses(2.0, now))
+        assert toss is not None
+        assert toss.chance == chance
 
 
 @given(

@@ -1,6 +1,7 @@
 """What a stage costs before it has run, and how many images a dataset has before it is packed."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,24 @@ def test_every_evaluation_has_a_price_of_its_own(params: Params, name: str) -> N
     evaluation = EVALUATIONS[name]
     stage = f"{name}@seal-0-digits" if evaluation.targeted else f"{name}@seal-0"
     images = images_of("digits" if evaluation.targeted else params.source, params)
-    assert price(stage, params) == evaluation.cost(getattr(params, name), images, SIZE, 1)
+    assert price(stage, params) == evaluation.cost(getattr(params, name), images, SIZE)
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_an_evaluation_of_three_networks_costs_three_times_one_but_for_memory_and_compilers(
+    params: Params, name: str
+) -> None:
+    stage = f"{name}@seal-0-digits" if EVALUATIONS[name].targeted else f"{name}@seal-0"
+    kept = params.generations.model_copy(update={"num_generations": 4, "kept_generations": [1, 2, 4]})
+
+    def priced(generations: Any) -> Work:
+        section = getattr(params, name).model_copy(update={"generations": generations})
+        return price(stage, params.model_copy(update={name: section, "generations": kept}))
+
+    once, all_three = asdict(priced("last")), asdict(priced([1, 2, 3, 4]))
+    assert asdict(priced([2])) == once
+    for kind, amount in once.items():
+        assert all_three[kind] == amount * (1 if kind in ("memory", "compilers") else 3), kind
 
 
 def test_an_evaluation_of_several_generations_costs_those_that_are_kept(params: Params) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seal.device import torch_device
-from seal.errors import UserError, one_line_errors
+from seal.errors import UserError, first_line, one_line_errors
 from tests.strategies import params_with
 
 
@@ -29,6 +29,17 @@ def test_what_the_user_can_mend_ends_in_one_line(error: Exception, words: str) -
         raise error
     assert str(caught.value.code).startswith(words)
     assert "\n" not in str(caught.value.code)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\ntwo"), "one"), (ValueError("\n one"), "one"), (AssertionError(), "AssertionError"),
+        (RuntimeError(" \n"), "RuntimeError"),
+    ],
+)  # fmt: skip
+def test_the_first_line_of_an_error_is_its_kind_where_it_has_no_message(error: Exception, line: str) -> None:
+    assert first_line(error) == line
 
 
 FAULTS = [OSError(errno.EBADF, "x"), OSError("x"), RuntimeError("shapes differ"), ValueError("x")]

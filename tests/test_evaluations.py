@@ -1,7 +1,6 @@
 """The contract of every evaluation in EVALUATIONS: a new one is held to it without an edit here."""
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from eval.evaluation import Evaluation as Stage
 from seal.config import load_params
 from seal.data.packing import make_missing_pack
 from seal.evaluations import EVALUATIONS
-from seal.measure import Cell, Images, NetworkSize, Rates, keys_of
+from seal.measure import Images, NetworkSize, Rates, cells_of, keys_of
 from seal.readings import Missing, Reading
 from seal.record import file_sha256, read_json
 from seal.runs import RunFolder
@@ -130,7 +129,7 @@ def test_its_measures_are_read_from_what_it_wrote(project: Path, name: str) -> N
     (file,) = run.evaluations(folder_of(project, name).name).values()
     for key, measure in described.measures.items():
         assert measure.words, key
-        for cell in cells_of(file.values, measure, "mine" if described.targeted else None):
+        for cell in cells_of(measure, keys_of(file.values, measure), "mine" if described.targeted else None):
             reading = run.measured(name, measure, 1, cell)
             if isinstance(reading, Missing):
                 assert measure.instead in file.values, (key, cell, reading)
@@ -138,14 +137,6 @@ def test_its_measures_are_read_from_what_it_wrote(project: Path, name: str) -> N
             assert isinstance(reading, Reading)
             if reading.items is not None:
                 assert reading.value == pytest.approx(float(np.mean(reading.items)), rel=1e-6), (key, cell)
-
-
-def cells_of(values: Mapping[str, Any], measure: Any, target: str | None) -> list[Cell]:
-    if measure.over == "shot":
-        return [Cell(target, shot=int(shot)) for shot in keys_of(values, measure)]
-    if measure.over == "block":
-        return [Cell(target, block=block) for block in keys_of(values, measure)]
-    return [Cell(target)]
 
 
 @every_evaluation
@@ -160,7 +151,6 @@ def test_its_stage_section_and_cost_are_there(name: str) -> None:
     assert stage["outs"] == [f"results/${{item.arm}}-${{item.seed}}/eval/{name}{target}"]
 
     section = getattr(load_params(ROOT / "params.yaml"), name)
-    assert isinstance(section, described.section)
-    work = described.cost(section, Images(200, 20, 100, 10), NetworkSize(1000, 500), 1)
+    work = described.cost(section, Images(200, 20, 100, 10), NetworkSize(1000, 500))
     assert work.time(Rates(*[100.0] * len(fields(Rates)))) > 0
     assert work.bytes > 0

@@ -98,7 +98,10 @@ def test_every_method_trains_a_network_that_is_not_ours(network: str, method: st
         ("shrink_perturb", Clock(1, E - 1)), ("sagd", Clock(2, 0)), ("llf", Clock(2, E - 1)),
     ],
 )  # fmt: skip
-def test_a_loop_that_was_interrupted_goes_on_with_the_same_bits(method: str, until: Clock) -> None:
+@pytest.mark.parametrize("abandoned", [None, Clock(3, 0)], ids=["anew", "after another training"])
+def test_a_loop_that_was_interrupted_goes_on_with_the_same_bits(
+    method: str, until: Clock, abandoned: Clock | None
+) -> None:
     def build() -> tuple[Forgetting, nn.Module, SignedSGD]:
         model, optimizer, threshold, make = begin("mobilenet")
         forgetting = Forgetting(
@@ -115,10 +118,13 @@ def test_a_loop_that_was_interrupted_goes_on_with_the_same_bits(method: str, unt
     parts = first.state_dict(), half.state_dict(), stepped.state_dict()
 
     second, model_again, optimizer_again = build()
+    if abandoned is not None:
+        train(second, model_again, optimizer_again, until=abandoned)
     model_again.load_state_dict(parts[1])
     optimizer_again.load_state_dict(parts[2])
     second.load_state_dict(parts[0])
     train(second, model_again, optimizer_again)
+    assert second.rows == whole.rows
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in model_again.state_dict().items())
 
 
@@ -150,6 +156,38 @@ def test_a_schedule_of_ones_own_sees_its_own_rates() -> None:
             ours.step()
             theirs.step()
             assert {group["lr"] for group in optimizer.param_groups} == {twin.param_groups[0]["lr"]}
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("rate", [0.125, torch.tensor(0.125), torch.tensor([0.125])], ids=["float", "0-d", "1-d"])
+def test_each_generation_begins_at_the_first_rate(rate: float | Tensor, resumed: bool) -> None:
+    def build() -> tuple[Forgetting, SignedSGD]:
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        optimizer = SignedSGD(model.parameters(), rate.clone() if isinstance(rate, Tensor) else rate)
+        forgetting = Forgetting(
+            "normal_long", model, optimizer, "1", generations=3, epochs=2,
+            schedule=lambda optimizer: CosineAnnealingLR(optimizer, 2),
+        )  # fmt: skip
+        return forgetting, optimizer
+
+    forgetting, optimizer = build()
+    rates = []
+    for clock in forgetting.epochs():
+        optimizer.step()
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        if resumed and clock == Clock(2, 0):
+            break
+
+    if resumed:
+        parts = forgetting.state_dict(), optimizer.state_dict()
+        forgetting, optimizer = build()
+        optimizer.load_state_dict(parts[1])
+        forgetting.load_state_dict(parts[0])
+        for _ in forgetting.epochs():
+            optimizer.step()
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+    assert rates == pytest.approx([0.125, 0.0625] * 3)
+    assert type(optimizer.param_groups[0]["lr"]) is type(rate)
 
 
 def test_the_early_side_climbs_at_its_scale_of_the_groups_rate_and_decay() -> None:
@@ -269,6 +307,83 @@ def test_a_frozen_side_stands_still_and_is_let_go() -> None:
             optimizer.step()
         stood = all(torch.equal(value, before[name]) for name, value in late.items())
         assert stood == (clock == Clock(2, 0))
+
+
+@pytest.mark.parametrize("statistics", ["hold", "move"])
+def test_a_frozen_sides_statistics_are_held_whenever_the_loop_asks_for_training_mode(statistics: str) -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    numbers = options("seal_freeze") | {"frozen_statistics": statistics}
+    forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **numbers)
+    late = [name for name, _ in model.named_buffers() if int(name.split(".")[1]) > 6 and name.endswith("running_mean")]
+    assert late
+    for clock in forgetting.epochs():
+        before = {name: model.get_buffer(name).clone() for name in late}
+        model.eval()
+        model(batches()[0][0])
+        model.train()
+        optimizer.zero_grad()
+        logits = model(batches()[0][0])
+        forgetting.loss(batches()[0][0], logits, cross_entropy(logits, batches()[0][1])).backward()
+        optimizer.step()
+        held = all(torch.equal(model.get_buffer(name), before[name]) for name in late)
+        assert held == (statistics == "hold" and clock == Clock(2, 0))
+
+
+def test_what_the_last_epoch_froze_is_let_go_at_the_end() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=1, **numbers)
+    train(forgetting, model, optimizer)
+    assert all(value.requires_grad for value in model.parameters())
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model.train()
+    model(batches()[0][0])
+    assert not any(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_its_owner_has_frozen_stays(method: str) -> None:
+    model, optimizer, threshold, make = begin("mobilenet")
+    frozen = {name: value for name, value in model.named_parameters() if ".1." in name}
+    for value in frozen.values():
+        value.requires_grad_(False)
+    before = {name: value.clone() for name, value in frozen.items()}
+    forgetting = Forgetting(
+        method, model, optimizer, threshold, generations=3, epochs=E, fresh=make, **options(method)
+    )  # fmt: skip
+    train(forgetting, model, optimizer)
+    assert all(torch.equal(value, before[name]) for name, value in frozen.items())
+    assert not any(value.requires_grad for value in frozen.values())
+
+
+def test_a_pruned_weight_may_be_frozen_within_a_generation() -> None:
+    model, optimizer, threshold, make = begin("mobilenet")
+    forgetting = Forgetting("imp", model, optimizer, threshold, generations=2, epochs=2, fresh=make, **options("imp"))
+    for clock in forgetting.epochs():
+        if clock == Clock(2, 0):
+            model.get_parameter("features.0.0.weight").requires_grad_(False)
+    assert not model.get_parameter("features.0.0.weight")[~forgetting.masks.alive["features.0.0.weight"]].any()
+
+
+@pytest.mark.parametrize("method", ["llf", "ke_wels"])
+def test_a_layers_own_buffer_is_no_statistic(method: str) -> None:
+    def make() -> nn.Module:
+        network = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.Linear(4, 3))
+        network[2].register_buffer("mask", torch.zeros(4))
+        return network
+
+    model = make()
+    model[2].mask.fill_(7.0)
+    sides = split_parameters(model, "1")
+    optimizer = SignedSGD([{"params": list(side.values())} for side in (sides.early, sides.late)], 0.1)
+    numbers = options(method) | ({"llf_reinitialises": "all"} if method == "llf" else {})
+    forgetting = Forgetting(method, model, optimizer, "1", generations=2, epochs=1, fresh=make, **numbers)
+    for clock in forgetting.epochs():
+        if clock.generation == 1:
+            model(torch.ones(2, 4))
+    assert (model[2].mask == 7).all()
+    counted = int(model[1][1].num_batches_tracked)
+    assert counted == (0 if method == "llf" else 1), "but a normalisation's come with its scale"
 
 
 @pytest.mark.parametrize(

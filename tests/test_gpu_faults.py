@@ -19,7 +19,7 @@ from eval.fewshot_affines import HeadsAndAffines
 from eval.knn import FeaturesChanged, exact_knn
 from eval.knn_backends import faiss_candidates
 from seal.batchnorm import batch_counters
-from seal.checkpoint import CheckpointError, State
+from seal.checkpoint import CheckpointError, State, save_tensors
 from seal.clock import Clock
 from seal.data.batches import Batches
 from seal.device import device_named, require_memory, set_deterministic, torch_device
@@ -421,16 +421,15 @@ def test_a_state_made_elsewhere_or_otherwise_is_refused_in_one_line(tmp_path: Pa
     run = small_run()
     here = making(Trainer(run, small_data(run), CPU))
     assert here == {"device": "cpu", "precision": "float32", "channels_last": False, "deterministic": False}
-    path = tmp_path / "state.safetensors"
+    path, state = tmp_path / "state.safetensors", State(model={"w": torch.ones(1)})
     for name, other in (("device", CARD), ("precision", "tf32"), ("channels_last", True), ("deterministic", True)):
-        State(model={"w": torch.ones(1)}).save(path, made_by=here | {name: other})
+        save_tensors(path, *state.packed(made_by=here | {name: other}))
         with pytest.raises(CheckpointError, match=rf"^{path}: found a state made by {name} {other}, expected .* anew$"):
             require_same_making(path, State.load(path), here)
 
-    State(model={"w": torch.ones(1)}).save(path, made_by=here)
+    save_tensors(path, *state.packed(made_by=here))
     require_same_making(path, State.load(path), here)
-    handed_over = State(model={"w": torch.ones(1)})
-    handed_over.save(path)
+    state.save(path)  # a handover
     require_same_making(path, State.load(path), here | {"device": CARD})
 
 

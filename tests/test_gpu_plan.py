@@ -9,19 +9,23 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from rich.console import Console
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
 
+from seal.cli import app
 from seal.config import Params
 from seal.errors import UserError
 from seal.models import block_names, build
 from seal.planning.costs import work
 from seal.planning.gpu import A100, GPUS, H100, START, passes_of, rates_on
 from seal.planning.gpu_bills import TABLE_2_ARMS, Prices
+from seal.planning.gpu_show import show_gpus
 from seal.planning.measured_gpu import measured_gpus, of_paper_shape, runs_at_once
-from seal.planning.network import Network, curvature_product, forward_pass, network_of, training_step
+from seal.planning.network import Network, curvature_product, forward_pass, network_of, network_of_tier, training_step
 from seal.rng import stream
 from seal.tiers import tier_params
 from tests.test_costs import ROOT
@@ -215,6 +219,54 @@ def test_a_measured_card_prices_stages_by_its_own_rates(tmp_path: Path, monkeypa
     assert hours[-1] == pytest.approx(seconds / 3600)
     assert of_paper_shape(paper)
     assert not of_paper_shape(tier_params("mini"))
+
+
+def test_a_named_acceptance_prices_places_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("seal.planning.places.needs_of_tier", lambda tier: {"train@seal-0": []})
+    path = acceptance(tmp_path / "h300.json")
+    done = CliRunner().invoke(app, ["plan", "--tier", "paper", "--places", "8", "--acceptance", str(path)])
+    assert "A place is an H300: measured, with" in done.output
+
+
+SOME = ["fetch@tiny_imagenet", "base@0", "train@seal-0", "hessian@seal-0"]
+
+
+def told_of_gpus(**changes: Any) -> str:
+    paper = tier_params("paper").model_copy(update=changes)
+    network = network_of_tier(paper)
+    console = Console(width=400)
+    with console.capture() as captured:
+        show_gpus({stage: work(stage, paper, network.size) for stage in SOME}, paper, network, console)
+    return captured.get()
+
+
+@pytest.mark.parametrize(
+    ("changes", "bills"),
+    [
+        ({"evaluated_arms": ["seal"]}, ["hessian of seal-0", "seed 0, all"]),
+        ({"evaluated_arms": []}, ["seed 0, all"]),
+        ({"seeds": []}, []),
+    ],
+)
+def test_a_bill_of_an_empty_list_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], bills: list[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    told = told_of_gpus(**changes)
+    assert "Table 2 by 3 seeds" in told
+    assert [words for words in ("hessian of seal-0", "seed 0, all") if words in told] == bills
+
+
+@pytest.mark.parametrize(("precision", "peak"), [("tf32", "495"), ("bfloat16", "989"), ("float32", "67")])
+def test_the_assumptions_name_the_precision_that_trains(
+    monkeypatch: pytest.MonkeyPatch, precision: str, peak: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    training = tier_params("paper").training.model_copy(update={"precision": precision})
+    told = told_of_gpus(training=training)
+    assert f"50% of {peak} TFLOP/s in {precision} (a training step, a batch measured" in told
+    assert "of 67 TFLOP/s in float32" in told
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ ARROWS = {
     "seal.resume_file": {"seal.checkpoint"},
     "seal.rows": {"seal.batchnorm", "seal.checkpoint", "seal.phases", "seal.rules", "seal.steps", "seal.trainer"},
     "seal.loop": {"seal.checkpoint", "seal.resume_file", "seal.rows", "seal.trainer"},
-    "seal.resume": {"seal.checkpoint", "seal.device", "seal.evidence", "seal.trainer"},
+    "seal.resume": {"seal.checkpoint", "seal.device", "seal.evidence", "seal.phases", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {"seal.evidence", "seal.own_records", "seal.run_folder", "seal.runs", "seal.soundness"},

@@ -173,9 +173,25 @@ def test_an_option_that_is_no_yaml_is_a_line(word: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_an_image_that_does_not_fit_is_a_line() -> None:
+ASSERTS = """
+from torch import nn
+
+class Square(nn.Sequential):
+    def forward(self, x):
+        assert x.shape[-1] == 32
+        return super().forward(x)
+
+def square():
+    return Square(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
+"""
+
+
+def test_an_image_that_does_not_fit_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(ASSERTS)
     with pytest.raises(UserError, match="vit_b_16, on an image of 64x64: Wrong image height"):
         show_split("torchvision:vit_b_16", "encoder", 64, [])
+    with pytest.raises(UserError, match=r"square, on an image of 64x64: AssertionError$"):
+        show_split(f"{tmp_path}/mine.py:square", "1", 64, [])
 
 
 def test_a_network_of_our_own_is_split_the_same_by_either_order() -> None:

@@ -189,6 +189,10 @@ def broken(kind: str) -> Path:
         path.write_text("no weights at all")
     elif kind == "list":
         torch.save([torch.zeros(1)], path)
+    elif kind == "numbered":
+        torch.save(dict(enumerate(torch.zeros(2))), path)
+    elif kind == "nameless":
+        torch.save({"weight": torch.zeros(1), "step": 3}, path)
     return path
 
 
@@ -200,6 +204,8 @@ def broken(kind: str) -> Path:
         ("pickle", r"holds .*, which weights_only=True refuses"),
         ("cut", "cut off, its end is missing"), ("cut safetensors", "not a whole safetensors file"),
         ("text", "neither safetensors nor"), ("list", "holds list, expected a state dict"),
+        ("numbered", r"file\.pt: 0, 1: no name of a tensor, expected a state dict"),
+        ("nameless", r"file\.pt: step: no name of a tensor, expected a state dict"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_checkpoint_is_a_line(

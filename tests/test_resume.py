@@ -7,6 +7,7 @@ import errno
 import tempfile
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 
 from seal.checkpoint import CheckpointError, State
 from seal.methods import METHODS
-from seal.scratch import held
+from seal.scratch import held, scratch_folder
 from tests.small import BATCHES, contents, small_run, train_small
 
 ALL_BATCHES = 2 * 3 * BATCHES  # of generations and their epochs
@@ -81,6 +82,30 @@ def test_a_scratch_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> Non
         held(tmp_path / "file/x"),
     ):
         pass
+
+
+def test_a_scratch_folder_is_named_by_modules_and_not_by_what_an_editor_leaves_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seal.scratch.__file__", str(tmp_path / "seal/scratch.py"))
+    methods = tmp_path / "seal/methods"
+    for name in ("a.py", "b.py"):
+        write(methods / name, name)
+    hashed = sha256(b"{}a.pyb.py").hexdigest()
+    assert scratch_folder("seal-0", {}, ["seal/methods"]).name == f"seal-0-{hashed[:16]}"
+
+    for name in (".a.py.swp", "a.py~", ".ipynb_checkpoints/a-checkpoint.py", "__pycache__/a.cpython-311.pyc"):
+        write(methods / name, "left")
+    (methods / ".#a.py").symlink_to("a lock of emacs that points nowhere")
+    assert scratch_folder("seal-0", {}, ["seal/methods"]).name == f"seal-0-{hashed[:16]}"
+
+    write(methods / "package/c.py", "code")
+    assert scratch_folder("seal-0", {}, ["seal/methods"]).name != f"seal-0-{hashed[:16]}"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def test_a_full_disk_is_the_systems_error_whoever_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

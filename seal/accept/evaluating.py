@@ -18,6 +18,7 @@ from eval.knn_backends import BackendError, BackendName
 from eval.lanczos import lanczos
 from seal.accept.bench import Bench, Result
 from seal.accept.subjects import BATCH, CLASSES, PAPER
+from seal.errors import first_line
 from seal.models import ResNet, build
 from seal.precision import full_float32
 from seal.rng import stream
@@ -78,7 +79,7 @@ def knn(bench: Bench) -> Result:
             neighbours = search()
             seconds = bench.seconds(search, 0.5, 3)
         except BackendError as error:
-            figures[backend] = {"left_out": str(error).splitlines()[0]}
+            figures[backend] = {"left_out": first_line(error)}
             continue
 
         right = torch.equal(neighbours.indices.cpu(), truth)

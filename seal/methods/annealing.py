@@ -27,9 +27,10 @@ def sagd(course: Course, options: Annealing) -> Method:
         min(cap, 1 - exp(-|dE| / (T0 eta ln(n + 1)))),
 
     where n epochs are over, dE is the difference of the last two epochs' running training losses, and eta this epoch's
-    rate. Until there are two, no step climbs. Departures: the source is plain gradient descent. Momentum hides single
-    flips of the gradient (`gradient`: seven in a row turn a steady step); `update` turns momentum too for such a step.
-    Decay still shrinks the weights. Only ports of the source's formula could be read, not its own code.
+    rate; where eta is 0 the formula's limit, the cap, or 0 where the loss has not changed. Until there are two epochs,
+    no step climbs. Departures: the source is plain gradient descent. Momentum hides single flips of the gradient
+    (`gradient`: seven in a row turn a steady step); `update` turns momentum too for such a step. Decay still shrinks
+    the weights. Only ports of the source's formula could be read, not its own code.
     """
     climb = dict.fromkeys(PARTS, Rule(course.weight_decay, maximize=True))
 
@@ -42,6 +43,8 @@ def sagd(course: Course, options: Annealing) -> Method:
 
         change = abs(rows[-1]["train_loss"] - rows[-2]["train_loss"])
         heat = options.initial_temperature * course.rate(clock) * math.log(len(rows) + options.log_offset)
+        if heat == 0:
+            return options.most_climbing if change else 0.0
         return min(options.most_climbing, 1 - math.exp(-change / heat))
 
     return Method(descending(course), toss=toss, looks_back=True)

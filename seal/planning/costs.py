@@ -4,13 +4,13 @@ Training costs what the run's clock says; what an evaluation costs, seal/evaluat
 """
 
 from seal.clock import Clock, course_of
-from seal.config import BASE_ARM, BASE_KEYS, Params, Run
+from seal.config import BASE_ARM, Params, Run
 from seal.data.places import DOWNLOADS, Places, locate, source_of
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS
 from seal.measure import NetworkSize, Work
 from seal.methods import method_of
-from seal.phases import Phases
+from seal.phases import Phases, may_share_generation_1
 from seal.planning.counts import images_of
 from seal.planning.stages import TRAINING, StageParts, parts
 from seal.sections import Dataset
@@ -42,7 +42,8 @@ def work(stage: str, params: Params, size: NetworkSize) -> Work:
 def training_cost(run: Run, params: Params, size: NetworkSize) -> Work:
     images, generations = images_of(params.source, params), run.generations.num_generations
     phases = Phases(course_of(run), method_of(run))
-    new_generations = generations - (1 if _shares_generation_1(run, phases, params.base_of(run.name)) else 0)
+    goes_on = run.arm != BASE_ARM and may_share_generation_1(run, params.base_of(run.name), phases)
+    new_generations = generations - 1 if goes_on else generations
     new_epochs = new_generations * run.training.epochs_per_generation
 
     # Validation images every epoch. Clean images twice at each phase's end. Test images at a generation's, by the last
@@ -72,29 +73,17 @@ def _states(params: Params, generations: int, epochs: int) -> float:
 
 
 def evaluation_cost(name: str, run: Run, dataset: str, params: Params, size: NetworkSize) -> Work:
-    evaluation, section = EVALUATIONS[name], getattr(params, name)
-    generations = 1
-    if evaluation.by_generation and section.generations != "last":
-        generations = len(run.generations.with_weights & {*section.generations})
-
-    return evaluation.cost(section, images_of(dataset, params), size, generations)
+    section = getattr(params, name)
+    cost = EVALUATIONS[name].cost(section, images_of(dataset, params), size)
+    if section.generations == "last":
+        return cost
+    return cost.times(len(run.generations.with_weights & {*section.generations}))
 
 
 def phases_of_a_generation(phases: Phases) -> int:
     """How many phases the last generation has, as all that are trained have."""
     last, epochs = phases.course.generations, phases.course.epochs
     return sum(phases.ends(Clock(last, epoch)) for epoch in range(epochs))
-
-
-def _shares_generation_1(run: Run, phases: Phases, base: Run) -> bool:
-    """Whether it goes on from the base stage's, as far as parameters and rules tell; seal/resume.py looks at what a
-    method forgets too."""
-    return (
-        run.arm != BASE_ARM
-        and phases.first_generation_is_that_of(course_of(base))
-        and run.training == base.training
-        and all(getattr(run.generations, key) == getattr(base.generations, key) for key in BASE_KEYS)
-    )
 
 
 def _without_a_run(step: StageParts, params: Params) -> Work:

@@ -78,10 +78,10 @@ class Prices:
             training = [stage for stage in stages if parts(stage).name in TRAINING]
             yield self.bill(run, training)
 
-        evaluated = f"{self.params.evaluated_arms[-1]}-{seed}"
-        for name, stages in _by_name(stages_of[evaluated]).items():
-            if name not in TRAINING:
-                yield self.bill(f"{name} of {evaluated}", stages)
+        for arm in self.params.evaluated_arms[-1:]:
+            for name, stages in _by_name(stages_of[f"{arm}-{seed}"]).items():
+                if name not in TRAINING:
+                    yield self.bill(f"{name} of {arm}-{seed}", stages)
 
         compared_arms = {*self.params.main_arms, *self.params.evaluated_arms}
         of_compared = []

@@ -1,5 +1,6 @@
 """What `seal plan` prints of GPUs: the passes as counted, bills of stages, and every assumption beside its number."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ def show_gpus(
         "\nOn one GPU: counted, not measured. A pass takes as long as the scarcest of three.", highlight=False
     )
     console.print(table_of_passes(prices.passes.values()))
-    for bills in (prices.by_kind(), prices.of_a_seed(params.seeds[0]), [prices.of_table_2()]):
+    for bills in (prices.by_kind(), *map(prices.of_a_seed, params.seeds[:1]), [prices.of_table_2()]):
         console.print()
         console.print(table_of_bills(bills, [*prices.rates]))
 
@@ -38,7 +39,7 @@ def show_gpus(
     for gpu_measured in measured:
         console.print(f"  {gpu_measured.name}, measured: by `seal accept` on {gpu_measured.date[:10]}", highlight=False)
     more_hours = [after - before for before, after in zip(hours, hours_if_slower, strict=True)]
-    for line in assumptions(more_hours):
+    for line in assumptions(more_hours, prices.passes.values()):
         console.print(f"  {line}", highlight=False)
 
 
@@ -81,7 +82,7 @@ def _table(first: str, *numbers: str) -> Table:
     return table
 
 
-def assumptions(hours_a_microsecond: Iterable[float]) -> Iterator[str]:
+def assumptions(hours_a_microsecond: Iterable[float], passes: Iterable[CountedPass]) -> Iterator[str]:
     """What was not counted. The hours are those by which all stages grow where an operation takes 1 us more."""
     more = " and ".join(f"{hours:.0f}" for hours in hours_a_microsecond)
     yield (
@@ -89,11 +90,18 @@ def assumptions(hours_a_microsecond: Iterable[float]) -> Iterator[str]:
         f"{more} hours more"
     )
 
+    words_by = defaultdict(list)
+    for counted in passes:
+        words_by[counted.arithmetic].append(counted.words)
+
     for device in GPUS:
+        peaks = []
+        for arithmetic, words in words_by.items():
+            peak, precision = getattr(device, arithmetic) / 1e12, arithmetic.removesuffix("_flops")
+            peaks.append(f"{peak:.4g} TFLOP/s in {precision} ({', '.join(words)})")
         yield (
             f"{device.name}: {gpu.BANDWIDTH_SHARE:.0%} of {device.bytes_per_second / 1e12:.2f} TB/s; "
-            f"{gpu.ARITHMETIC_SHARE:.0%} of {device.tf32_flops / 1e12:.0f} TFLOP/s in TF32 (what trains "
-            f"or tunes) and of {device.float32_flops / 1e12:.4g} in float32 (evaluations); by its data sheet"
+            f"{gpu.ARITHMETIC_SHARE:.0%} of {' and of '.join(peaks)}; by its data sheet"
         )
 
     yield f"{gpu.SEARCH:.0f} times the bare products for a search of neighbours: selection, proof"

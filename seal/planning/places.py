@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -50,19 +51,28 @@ def places_of(text: str) -> list[int]:
     return places
 
 
-def show_places(places: Sequence[int], tier: str | None, params: Params, console: Console) -> None:
-    """Print how long the stages take on so many places: all of a tier's, or those that params.yaml leaves to run."""
+def show_places(
+    places: Sequence[int], tier: str | None, params: Params, console: Console, acceptance: Path | None = None
+) -> None:
+    """Print how long the stages take on so many places: all of a tier's, or those that params.yaml leaves to run.
+
+    `acceptance`: the JSON of a GPU that was measured, in place of those in expected/gpu/.
+    """
     needs = needs_to_run() if tier is None else needs_of_tier(tier)
     if not needs:
         console.print("nothing to run: data and pipelines are up to date")
         return
 
-    on_gpus = params.tier == "paper"
-    seconds = seconds_on_a_gpu([*needs], params) if on_gpus else seconds_of([*needs], params)
+    gpu = ""
+    if params.tier == "paper":
+        measured = measured_gpu(params, acceptance)
+        seconds, gpu = seconds_on_a_gpu([*needs], params, measured), gpu_of_a_place(measured)
+    else:
+        seconds = seconds_of([*needs], params)
+
     schedules = {count: schedule(needs, seconds, count) for count in places}
     console.print(table_of_places(schedules, sum(seconds.values())))
 
-    gpu = gpu_of_a_place(params) if on_gpus else ""
     critical_path = next(iter(schedules.values())).critical_path
     for sentence in sentences(needs, seconds, critical_path, gpu):
         console.print(sentence, highlight=False)
@@ -91,9 +101,8 @@ def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, 
         yield "A place does what this machine does now: on one machine it has its own cores, or all are slower."
 
 
-def gpu_of_a_place(params: Params) -> str:
+def gpu_of_a_place(measured: MeasuredGpu | None) -> str:
     """Its name, and how its seconds are known."""
-    measured = measured_gpu(params)
     return f"{GPU.name}: counted, not measured" if measured is None else f"{measured.name}: measured"
 
 
@@ -138,8 +147,8 @@ def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:
     return seconds
 
 
-def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
-    network, measured = network_of_tier(params), measured_gpu(params)
+def seconds_on_a_gpu(stages: Sequence[str], params: Params, measured: MeasuredGpu | None) -> dict[str, float]:
+    network = network_of_tier(params)
     if measured is not None:
         rates = measured.rates(params.training.precision)
     else:
@@ -148,9 +157,9 @@ def seconds_on_a_gpu(stages: Sequence[str], params: Params) -> dict[str, float]:
     return {stage: START + work(stage, params, network.size).time(rates) for stage in stages}
 
 
-def measured_gpu(params: Params) -> MeasuredGpu | None:
-    """The card of the newest acceptance that is committed; None where there is none of this tier's shape."""
-    gpus = measured_gpus() if of_paper_shape(params) else []
+def measured_gpu(params: Params, acceptance: Path | None = None) -> MeasuredGpu | None:
+    """The card of this acceptance, or of the newest committed one; None where there is none of this tier's shape."""
+    gpus = measured_gpus(acceptance) if of_paper_shape(params) else []
     return max(gpus, key=attrgetter("date"), default=None)
 
 

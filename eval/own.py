@@ -160,8 +160,7 @@ def _built(asked: Asked, params: "Params", weights: Weights, example: Tensor) ->
     except (ValueError, RuntimeError, AssertionError) as error:  # an input that does not fit is any of them
         size = example.shape[-1]
         raise UserError(
-            f"{name}, on an image of {size}x{size}: {first_line(error)}; give --size, or an --option "
-            "for this size"
+            f"{name}, on an image of {size}x{size}: {first_line(error)}; give --size, or an --option for this size"
         ) from error
 
 

@@ -48,7 +48,7 @@ def authors_modules(clone: Path) -> tuple[ModuleType, ModuleType]:
     return core, config
 
 
-def train_theirs(core: ModuleType, cfg: Any, data: Data, network: nn.Module | None, seed: int) -> list[Weights]:
+def train_theirs(core: Any, cfg: Any, data: Data, network: nn.Module | None, seed: int) -> list[Weights]:
     """The same of theirs, by their own loop from its first epoch to its last; of their ResNet-18 without a network."""
 
     class SameDraws(core.IterativeTrainer):  # type: ignore[name-defined, misc]

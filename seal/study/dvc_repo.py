@@ -12,7 +12,7 @@ from typing import Any
 from seal.errors import UserError
 from seal.record import RESULTS
 
-DATA = ("data", "results")  # dependencies below these are recorded, but do not decide whether a run is current
+DATA = ("data", "results")  # dependencies below these are recorded; of them only packs of own images decide
 
 # Of each stage, by its name: the values of its `params`, the hashes of its `code`, in dvc.lock also of its `data`.
 Identity = dict[str, dict[str, Any]]
@@ -79,6 +79,18 @@ def locked_identity(stages: Sequence[Any]) -> Identity:
         params = locked[name].get("params", {}).get("params.yaml", {})
         identity[name] = {"params": params, "code": code, "data": data}
     return _plain(identity)
+
+
+def locked_outs(stages: Sequence[str]) -> dict[str, str]:
+    """The hash of each output of these stages, by its path, as dvc.lock has it."""
+    from dvc.utils.serialize import load_yaml
+
+    locked = load_yaml("dvc.lock")["stages"]
+    hashes = {}
+    for name in stages:
+        for out in locked[name]["outs"]:
+            hashes[out["path"]] = out["md5"]
+    return hashes
 
 
 def _is_data(path: str) -> bool:

@@ -79,7 +79,7 @@ def test_a_wrong_checksum_outside_the_mirror_names_file_found_and_expected(place
         fetch("tiny", TINY, places, silent)
 
 
-@pytest.mark.parametrize(("content", "is_official"), [(CONTENT, True), (b"fewer images", False)])
+@pytest.mark.parametrize(("content", "is_official"), [(CONTENT, True), (b"fewer", False)], ids=["its", "no"])
 def test_a_copy_by_its_path_is_taken_under_any_name_and_official_by_its_checksum_alone(
     places: Places, tmp_path: Path, content: bytes, is_official: bool
 ) -> None:

@@ -41,8 +41,8 @@ def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> Source
 
 
 def _archive_record(path: Path, source: Source, dataset: Dataset, places: Places) -> SourceRecord:
-    """Name, size and SHA-256 of a file or folder, and whether it is the publisher's. Raises DataError for a download that
-    only bears an official archive's name; a copy in the mirror or by its `path` may hold fewer images."""
+    """Name, size and SHA-256 of a file or folder, and whether it is the publisher's. Raises DataError for a download
+    that only bears an official archive's name; a copy in the mirror or by its `path` may hold fewer images."""
     official = dict(zip(source.archive_names, source.archives, strict=True))
     archive = official.get(path.name) if path.is_file() else None
     problem = mismatch(path, archive) if archive else "not a name of the official archives"

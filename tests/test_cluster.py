@@ -17,7 +17,7 @@ import yaml
 from filelock import FileLock
 
 from seal.cluster.commands import submit_locally
-from seal.cluster.gather import machines_differ
+from seal.cluster.gather import machines_differ, sync
 from seal.cluster.job import main as job_main
 from seal.cluster.limits import limits_of
 from seal.cluster.local import threads_at_once
@@ -32,6 +32,7 @@ from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings, writ
 from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
+from seal.tracking.sync import SyncOutcome
 from tests.strategies import params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
@@ -206,6 +207,15 @@ def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
         "stages were made on EPYC with 2 threads, H100; Xeon with 1 threads, A100: "
         "their bits differ from those of a serial run on one"
     )
+
+
+def test_gathering_names_what_the_view_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = [SyncOutcome("seal-0", "written"), SyncOutcome("llf-0", "BROKEN", "its norms differ")]
+    monkeypatch.setattr("seal.tracking.whole.sync_all", lambda: outcomes)
+    sync()
+    assert capsys.readouterr().out == "llf-0: BROKEN: its norms differ\n"
 
 
 def test_the_number_of_threads_is_never_left_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from seal.cluster.stages import LAST, kind
 from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError
-from seal.record import RESULTS, TIMINGS, read_timings
+from seal.record import TIMINGS, read_timings
 
 
 def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
@@ -83,10 +83,9 @@ def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None
 
 
 def sync() -> None:
-    """MLflow's view of the record; off on nodes, as SQLite is never written from two machines."""
-    from seal.tracking.arms import sync_aggregates
-    from seal.tracking.sync import sync as sync_runs
+    """MLflow's view of the record; off on nodes, as SQLite is never written from two machines. Says what is BROKEN."""
+    from seal.tracking.whole import sync_all
 
-    names = load_params().run_names()
-    sync_runs(names, RESULTS, TIMINGS)
-    sync_aggregates(names)
+    for outcome in sync_all():
+        if outcome.status == "BROKEN":
+            print(outcome, flush=True)

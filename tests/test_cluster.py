@@ -204,7 +204,7 @@ def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
     write_timings(Path("timings"), "base@0", ("2 x EPYC", "1"), ("2 x EPYC", "2"))
     submission.write_mark("train@seal-0", gpus=["A100"])
     assert machines_differ(submission, stages) == (
-        "stages were made on EPYC with 2 threads, H100; Xeon with 1 threads, A100: "
+        "stages were made on EPYC with 2 threads, H100; Xeon with 1 thread, A100: "
         "their bits differ from those of a serial run on one"
     )
 

@@ -75,6 +75,20 @@ def test_a_record_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest
     assert {path.name for path in target.iterdir()} == {"seal-0", "timings"}
 
 
+def test_times_are_kept_of_the_stages_that_made_a_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage notes them under DVC's name of it; under train@normal-0 stand those of a training by hand."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("results/normal-0/history.csv", "results/normal-0/summary.json", "results/normal-0/metrics.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("results/normal-0/predictions", "timings"):
+        (tmp_path / name).mkdir()
+    for stage in ("base@0", "train@normal-0"):
+        (tmp_path / f"timings/{stage}.csv").touch()
+    study.keep("normal-0", tmp_path / "kept", IDENTITY)
+    assert [path.name for path in (tmp_path / "kept/timings").iterdir()] == ["base@0.csv"]
+
+
 @pytest.mark.slow
 def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) -> None:
     def studied() -> str:

@@ -5,7 +5,6 @@ Every other file here asks `Submission` for its paths.
 
 import json
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from seal.cluster.pipeline import Entries
 from seal.cluster.stages import HERE, kind, with_all_above
 from seal.record import atomic, read_json
+from seal.study.dvc_repo import commands_path
 
 CLUSTER = Path("cluster")
 MARKER = "SEAL_CLUSTER"  # in the environment of every process that a submission starts here
@@ -110,9 +110,8 @@ class Submission:
 
     def environment(self) -> dict[str, str]:
         """For a job: this Python's commands, and the snapshot's code, whatever the project's is by then."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {
-            "PATH": path,
+            "PATH": commands_path(),
             "PYTHONDONTWRITEBYTECODE": "",  # images of containers set it: DVC and torch then start half as fast
             "PYTHONPATH": os.pathsep.join(filter(None, [str(self.files), os.environ.get("PYTHONPATH")])),
             MARKER: str(self.folder),

@@ -19,7 +19,7 @@ from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
-from seal.study.dvc_repo import Identity, locked_identity, locked_outs, stages_by_run, working_identity
+from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
 
 STAGES = "stages.json"
 KEPT = ("history.csv", "summary.json", "metrics.json", "predictions", "eval")  # no weights, no handover
@@ -105,7 +105,7 @@ def keep(run: str, target: Path, identity: Identity) -> None:
         share_episodes(staged, target / "episodes")
         write_json(staged / STAGES, identity)
 
-        _copy_timings(run, list(identity), target / "timings")
+        _copy_timings(list(identity), target / "timings")
         put_in_place(staged, target / run)
 
 
@@ -130,22 +130,16 @@ def _copy(source: Path, target: Path) -> None:
         raise UserError(f"{source}: not found, expected the record of run {source.parent.name}; `dvc repro` makes it")
 
 
-def _copy_timings(run: str, stages: Sequence[str], target: Path) -> None:
+def _copy_timings(stages: Sequence[str], target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for name in timing_names(run, stages):
+    for name in stages:
         path = TIMINGS / f"{name}.csv"
         if path.exists():  # DVC may have restored the stage from its cache
             shutil.copyfile(path, target / path.name)
 
 
-def timing_names(run: str, stages: Sequence[str]) -> list[str]:
-    """Names under which stages note their times: a training as train@<run> whichever list its arm is in."""
-    return list(dict.fromkeys([*stages, f"train@{run}"]))
-
-
 def call(*arguments: str) -> None:
     """Run a module with this Python, which is also the `python` of DVC's stages."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PATH": path}, check=False)
+    done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PATH": commands_path()}, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(arguments[:2])} ended with status {done.returncode}; `seal study` again goes on")

@@ -6,14 +6,14 @@ from http.client import HTTPException
 from pathlib import Path
 
 from seal.data.archives import DataError
-from seal.data.download import Report, download, mismatch
+from seal.data.download import download, mismatch
 from seal.data.fetched import RECORDS, SCHEMA, SourceRecord
 from seal.data.folders import levels_of, scan
 from seal.data.places import DOWNLOADS, MIRROR, Places, content_sha256, locate, source_of
 from seal.data.sources import Source
 from seal.record import write_json
 from seal.sections import Dataset
-from seal.stage import dataset_stage
+from seal.stage import Report, dataset_stage
 
 NO_CHECKSUM = "no official checksum is published"
 

@@ -4,7 +4,7 @@ What a command needs is imported where it begins: `seal --help` should wait for 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from seal.errors import one_line_errors
 from seal.evaluate_command import app as evaluate_app
 from seal.record import Tier
 from seal.record_commands import app as record_app
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -44,8 +44,8 @@ class Facts(BaseModel):
 class Bundle:
     """An open bundle, whole."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, facts: Facts, checksums: Mapping[str, str]) -> None:
-        self.path, self.facts, self.checksums, self._archive = path, facts, checksums, archive
+    def __init__(self, archive: zipfile.ZipFile, facts: Facts, checksums: Mapping[str, str]) -> None:
+        self.facts, self.checksums, self._archive = facts, checksums, archive
 
     def extract(self, prefixes: tuple[str, ...], folder: Path) -> None:
         """Write the members that begin so below the folder."""
@@ -76,7 +76,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         for name, expected in checksums.items():
             if _sha256(path, archive, name) != expected:
                 raise BrokenBundle(f"{path}: {name} is not what its checksum says; {AGAIN}")
-        yield Bundle(path, archive, facts, checksums)
+        yield Bundle(archive, facts, checksums)
 
 
 def _only_data(path: Path, archive: zipfile.ZipFile) -> None:

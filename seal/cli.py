@@ -4,18 +4,15 @@ What a command needs is imported where it begins: `seal --help` should wait for 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from seal.cluster.commands import app as cluster_app
 from seal.errors import one_line_errors
 from seal.evaluate_command import app as evaluate_app
-from seal.record import RESULTS, TIMINGS, Tier
+from seal.record import Tier
 from seal.record_commands import app as record_app
-
-if TYPE_CHECKING:
-    from seal.tracking.sync import SyncOutcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,21 +56,13 @@ def study(
 @app.command()
 def sync() -> None:
     """Rebuild the MLflow view from the record: every run, and each arm over its seeds. What is there already stays."""
+    from seal.tracking.whole import sync_all
+
     with one_line_errors():
-        outcomes = _synced()
+        outcomes = sync_all()
         for outcome in outcomes:
             typer.echo(str(outcome))
     raise typer.Exit(1 if any(outcome.status == "BROKEN" for outcome in outcomes) else 0)
-
-
-def _synced() -> "list[SyncOutcome]":
-    from seal.config import load_params
-    from seal.tracking.arms import sync_aggregates
-    from seal.tracking.own import sync_own
-    from seal.tracking.sync import sync
-
-    names = load_params().run_names()
-    return [*sync(names, RESULTS, TIMINGS), *sync_aggregates(names), *sync_own()]
 
 
 @app.command()
@@ -83,9 +72,10 @@ def ui(
 ) -> None:
     """Sync, and serve the MLflow UI on localhost until Ctrl-C."""
     from seal.tracking.server import serve
+    from seal.tracking.whole import sync_all
 
     with one_line_errors():
-        _synced()
+        sync_all()
         serve(port, host)
 
 

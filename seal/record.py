@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import platform
 import resource
 import sys
@@ -32,6 +33,12 @@ SKIPPED = "skipped.json"  # in the place of an evaluation's files, with the reas
 SHEETS = Path("data/sheets")  # NAME.png of a dataset, by `seal data NAME`; no output of a stage
 EXPECTED = Path("expected")  # committed results, a folder a tier
 Tier = Literal["smoke", "mini", "regime", "paper"]  # whose parameters a record was made by
+
+
+def scratch_root() -> Path:
+    """Where unfinished work lies; SEAL_SCRATCH moves it."""
+    return Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+
 
 # history.csv: one row an epoch. Empty cells: not measured in that epoch.
 KEY_COLUMNS = ("generation", "epoch", "global_epoch", "phase")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from glob import glob
@@ -12,12 +11,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from seal.checkpoint import CheckpointError
+from seal.record import scratch_root
 
 
 def scratch_folder(run_name: str, facts: Mapping[str, Any], code: Iterable[str]) -> Path:
     """Where this very training keeps its resume state: named by a hash of the parameters, data and code that matter.
 
-    Outside DVC's outputs, which are deleted before a stage runs. SEAL_SCRATCH moves it.
+    Outside DVC's outputs, which are deleted before a stage runs.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     root = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def scratch_folder(run_name: str, facts: Mapping[str, Any], code: Iterable[str])
         for file in _sources(root / name):
             digest.update(file.read_bytes())
 
-    return Path(os.environ.get("SEAL_SCRATCH", "scratch")) / f"{run_name}-{digest.hexdigest()[:16]}"
+    return scratch_root() / f"{run_name}-{digest.hexdigest()[:16]}"
 
 
 def _sources(place: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from invented_records import evaluation_facts, facts_of, invented_run, write_record
 
+from seal.errors import UserError
 from seal.record import RESULTS, write_json
 from seal.tracking.arms import sync_aggregates
 from seal.tracking.mlflow_view import View, run_key
@@ -51,6 +52,24 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     assert status(names[:1]) == [("seal", "written")], "one seed has no deviation"
     (entry,) = view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))
     assert not [name for name in entry.data.metrics if name.startswith("deviation/")]
+
+
+@pytest.mark.parametrize("method", ["log_batch", "set_experiment_tag"])
+def test_what_mlflow_does_not_take_is_a_line(project: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("it is too long\nby far")
+
+    write_record(RESULTS, invented_run("seal", 40))
+    Path("report").mkdir(exist_ok=True)
+    Path("report/findings.md").write_text(f"- by {method}")
+    View(project)
+    monkeypatch.setattr(MlflowClient, method, refuse)
+    shown = {"log_batch": "seal", "set_experiment_tag": "report/findings.md"}[method]
+    with pytest.raises(UserError, match=rf"^{shown} in mlflow\.db: it is too long; it is only a view: .*`seal sync`$"):
+        sync_aggregates(["seal-40"])
 
 
 def test_an_arm_says_how_many_of_its_seeds_diverged_and_has_no_mean_of_the_others(project: Path) -> None:

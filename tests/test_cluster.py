@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +16,15 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from seal.cluster.gather import machines_differ
+from seal.cluster.commands import submit_locally
+from seal.cluster.gather import machines_differ, sync
 from seal.cluster.job import main as job_main
 from seal.cluster.limits import limits_of
 from seal.cluster.local import threads_at_once
 from seal.cluster.queue import partition_minutes
+from seal.cluster.slurm import Sbatch, send
 from seal.cluster.submission import MARKER, Submission
-from seal.cluster.submit import check_cache, check_project, threads_of_a_job
+from seal.cluster.submit import Prepared, check_cache, check_project, prepare, threads_of_a_job
 from seal.cluster.workspace import hand_over_timings, repro, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
@@ -29,6 +32,7 @@ from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings, writ
 from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
+from seal.tracking.sync import SyncOutcome
 from tests.strategies import params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
@@ -200,9 +204,18 @@ def test_different_machines_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
     write_timings(Path("timings"), "base@0", ("2 x EPYC", "1"), ("2 x EPYC", "2"))
     submission.write_mark("train@seal-0", gpus=["A100"])
     assert machines_differ(submission, stages) == (
-        "stages were made on EPYC with 2 threads, H100; Xeon with 1 threads, A100: "
+        "stages were made on EPYC with 2 threads, H100; Xeon with 1 thread, A100: "
         "their bits differ from those of a serial run on one"
     )
+
+
+def test_gathering_names_what_the_view_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = [SyncOutcome("seal-0", "written"), SyncOutcome("llf-0", "BROKEN", "its norms differ")]
+    monkeypatch.setattr("seal.tracking.whole.sync_all", lambda: outcomes)
+    sync()
+    assert capsys.readouterr().out == "llf-0: BROKEN: its norms differ\n"
 
 
 def test_the_number_of_threads_is_never_left_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +245,68 @@ def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
         assert toy.seal("submit", *arguments, status=1, PATH=path) == f"error: {line}\n"
     assert "found no submission here" in toy.seal("status", status=1)
     assert toy.seal("submit", "--slurm", status=1, PATH="/nowhere").startswith("error: found no squeue on the PATH")
+
+
+def test_while_make_is_at_work_nothing_is_submitted_and_what_was_stays(
+    toy: ToyProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`seal status` asks it of the stages that make has not begun."""
+    monkeypatch.chdir(toy.folder)
+    ready = prepare([], "local", 2, "")
+    assert not ready.submission.facts_path.exists(), "no job has been handed over"
+    ready.submission.begin(ready.facts, ready.needs)
+    with FileLock(ready.submission.lock("make")), pytest.raises(UserError, match="a make is at work here already"):
+        prepare(["base"], "slurm", 0, "")
+    assert ready.submission.facts == ready.facts
+
+
+@pytest.fixture
+def submission(tmp_path: Path) -> Submission:
+    for folder in ("abc/log", "lock"):
+        (tmp_path / "cluster" / folder).mkdir(parents=True)
+    return Submission(tmp_path / "cluster/abc")
+
+
+@pytest.mark.parametrize(
+    ("state", "at_work", "stays"),
+    [("failed", False, False), ("running", False, False), ("running", True, True), ("done", False, True)],
+)
+def test_what_a_stage_is_sent_after_is_forgotten(
+    submission: Submission, state: str, at_work: bool, stays: bool
+) -> None:
+    """Else it would be failed or stopped, and what needs it too, while it waits."""
+    submission.write_mark("base@0", state=state)
+    submission.write_mark("train@seal-0", state="failed")
+    with FileLock(submission.lock("base@0")) if at_work else nullcontext():
+        submission.begin({"sent": ["base@0"]}, ["base@0", "train@llf-0"])
+    assert (submission.mark("base@0") is not None) == stays
+    assert submission.mark("train@seal-0") == {"state": "failed"}, "it is not sent"
+
+
+@pytest.mark.parametrize(("dry", "noted"), [(True, []), (False, [False, True, True])])
+def test_slurms_jobs_find_their_submission_and_a_dry_one_notes_nothing(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, dry: bool, noted: list[bool]
+) -> None:
+    """Whether it was noted as sbatch was called: to test only, for the stage, for gather."""
+    seen: list[bool] = []
+    monkeypatch.setattr("seal.cluster.slurm.jobs_by_stage", lambda digest: {})
+    monkeypatch.setattr("seal.cluster.slurm.queued", list)
+    monkeypatch.setattr("seal.cluster.slurm.partition_minutes", lambda options: math.inf)
+    monkeypatch.setattr("seal.cluster.slurm.limits_of", lambda jobs, *_: dict.fromkeys(jobs, ()))
+    monkeypatch.setattr("seal.cluster.slurm.slurm", lambda *_, **__: seen.append(submission.facts_path.exists()) or "7")
+    sbatch = Sbatch(submission, {"cache": "/cache"}, (), 20, "seal.sif", dry)
+    assert send(sbatch, {"base@0": []}, [], grouped=True) == 1
+    assert (seen, submission.facts_path.exists()) == (noted, not dry)
+
+
+def test_an_earlier_gathering_is_not_told_again(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission.log("gather").write_text("6 stages taken over, 0 not done\n")
+    ready = Prepared(submission, {"base@0": []}, {})
+    monkeypatch.setattr("seal.cluster.local.subprocess.Popen", lambda *_, **__: SimpleNamespace(wait=lambda: 137))
+    monkeypatch.setattr("seal.cluster.submit.prepared", lambda *_: nullcontext(ready))
+    monkeypatch.setattr("seal.cluster.local.threads_at_once", lambda *_: 1)
+    with pytest.raises(UserError, match="make ended with status 137 before what was done was gathered; submit again"):
+        submit_locally([], 2, None, "", [], None, wait=True)
 
 
 @pytest.mark.slow

@@ -79,6 +79,17 @@ def test_a_wrong_checksum_outside_the_mirror_names_file_found_and_expected(place
         fetch("tiny", TINY, places, silent)
 
 
+@pytest.mark.parametrize(("content", "is_official"), [(CONTENT, True), (b"fewer", False)], ids=["its", "no"])
+def test_a_copy_by_its_path_is_taken_under_any_name_and_official_by_its_checksum_alone(
+    places: Places, tmp_path: Path, content: bytes, is_official: bool
+) -> None:
+    """Where it is not, packing holds what it has against the official counts."""
+    (tmp_path / "tiny-imagenet-200.zip").write_bytes(content)
+    copy = TINY.model_copy(update={"path": str(tmp_path / "tiny-imagenet-200.zip")})
+    (archive,) = fetch("tiny", copy, places, silent)["archives"]
+    assert archive["official"] == is_official
+
+
 def test_a_missing_dataset_says_what_to_do(places: Places, tmp_path: Path) -> None:
     record = fetch("tiny", TINY, replace(places, mirror=None), silent)
     assert record["status"] == "missing"

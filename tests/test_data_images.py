@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, features
 
 from seal.data.archives import DataError
-from seal.data.images import decode_images
+from seal.data.images import decode_image
+from seal.sections import Preprocessing
 from tests.fixtures_data import image_bytes
 
 
@@ -20,14 +21,14 @@ def test_every_colour_mode_and_size_becomes_rgb(mode: str, size: tuple[int, int]
     file = BytesIO()
     image.save(file, kind)
     expected = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BILINEAR))
-    pixels = np.frombuffer(decode_images([("x", file.getvalue())], 8), np.uint8).reshape(8, 8, 3)
+    pixels = decode_image("x", file.getvalue(), 8, Preprocessing())
     assert np.array_equal(pixels, expected)
 
 
 def test_shrinking_averages_over_what_it_covers() -> None:
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
-    pixels = np.frombuffer(decode_images([("x", stripes)], 8), np.uint8)
+    pixels = decode_image("x", stripes, 8, Preprocessing())
     assert abs(pixels.astype(float) - 127.5).max() < 8  # sampling without antialias gives 0 or 255
 
 
@@ -36,7 +37,7 @@ def test_deeper_images_are_refused(mode: str) -> None:
     file = BytesIO()
     Image.new(mode, (8, 8)).save(file, "TIFF")
     with pytest.raises(DataError, match=f"deep.tif: found colour mode {mode}"):
-        decode_images([("deep.tif", file.getvalue())], 8)
+        decode_image("deep.tif", file.getvalue(), 8, Preprocessing())
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
@@ -45,7 +46,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     header[start : start + 8] = (9000).to_bytes(4, "big") + (9000).to_bytes(4, "big")
     header[start + 13 : start + 17] = zlib.crc32(header[start - 4 : start + 13]).to_bytes(4, "big")
     with pytest.raises(DataError, match=r"big\.png: found 9000 x 9000 pixels"):
-        decode_images([("big.png", bytes(header))], 8)
+        decode_image("big.png", bytes(header), 8, Preprocessing())
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without libavif")
@@ -54,7 +55,7 @@ def test_a_damaged_avif_is_named(at: int) -> None:
     damaged = bytearray(image_bytes(0, (16, 16), kind="AVIF"))
     damaged[at] ^= 255
     with pytest.raises(DataError, match=r"photo\.avif: not an image that can be decoded: .*[Ff]ailed"):
-        decode_images([("photo.avif", bytes(damaged))], 8)
+        decode_image("photo.avif", bytes(damaged), 8, Preprocessing())
 
 
 @pytest.mark.parametrize("kind", [2, 5, 7, 11], ids=["text", "fraction", "bytes", "float"])
@@ -64,7 +65,7 @@ def test_a_tiff_whose_offsets_are_no_whole_numbers_is_named(kind: int) -> None:
     assert content.count(offsets + whole) == 1
     damaged = content.replace(offsets + whole, offsets + kind.to_bytes(2, "little"))
     with pytest.raises(DataError, match=r"scan\.tif: not an image that can be decoded: .*integer"):
-        decode_images([("scan.tif", damaged)], 8)
+        decode_image("scan.tif", damaged, 8, Preprocessing())
 
 
 def test_memory_that_runs_out_is_no_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,4 +74,4 @@ def test_memory_that_runs_out_is_no_bad_image(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Image.Image, "convert", none_left)
     with pytest.raises(MemoryError):
-        decode_images([("x.png", image_bytes(0))], 8)
+        decode_image("x.png", image_bytes(0), 8, Preprocessing())

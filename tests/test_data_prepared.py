@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seal.data.images import decode_images
+from seal.data.images import decode_image
 from seal.sections import Preprocessing
 from tests.test_data_own import animals, pack, write
 
@@ -53,8 +53,8 @@ PREPARED: dict[str, tuple[dict[str, Any], Callable[[Image.Image], bytes], Callab
 @pytest.mark.parametrize("name", PREPARED)
 def test_preprocessing_does_what_its_name_says(name: str) -> None:
     values, encode, expected = PREPARED[name]
-    pixels = np.frombuffer(decode_images([("x", encode(NOISE))], 8, Preprocessing(**values)), np.uint8)
-    assert np.array_equal(pixels.reshape(8, 8, 3), np.asarray(expected(NOISE)))
+    pixels = decode_image("x", encode(NOISE), 8, Preprocessing(**values))
+    assert np.array_equal(pixels, np.asarray(expected(NOISE)))
 
 
 def test_another_preprocessing_is_another_pack_and_the_defaults_are_unnamed(tmp_path: Path) -> None:

@@ -135,6 +135,11 @@ def test_a_wrong_list_is_an_error_that_names_the_line(tmp_path: Path, text: str,
         read_list(tmp_path / "list.csv")
 
 
+def test_a_list_may_begin_with_the_mark_of_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("split,file\r\ntrain,a.png\r\n", encoding="utf-8-sig", newline="")
+    assert read_list(tmp_path / "list.csv") == {"a.png": "train"}
+
+
 def test_a_list_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match=r"split params/none\.csv: no such file"):
         read_list(Path("params/none.csv"))

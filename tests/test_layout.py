@@ -100,7 +100,7 @@ ARROWS = {
         "seal.resume", "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
-    "seal.study": {"seal.readings", "seal.runs"},
+    "seal.study": {"seal.data", "seal.readings", "seal.runs"},
     "seal.planning": {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
         "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer", "eval",

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal.errors import UserError
-from seal.planning.places import needs_of_tier, places_of, schedule
+from seal.planning.places import places_of, schedule
+from seal.planning.stages import needs_of_tier
 
 
 def test_a_fork_of_unequal_branches() -> None:

@@ -27,7 +27,7 @@ from eval.claims.rule import Verdict
 from seal.data.archives import DataError, open_archives
 from seal.data.fetched import read_record
 from seal.data.folders import open_folder
-from seal.data.images import decode_images
+from seal.data.images import decode_image
 from seal.data.pack import SPLITS, open_pack
 from seal.data.selection import read_list
 from seal.errors import UserError, one_line_errors
@@ -38,6 +38,7 @@ from seal.planning.calibration import known_machines
 from seal.planning.stages import parts
 from seal.record import read_history, read_json, read_timings, write_json
 from seal.run_folder import RunFolder
+from seal.sections import Preprocessing
 from seal.tracking import database
 from seal.tracking.sync import stages_of
 from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained
@@ -315,7 +316,7 @@ def test_a_damaged_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", [b"no image", b"\xff\xd8\xff\xe0", b"GIF89a"])
 def test_an_image_that_is_none_is_named_without_pythons_words(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^cat/0.png: not an image that can be decoded: ") as caught:
-        decode_images([("cat/0.png", np.frombuffer(content, np.uint8).tobytes())], 8)
+        decode_image("cat/0.png", np.frombuffer(content, np.uint8).tobytes(), 8, Preprocessing())
     assert "object at 0x" not in str(caught.value)
 
 

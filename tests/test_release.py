@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from seal.cli import app
@@ -215,9 +216,12 @@ def test_weights_that_are_gone_are_named_with_the_command_that_makes_them(
         patch.chdir(copy)
         path = copy / write_bundle()
     status, printed = seal("check", str(path))
-    assert (status, "weights of normal-0 are gone; `seal tier smoke`, then `dvc repro base@0`" in printed) == (0, True)
+    assert (status, "weights of normal-0 are gone; `dvc repro base@0` with the bundle's params.yaml" in printed) == (
+        0,
+        True,
+    )
     status, printed = seal("check", str(path), "--run", RUN, "--evaluation", "transfer")
-    assert (status, "its weights are gone; `seal tier smoke`, then `dvc repro base@0`" in printed) == (1, True)
+    assert (status, "its weights are gone; `dvc repro base@0` with the bundle's params.yaml" in printed) == (1, True)
 
 
 def test_a_record_that_is_not_whole_is_not_bundled(study: Path, elsewhere: Path) -> None:
@@ -240,19 +244,26 @@ def fresh(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kept_study_is_a_bundle_without_weights() -> None:
     with open_bundle(write_bundle(Path("expected/smoke"))) as opened:
         assert (opened.facts.tier, opened.facts.weights) == ("smoke", [])
-        assert "`dvc repro train@seal-1` with 1 among the seeds" in opened.facts.gone["seal-1"]
+        assert (
+            "`dvc repro train@seal-1` with the bundle's params.yaml and 1 among its seeds"
+            in opened.facts.gone["seal-1"]
+        )
         assert "results/episodes/fewshot-digits.npz" in opened.checksums
         assert not [name for name in opened.checksums if "/report/" in name or "/timings/" in name]
 
 
-def test_a_studys_weights_are_those_that_lie_in_results_beside_the_same_record(
-    study: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = shutil.copytree(study, elsewhere / "copy")
-    kept = copy / "kept" / RUN
-    shutil.copytree(copy / "results" / RUN, kept, ignore=shutil.ignore_patterns("weights", "handover*"))
+@pytest.fixture
+def copied(study: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The study, and beside it a kept one, as of `seal study --record kept`."""
+    copy = shutil.copytree(study, elsewhere / "copied")
+    shutil.copytree(copy / "results" / RUN, copy / "kept" / RUN, ignore=shutil.ignore_patterns("weights", "handover*"))
     shutil.copytree(ROOT / "params", copy / "params")
     monkeypatch.chdir(copy)
+    return copy
+
+
+def test_a_studys_weights_are_those_that_lie_in_results_beside_the_same_record(copied: Path) -> None:
+    kept = copied / "kept" / RUN
     with open_bundle(write_bundle(Path("kept"))) as opened:
         assert (opened.facts.weights, opened.facts.gone) == ([RUN], {})
 
@@ -267,6 +278,32 @@ def test_lists_of_images_go_with_the_parameters(elsewhere: Path, monkeypatch: py
         path = write_bundle(Path("expected/mini"), elsewhere / "mini.zip")
     with open_bundle(path) as opened:
         assert {"params/splits/mini.csv", "params/splits/isic_mini.csv"} <= opened.checksums.keys()
+
+
+@pytest.mark.parametrize("split", ["mine.csv", "lists/mine.csv", "/tmp/mine.csv", "params/../mine.csv"])
+def test_a_list_that_a_check_would_refuse_is_refused_before_anything_is_written(copied: Path, split: str) -> None:
+    datasets = yaml.safe_load(Path("params.yaml").read_text())["datasets"]
+    write_params(main_arms=[], datasets=datasets | {"listed": datasets["mine"] | {"split": split}})
+    status, printed = seal("bundle", "--out", "new.zip")
+    expected = f"error: found split {split}, expected a csv below params/; move it there, and name it so in datasets\n"
+    assert (status, printed, Path("new.zip").exists()) == (1, expected, False)
+
+
+def test_a_bundle_holds_the_parameters_by_which_its_runs_were_trained(copied: Path) -> None:
+    """A kept study's may be its tier's with an overlay, as `seal tier smoke --choices author_code` lays one."""
+    by_which = Path("params.yaml").read_text()
+    with open_bundle(write_bundle(Path("kept"))) as opened:
+        opened.extract(("params.yaml",), copied / "opened")
+    assert Path("opened/params.yaml").read_text() == by_which
+
+    datasets = yaml.safe_load(by_which)["datasets"]
+    write_params(main_arms=[], datasets=datasets, training={"learning_rate": 0.2})
+    words = "summary.json: found learning_rate 0.05, expected 0.2 as it stands in params.yaml; "
+    status, printed = seal("bundle", "--out", "new.zip")
+    assert (status, printed) == (1, f"error: results/{RUN}/{words}`make repro` trains it by these\n")
+    status, printed = seal("bundle", "--record", "kept", "--out", "new.zip")
+    assert (status, printed) == (1, f"error: kept/{RUN}/{words}`seal tier` with its --choices writes them\n")
+    assert not Path("new.zip").exists()
 
 
 def test_other_images_than_the_records_are_refused(bundle: Path, elsewhere: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from seal.errors import UserError
 from seal.record import read_json, write_json
 from seal.study import study
+from seal.study.dvc_repo import Identity
 from tests.test_dvc import packed as packed  # a fixture of the next one
 from tests.test_dvc import project as project
 from tests.test_dvc import run
@@ -16,13 +17,23 @@ from tests.test_train_stage import ARMS, write_params
 IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "aa"}}}
 
 
-def test_a_record_is_current_by_parameters_and_code_and_not_by_data(tmp_path: Path) -> None:
-    assert not study.is_current(tmp_path, IDENTITY), "nothing is kept"
+@pytest.mark.parametrize(
+    ("identity", "own_packs", "expected"),
+    [
+        (IDENTITY, {}, True),  # published images, or a folder that is on another machine
+        (IDENTITY, {"data/packs/a": "bb"}, True),
+        (IDENTITY, {"data/packs/a": "cc"}, False),
+        (IDENTITY, {"data/packs/b": "cc"}, True),
+        ({"base@0": IDENTITY["base@0"] | {"code": {"seal/train.py": "cc"}}}, {}, False),
+        (IDENTITY | {"hessian@normal-0": IDENTITY["base@0"]}, {}, False),
+    ],
+)
+def test_a_record_is_current_by_parameters_and_code_and_a_users_own_images(
+    tmp_path: Path, identity: Identity, own_packs: dict[str, str], expected: bool
+) -> None:
+    assert not study.is_current(tmp_path, identity, own_packs), "nothing is kept"
     write_json(tmp_path / study.STAGES, {"base@0": IDENTITY["base@0"] | {"data": {"data/packs/a": "bb"}}})
-    assert study.is_current(tmp_path, IDENTITY)
-    edited = {"base@0": IDENTITY["base@0"] | {"code": {"seal/train.py": "cc"}}}
-    assert not study.is_current(tmp_path, edited)
-    assert not study.is_current(tmp_path, IDENTITY | {"hessian@normal-0": IDENTITY["base@0"]})
+    assert study.is_current(tmp_path, identity, own_packs) == expected
 
 
 def test_lists_of_episodes_are_kept_once_and_those_that_differ_with_their_run(tmp_path: Path) -> None:
@@ -64,6 +75,20 @@ def test_a_record_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest
     assert {path.name for path in target.iterdir()} == {"seal-0", "timings"}
 
 
+def test_times_are_kept_of_the_stages_that_made_a_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage notes them under DVC's name of it; under train@normal-0 stand those of a training by hand."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("results/normal-0/history.csv", "results/normal-0/summary.json", "results/normal-0/metrics.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("results/normal-0/predictions", "timings"):
+        (tmp_path / name).mkdir()
+    for stage in ("base@0", "train@normal-0"):
+        (tmp_path / f"timings/{stage}.csv").touch()
+    study.keep("normal-0", tmp_path / "kept", IDENTITY)
+    assert [path.name for path in (tmp_path / "kept/timings").iterdir()] == ["base@0.csv"]
+
+
 @pytest.mark.slow
 def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) -> None:
     def studied() -> str:
@@ -90,6 +115,24 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) ->
     assert "epoch" not in output
 
 
+@pytest.mark.slow
+def test_a_folder_that_has_changed_is_studied_anew_and_one_that_is_elsewhere_skipped(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def studied() -> str:
+        study.study()
+        return capfd.readouterr().out
+
+    call = study.call
+    monkeypatch.setattr(study, "call", lambda *words: None if words[0].startswith("eval.") else call(*words))
+    write_params(training={"epochs_per_generation": 1}, main_arms=[])
+    assert "normal-0: kept" in studied()
+    shutil.copy("images/cat/1.png", "images/cat/0.png")
+    assert "normal-0: kept" in studied()
+    shutil.move("images", "elsewhere")
+    assert "normal-0: skipped" in studied()
+
+
 def test_a_seed_that_is_not_in_the_parameters_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_params()
@@ -103,7 +146,8 @@ def test_a_record_can_be_kept_in_another_folder_than_the_tiers(tmp_path: Path, m
     made: list[Path] = []
     called: list[tuple[str, ...]] = []
     monkeypatch.setattr(study, "stages_by_run", dict)
-    monkeypatch.setattr(study, "make", lambda stages, target: made.append(target))
+    monkeypatch.setattr(study, "packed_anew", dict)
+    monkeypatch.setattr(study, "make", lambda stages, target, own_packs: made.append(target))
     monkeypatch.setattr(study, "call", lambda *arguments: called.append(arguments))
     study.study(record=Path("expected/longer"))
     assert made == [Path("expected/longer")]

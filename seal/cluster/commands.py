@@ -49,25 +49,24 @@ def submit_locally(
     stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int | None, wait: bool
 ) -> None:
     from seal.cluster.gather import gather
-    from seal.cluster.local import check_local, gpu_options, start, threads_at_once
+    from seal.cluster.local import check_local, gpu_options, start, threads_at_once, words_of_gather
     from seal.cluster.submit import prepared
 
     check_local(gpus)
     number = threads_at_once(threads, places, gpus)
     options = job_options(number, remote) + gpu_options(gpus, per_gpu)
-    with prepared(stages, number, "local", places, remote) as (submission, needs):
-        if not needs:
+    with prepared(stages, "local", places, remote) as ready:
+        if not ready.needs:
             typer.echo("no stage lacks a job")
             gather(stages)
             return
 
-        process = start(submission, needs, places, options)
+        process = start(ready, places, options)
 
-    typer.echo(f"{len(needs)} stages, {places} at once, threads of each: {number}; `seal status` shows them")
+    typer.echo(f"{len(ready.needs)} stages, {places} at once, threads of each: {number}; `seal status` shows them")
     if wait:
-        status = process.wait()
-        typer.echo(submission.log("gather").read_text(encoding="utf-8"), nl=False)
-        raise typer.Exit(1 if status else 0)
+        typer.echo(words_of_gather(ready.submission, process.wait()), nl=False)
+        raise typer.Exit(1 if process.returncode else 0)
 
 
 def job_options(threads: int, remote: str) -> list[str]:
@@ -92,17 +91,18 @@ def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing
 
     queued()  # an error here, where there is no Slurm
     number = threads_of_a_job(threads, 1)
-    with prepared(stages, number, "slurm", 0, remote) as (submission, needs):
-        if not needs:
+    with prepared(stages, "slurm", 0, remote) as ready:
+        if not ready.needs:
             typer.echo("no stage lacks a job")
-            gather(stages)
+            if not handing.dry:
+                gather(stages)
             return
 
         options = (f"--cpus-per-task={number}", *handing.options)
-        sbatch = Sbatch(submission, options, handing.restarts, handing.image, handing.dry)
-        sent = send(sbatch, needs, job_options(number, remote), handing.grouped)
+        sbatch = Sbatch(ready.submission, ready.facts, options, handing.restarts, handing.image, handing.dry)
+        sent = send(sbatch, ready.needs, job_options(number, remote), handing.grouped)
     if not handing.dry:
-        typer.echo(f"{len(needs)} stages, {sent} new jobs, threads of each: {number}; `seal status` shows them")
+        typer.echo(f"{len(ready.needs)} stages, {sent} new jobs, threads of each: {number}; `seal status` shows them")
 
 
 @app.command()

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from seal.cluster.pipeline import Pipeline, read_pipeline, take_over
 from seal.cluster.snapshot import submission_of
@@ -15,7 +14,9 @@ from seal.cluster.stages import LAST, kind
 from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError
-from seal.record import RESULTS, TIMINGS, read_timings
+from seal.record import TIMINGS, read_timings
+from seal.study.dvc_repo import commands_path
+from seal.study.machine import Machine
 
 
 def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
@@ -59,8 +60,7 @@ def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
 
 def dvc(*arguments: str) -> None:
     """Run DVC in the project, which waits where another is at work there."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    environment = os.environ | {"PATH": commands_path(), "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     if status := subprocess.run(command, env=environment, check=False).returncode:
         raise UserError(f"dvc {arguments[0]} ended with status {status}, as it says above; mend it and submit again")
@@ -73,9 +73,8 @@ def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None
         path = TIMINGS / f"{stage}.csv"
         if path.exists():
             for last in read_timings(path)[-1:]:
-                processor = last["cpu"].partition(" x ")[2]
                 gpus = (submission.mark(stage) or {}).get("gpus", [])
-                machines.add(", ".join([f"{processor} with {last['threads']} threads", *gpus]))
+                machines.add(", ".join([str(Machine.of(last)), *gpus]))
 
     if len(machines) < 2:
         return None
@@ -83,10 +82,9 @@ def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None
 
 
 def sync() -> None:
-    """MLflow's view of the record; off on nodes, as SQLite is never written from two machines."""
-    from seal.tracking.arms import sync_aggregates
-    from seal.tracking.sync import sync as sync_runs
+    """MLflow's view of the record; off on nodes, as SQLite is never written from two machines. Says what is BROKEN."""
+    from seal.tracking.whole import sync_all
 
-    names = load_params().run_names()
-    sync_runs(names, RESULTS, TIMINGS)
-    sync_aggregates(names)
+    for outcome in sync_all():
+        if outcome.status == "BROKEN":
+            print(outcome, flush=True)

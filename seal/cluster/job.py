@@ -27,9 +27,7 @@ from seal.errors import one_line_errors
 TERMINATED = 128 + signal.SIGTERM
 
 
-def run_job(
-    submission: Submission, stage: str, threads: int, gpus: Sequence[str] = (), per_gpu: int = 1, remote: str = ""
-) -> int:
+def run_job(submission: Submission, stage: str, threads: int, gpus: Sequence[str], per_gpu: int, remote: str) -> int:
     """DVC's exit status for the stage, run or restored in a workspace that is gone afterwards."""
     facts: dict[str, Any] = {
         "node": os.environ.get("SLURMD_NODENAME", platform.node()),

@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from seal.cluster.job import gpu_names
 from seal.cluster.submission import Submission
-from seal.cluster.submit import threads_of_a_job
+from seal.cluster.submit import Prepared, threads_of_a_job
 from seal.errors import UserError
 from seal.planning.measured_gpu import runs_at_once
 from seal.processor import usable_cores
-
-AT_WORK = 75  # of flock: another holds the lock
 
 
 def check_local(gpus: Sequence[str]) -> None:
@@ -58,22 +56,27 @@ def gpu_options(gpus: Sequence[str], per_gpu: int | None) -> list[str]:
     return ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu or runs_at_once(gpu_names()))]
 
 
-def start(
-    submission: Submission, needs: Mapping[str, Sequence[str]], places: int, options: Sequence[str]
-) -> "subprocess.Popen[bytes]":
-    """Start make on these stages, `places` at once; `options` are the job's. Raises UserError where one is at work."""
-    lock = submission.lock("make")
-    if subprocess.run(["flock", "-n", lock, "true"], check=False).returncode:
-        raise UserError("a make is at work here already; `seal status` shows it, `seal cancel` ends it")
-
+def start(prepared: Prepared, places: int, options: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start make on what lacks, `places` at once; `options` are the job's."""
+    submission, needs = prepared.submission, prepared.needs
+    submission.begin(prepared.facts, needs)
+    submission.log("gather").unlink(missing_ok=True)
     (submission.folder / "Makefile").write_text(makefile(submission, needs, options), encoding="utf-8")
     # -o: a job that outlives a killed make does not hold its lock, but its stage's, where the next make's job waits.
-    command = ["flock", "-n", "-o", "-E", str(AT_WORK), str(lock), "make", f"-j{places}"]
+    command = ["flock", "-n", "-o", str(submission.lock("make")), "make", f"-j{places}"]
     with submission.log("make").open("ab") as log:
         return subprocess.Popen(
             command, cwd=submission.folder, env=os.environ | submission.environment(), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
+
+
+def words_of_gather(submission: Submission, status: int) -> str:
+    """What it printed, once make has ended with this status."""
+    log = submission.log("gather")
+    if not log.exists():
+        raise UserError(f"make ended with status {status} before what was done was gathered; submit again")
+    return log.read_text(encoding="utf-8")
 
 
 def makefile(submission: Submission, needs: Mapping[str, Sequence[str]], options: Sequence[str]) -> str:

@@ -7,13 +7,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from seal.cluster.stages import HERE, LAST, kind
 from seal.errors import UserError
-from seal.study.dvc_repo import dvc_errors
+from seal.study.dvc_repo import dvc_errors, needs_of, with_all_below
 
 LOCK = Path("dvc.lock")
 NOWHERE = "nowhere"  # the remote of jobs
@@ -38,21 +37,12 @@ class Pipeline:
 
 def read_pipeline() -> Pipeline:
     """The project's in the working directory; raises UserError where DVC cannot read it."""
-    import networkx
     from dvc.repo import Repo, lock_repo
 
     with dvc_errors(), Repo(_wait_for_lock=True) as repo, lock_repo(repo):  # else `status` builds the index anew, twice
-        graph, status = repo.index.graph, repo.status()
-        needs: dict[str, list[str]] = {}
-        to_run = set[str]()
-        # Postorder is DVC's own: a topological sort would put the same entries into dvc.lock in another order.
-        for stage in networkx.dfs_postorder_nodes(graph):
-            name = stage.addressing
-            needs[name] = sorted(map(attrgetter("addressing"), graph[stage]))
-            if name in status or not to_run.isdisjoint(needs[name]):
-                to_run.add(name)
-
-        return Pipeline(needs, frozenset(to_run), _files_read(repo.index), Path(repo.cache.local.path))
+        needs = needs_of(repo.index.graph)
+        to_run = frozenset(with_all_below(repo.status(), needs))
+        return Pipeline(needs, to_run, _files_read(repo.index), Path(repo.cache.local.path))
 
 
 def cache_folder() -> Path:

@@ -25,7 +25,6 @@ class Queued:
     stages: tuple[str, ...]
     state: str  # RUNNING, PENDING, ...
     reason: str
-    node: str
 
 
 def prefix() -> str:
@@ -35,13 +34,13 @@ def prefix() -> str:
 
 def queued() -> list[Queued]:
     """This project's jobs in the queue; raises UserError where Slurm does not answer."""
-    done = slurm("squeue", "--me", "--noheader", "--format=%i|%T|%r|%N|%j|%k")
+    done = slurm("squeue", "--me", "--noheader", "--format=%i|%T|%r|%j|%k")
     jobs = []
     for line in done.splitlines():
-        job, state, reason, node, name, comment = line.split("|", 5)
+        job, state, reason, name, comment = line.split("|", 4)
         if name.startswith(prefix()):
             digest, *stages = comment.split()
-            jobs.append(Queued(job, name.removeprefix(prefix()), digest, tuple(stages), state, reason, node))
+            jobs.append(Queued(job, name.removeprefix(prefix()), digest, tuple(stages), state, reason))
     return jobs
 
 

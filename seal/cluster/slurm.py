@@ -13,7 +13,7 @@ from pathlib import Path
 from seal.cluster.limits import limits_of
 from seal.cluster.queue import jobs_by_stage, partition_minutes, prefix, queued, slurm
 from seal.cluster.stages import kind
-from seal.cluster.submission import Submission
+from seal.cluster.submission import Facts, Submission
 from seal.errors import UserError
 from seal.planning.stages import TRAINING, parts
 
@@ -42,10 +42,11 @@ class Sbatch:
     """How jobs are handed to Slurm."""
 
     submission: Submission
-    options: Sequence[str] = ()  # of the user, for sbatch
-    restarts: int = 20
-    image: str = ""  # of Apptainer, to run jobs in
-    dry: bool = False  # print, and hand over nothing
+    facts: Facts  # of the submission, once it begins
+    options: Sequence[str]  # of the user, for sbatch
+    restarts: int
+    image: str  # of Apptainer, to run jobs in; or empty
+    dry: bool  # print, and hand over nothing
 
     def hand_over(self, label: str, command: Sequence[str], stages: Sequence[str], options: Sequence[str]) -> str:
         """The job's number; the label itself where nothing is handed over. Raises UserError with sbatch's own line."""
@@ -60,7 +61,7 @@ class Sbatch:
         module = ["-m", "seal.cluster.job", *stages, *options]
         if not self.image:
             return [sys.executable, *module]
-        folders = [str(self.submission.project), self.submission.facts["cache"], *scratch_elsewhere()]
+        folders = [str(self.submission.project), self.facts["cache"], *scratch_elsewhere()]
         return ["apptainer", "exec", "--nv", "--bind", ",".join(folders), self.image, "python", *module]
 
     def line(self, label: str, stages: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -101,6 +102,8 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
     if new and not sbatch.dry:
         label, *_ = new
         slurm(*sbatch.line(label, new[label], ["--test-only", *limits[label]]), script=sbatch.script(label, ["true"]))
+    if not sbatch.dry:
+        sbatch.submission.begin(sbatch.facts, needs.keys() - held.keys())
 
     for sent, (label, stages) in enumerate(new.items()):
         depends = [f"--dependency={dependency(stages, needs, held)}", "--kill-on-invalid-dep=yes"]

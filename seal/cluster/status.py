@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from seal.cluster.queue import Queued, jobs_by_stage, queued
 from seal.cluster.submission import Facts, Submission, submissions
 from seal.errors import UserError
@@ -39,7 +37,7 @@ def rows_of(submission: Submission) -> list[Row]:
     """In the pipeline's order."""
     facts = submission.facts
     by_slurm = jobs_by_stage(submission.folder.name) if facts["how"] == "slurm" else {}
-    make = facts["how"] == "local" and is_held(submission.lock("make"))
+    make = facts["how"] == "local" and submission.is_held("make")
     rows: dict[str, Row] = {}
     for stage, needs in facts["needs"].items():
         above = [rows[name] for name in needs if name in rows]
@@ -63,7 +61,7 @@ def row_of_begun(submission: Submission, stage: str, mark: Facts, job: Queued | 
     since = time.strftime("%F %T", time.localtime(mark["since"]))
     if mark["state"] == "failed":
         return Row(stage, "failed", mark["node"], since, f"{last_line(log)} ({log.relative_to(Path.cwd())})")
-    if job is not None or is_held(submission.lock(stage)):
+    if job is not None or submission.is_held(stage):
         return Row(stage, "running", mark["node"], f"since {since}", last_line(log))
     return Row(stage, "stopped", mark["node"], since, f"its job was killed; {AGAIN}")
 
@@ -87,15 +85,6 @@ def row_of_waiting(stage: str, above: Sequence[Row], sent: bool) -> Row:
 
 def stages_in(rows: Sequence[Row], states: Sequence[str]) -> list[str]:
     return [row.stage for row in rows if row.state in states]
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds this lock."""
-    try:
-        with FileLock(path, blocking=False):
-            return False
-    except Timeout:
-        return True
 
 
 def last_line(log: Path) -> str:
@@ -125,7 +114,7 @@ def is_gathering(submission: Submission, rows: Sequence[Row]) -> bool:
         return False
     if submission.facts["how"] == "slurm":
         return any(job.digest == submission.folder.name for job in queued())
-    return is_held(submission.lock("make"))
+    return submission.is_held("make")
 
 
 def sums_of(submission: Submission, rows: Sequence[Row], gathering: bool) -> str:

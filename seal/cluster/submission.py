@@ -5,15 +5,17 @@ Every other file here asks `Submission` for its paths.
 
 import json
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from seal.cluster.pipeline import Entries
 from seal.cluster.stages import HERE, kind, with_all_above
 from seal.record import atomic, read_json
+from seal.study.dvc_repo import commands_path
 
 CLUSTER = Path("cluster")
 MARKER = "SEAL_CLUSTER"  # in the environment of every process that a submission starts here
@@ -41,8 +43,8 @@ class Submission:
 
     @property
     def facts(self) -> Facts:
-        """How it was last submitted: `how`, `places`, `threads`; the `cache`; `needs` of its stages, of which those
-        that lacked were `sent`; `entries` of dvc.lock that were current, and its `order` before all."""
+        """How it was last submitted: `how`, `places`; the `cache`; `needs` of its stages, of which those that lacked
+        were `sent`; `entries` of dvc.lock that were current, and its `order` before all."""
         return dict(read_json(self.facts_path))
 
     @property
@@ -58,16 +60,36 @@ class Submission:
         """Held while a stage, or what else bears this name, is at work; the same for every submission."""
         return self.folder.parent / "lock" / name
 
+    def is_held(self, name: str) -> bool:
+        """Whether a process holds this lock."""
+        try:
+            with FileLock(self.lock(name), blocking=False):
+                return False
+        except Timeout:
+            return True
+
     def log(self, stage: str) -> Path:
         return self.folder / "log" / f"{stage}.log"
 
     def mark(self, stage: str) -> Facts | None:
         """What its last job wrote of itself; `state` is running, done or failed. None where none has begun."""
-        path = self.folder / "marks" / f"{stage}.json"
+        path = self._mark_path(stage)
         return dict(read_json(path)) if path.exists() else None
 
     def write_mark(self, stage: str, **facts: Any) -> None:
-        write_facts(self.folder / "marks" / f"{stage}.json", facts)
+        write_facts(self._mark_path(stage), facts)
+
+    def _mark_path(self, stage: str) -> Path:
+        return self.folder / "marks" / f"{stage}.json"
+
+    def begin(self, facts: Facts, stages: Iterable[str]) -> None:
+        """Note what is handed over now, before the first job reads it. What an earlier job said of one of these stages
+        goes, unless it is at work or done."""
+        for stage in stages:
+            mark = self.mark(stage)
+            if mark is not None and mark["state"] != "done" and not self.is_held(stage):
+                self._mark_path(stage).unlink()
+        write_facts(self.facts_path, facts)
 
     def done(self, stages: Iterable[str]) -> Entries:
         """Of dvc.lock: what the jobs have made of those among these stages that ended well."""
@@ -88,9 +110,8 @@ class Submission:
 
     def environment(self) -> dict[str, str]:
         """For a job: this Python's commands, and the snapshot's code, whatever the project's is by then."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {
-            "PATH": path,
+            "PATH": commands_path(),
             "PYTHONDONTWRITEBYTECODE": "",  # images of containers set it: DVC and torch then start half as fast
             "PYTHONPATH": os.pathsep.join(filter(None, [str(self.files), os.environ.get("PYTHONPATH")])),
             MARKER: str(self.folder),

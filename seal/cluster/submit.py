@@ -16,7 +16,7 @@ from seal.cluster.gather import dvc, take_over_done
 from seal.cluster.pipeline import Pipeline, check_remote, locked_entries, read_pipeline
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.stages import HERE, kind, needs_among, with_all_above
-from seal.cluster.submission import CLUSTER, Submission, write_facts
+from seal.cluster.submission import CLUSTER, Facts, Submission
 from seal.cluster.workspace import link_of
 from seal.config import load_params
 from seal.data.listing import update
@@ -32,22 +32,23 @@ class Prepared(NamedTuple):
 
     submission: Submission
     needs: Needs
+    facts: Facts  # of the submission, once it begins
 
 
 @contextmanager
-def prepared(asked: Sequence[str], threads: int, how: str, places: int, remote: str = "") -> Iterator[Prepared]:
+def prepared(asked: Sequence[str], how: str, places: int, remote: str) -> Iterator[Prepared]:
     """What is missing, with all that it needs made here; no other submit can begin meanwhile."""
     check_project()
     CLUSTER.mkdir(exist_ok=True)
     try:
         with FileLock(CLUSTER / "submit.lock", blocking=False):
             update(load_params().datasets, lambda done, total: None)
-            yield prepare(asked, threads, how, places, remote)
+            yield prepare(asked, how, places, remote)
     except Timeout:
         raise UserError("another submit is under way here; `seal status` shows its jobs") from None
 
 
-def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: str) -> Prepared:
+def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepared:
     if remote:
         check_remote(remote)
 
@@ -56,6 +57,9 @@ def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: s
     check_cache(pipeline.cache)
 
     submission = take_snapshot(pipeline)
+    if submission.is_held("make"):
+        raise UserError("a make is at work here already; `seal status` shows it, `seal cancel` ends it")
+
     before = submission.facts if submission.facts_path.exists() else None
     order = before["order"] if before else list(locked_entries())
     taken_over = take_over_done(submission, pipeline) if before else []
@@ -72,11 +76,10 @@ def prepare(asked: Sequence[str], threads: int, how: str, places: int, remote: s
     current = {stage: entry for stage, entry in locked_entries().items() if stage not in pipeline.to_run}
     needs = {stage: pipeline.needs[stage] for stage in pipeline.jobs}
     facts = {
-        "how": how, "places": places, "threads": threads, "cache": str(pipeline.cache), "order": order, "sent": sent,
-        "needs": needs, "entries": current,
+        "how": how, "places": places, "cache": str(pipeline.cache), "order": order, "sent": sent, "needs": needs,
+        "entries": current,
     }  # fmt: skip
-    write_facts(submission.facts_path, facts)
-    return Prepared(submission, needs_among(pipeline.needs, sent))
+    return Prepared(submission, needs_among(pipeline.needs, sent), facts)
 
 
 def wanted_stages(pipeline: Pipeline, asked: Sequence[str]) -> set[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seal.cluster.pipeline import write_entries
 from seal.cluster.submission import CLUSTER, Submission
-from seal.record import append_timings, read_timings
+from seal.record import append_timings, read_timings, scratch_root
 from seal.stage import die_with_parent
 
 FULL = 2**20  # bytes; a disk with less free is called full
@@ -62,7 +62,7 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
 
     With a remote what stands above comes from there, and what the stage made goes there.
     """
-    scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
+    scratch = submission.project / scratch_root()
     environment = os.environ | {
         "SEAL_STAGE": stage,  # the harness refuses any other
         "SEAL_TRACK": "0",  # SQLite is never written from two machines
@@ -95,9 +95,9 @@ def hand_over_timings(work: Path, project: Path) -> None:
         append_timings(project / "timings" / path.name, read_timings(path))
 
 
-def say_what_is_full(submission: Submission, *folders: Path) -> None:
+def say_what_is_full(submission: Submission, work: Path) -> None:
     """A line for each place without room: DVC's own word for it is SQLite's, "disk I/O error"."""
-    scratch = submission.project / os.environ.get("SEAL_SCRATCH", "scratch")
-    for folder in (*folders, Path(submission.facts["cache"]), scratch):
+    scratch = submission.project / scratch_root()
+    for folder in (work, Path(submission.facts["cache"]), scratch):
         if folder.exists() and shutil.disk_usage(folder).free < FULL:
             print(f"error: {folder}: the disk is full; make room and submit again", file=sys.stderr)

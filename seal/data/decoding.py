@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from seal.data import images as image_files
 from seal.data.archives import DataError, Encoded, Member
-from seal.data.download import Report, full_disk_is_an_error, require_space
+from seal.data.download import full_disk_is_an_error, require_space
 from seal.data.images import DIGEST_BYTES, Decoded, decode_checked
 from seal.sections import Preprocessing
+from seal.stage import Report
 
 KINDS = ("rows", "digests", "bad")  # of scratch files, in the order of `Rows`
 CHUNK = 64  # image files that a worker decodes at a time

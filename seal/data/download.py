@@ -6,7 +6,7 @@ Fetching downloads and compares files by it; packing asks it for room on the dis
 import errno
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,7 @@ from safetensors import SafetensorError
 
 from seal.data.archives import DataError
 from seal.data.sources import Archive
-
-Report = Callable[[int, int], None]  # (done, total)
+from seal.stage import Report
 
 
 def download(archive: Archive, folder: Path, report: Report) -> Path:

@@ -6,14 +6,14 @@ from http.client import HTTPException
 from pathlib import Path
 
 from seal.data.archives import DataError
-from seal.data.download import Report, download, mismatch
+from seal.data.download import download, mismatch
 from seal.data.fetched import RECORDS, SCHEMA, SourceRecord
 from seal.data.folders import levels_of, scan
 from seal.data.places import DOWNLOADS, MIRROR, Places, content_sha256, locate, source_of
 from seal.data.sources import Source
 from seal.record import write_json
 from seal.sections import Dataset
-from seal.stage import dataset_stage
+from seal.stage import Report, dataset_stage
 
 NO_CHECKSUM = "no official checksum is published"
 
@@ -21,7 +21,7 @@ NO_CHECKSUM = "no official checksum is published"
 def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> SourceRecord:
     """What data/sources/NAME.json holds: status present with the archives, or missing with what to do about it.
 
-    Raises DataError for a file outside the mirror that has an official archive's name but not its checksum.
+    Raises DataError for a download that has an official archive's name but not its checksum.
     """
     source, problem = source_of(dataset), ""
     record: SourceRecord = {"schema": SCHEMA, "name": name, "source": dataset.source}
@@ -41,12 +41,12 @@ def fetch(name: str, dataset: Dataset, places: Places, report: Report) -> Source
 
 
 def _archive_record(path: Path, source: Source, dataset: Dataset, places: Places) -> SourceRecord:
-    """Name, size and SHA-256 of a file or folder, and whether it is the publisher's. Raises DataError for one that only
-    bears an official archive's name, but in the mirror, which may hold fewer images."""
+    """Name, size and SHA-256 of a file or folder, and whether it is the publisher's. Raises DataError for a download
+    that only bears an official archive's name; a copy in the mirror or by its `path` may hold fewer images."""
     official = dict(zip(source.archive_names, source.archives, strict=True))
     archive = official.get(path.name) if path.is_file() else None
     problem = mismatch(path, archive) if archive else "not a name of the official archives"
-    if archive and problem and path.parent != places.mirror:
+    if archive and problem and dataset.path is None and path.parent != places.mirror:
         raise DataError(f"{path.name}: {problem}; remove it and run again, or get it from {source.homepage}")
 
     files = [path] if path.is_file() else [path / name for name in scan(path, levels_of(dataset)).files]

@@ -4,10 +4,11 @@ Nothing vanishes in silence. Packing, fetching and the listing of folders read b
 """
 
 import errno
+import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,16 @@ class Scan:
 
     files: list[str]  # that can be read, sorted by their parts
     unreadable: dict[str, str]  # name to reason
+
+
+def folder_sha256(known: Scan, sha256_of: Callable[[str], str]) -> str:
+    """Over the names and SHA-256 of its files, and the names of what cannot be read."""
+    digest = hashlib.sha256()
+    for name in known.files:
+        digest.update(f"{sha256_of(name)} {name}\n".encode())
+    for name in known.unreadable:
+        digest.update(os.fsencode(f"unreadable {name}\n"))
+    return digest.hexdigest()
 
 
 def is_hidden(name: str) -> bool:

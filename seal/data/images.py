@@ -19,7 +19,6 @@ MAX_PIXELS = 64_000_000  # below Pillow's own warning at 89 million
 # Modes of at most eight bits a channel. Others (16-bit, float) have no one meaning as RGB bytes.
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}  # which preprocessing may scale
-PLAIN = Preprocessing()
 DIGEST_BYTES = 16
 
 # What Pillow raises on damaged files: libavif's errors are RuntimeErrors, and a TIFF's tags may be of any type. A
@@ -46,7 +45,7 @@ def decode_checked(files: Sequence[tuple[str, Encoded | DataError]], size: int, 
         try:
             if isinstance(content, DataError):
                 raise content
-            rows.append(_decode(name, content, size, how).tobytes())
+            rows.append(decode_image(name, content, size, how).tobytes())
             digests.append(blake2b(bytes(content), digest_size=DIGEST_BYTES).digest())
         except DataError as error:
             bad[position] = str(error)
@@ -55,17 +54,13 @@ def decode_checked(files: Sequence[tuple[str, Encoded | DataError]], size: int, 
     return Decoded(b"".join(rows), b"".join(digests), bad)
 
 
-def decode_images(files: Sequence[tuple[str, Encoded]], size: int, how: Preprocessing = PLAIN) -> bytes:
-    """Named image files as the bytes of uint8 [len(files), size, size, 3].
+def decode_image(name: str, content: Encoded, size: int, how: Preprocessing) -> NDArray[np.uint8]:
+    """A named image file as uint8 [size, size, 3].
 
     Unless `how` says otherwise, greyscale, palette and CMYK become RGB, transparency is dropped, and an image of
     another size is resized by Pillow's bilinear filter, which widens with the scale when it shrinks (antialias); the
     sides' proportion is not kept. Raises DataError with the name of a file that is no image.
     """
-    return b"".join(_decode(name, content, size, how).tobytes() for name, content in files)
-
-
-def _decode(name: str, content: Encoded, size: int, how: Preprocessing) -> NDArray[np.uint8]:
     if len(content) == 0:
         raise DataError(f"{name}: an empty file")
     try:

@@ -1,18 +1,16 @@
-"""folders.json: what users' own folders of images hold now, a digest for each dataset of `source: folder`.
+"""folders.json: what users' own folders of images hold now, a digest for each dataset with a `path` that is here.
 
 `fetch` depends on that file, so that DVC sees an image more, less or changed. `python -m seal.data.listing` writes it
 anew where a folder has changed: `make repro`, `seal study` and `seal submit` begin with it. A file whose size and times
 are as they were is not read again.
 """
 
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seal.config import load_params
-from seal.data.folders import Scan, levels_of, readable, scan
+from seal.data.folders import Scan, folder_sha256, levels_of, readable, scan
 from seal.errors import one_line_errors
 from seal.record import file_sha256, read_json, write_json
 from seal.sections import Dataset
@@ -44,18 +42,14 @@ def listing(dataset: Dataset, kept: Path, report: Report) -> dict[str, Any]:
     path, now = Path(str(dataset.path)), States()
     known = scan(path, levels_of(dataset)) if path.is_dir() else Scan([""], {})
 
-    digest = hashlib.sha256()
     for done, name in enumerate(known.files):
         now[name] = _state(path / name, before.get(name))
-        digest.update(f"{now[name][-1]} {name}\n".encode())
         if done % 500 == 0:
             report(done, len(known.files))
-    for name in known.unreadable:
-        digest.update(os.fsencode(f"unreadable {name}\n"))
 
     if now != before:
         write_json(kept, now)
-    return {"files": len(known.files), "sha256": digest.hexdigest()}
+    return {"files": len(known.files), "sha256": folder_sha256(known, lambda name: str(now[name][-1]))}
 
 
 def _state(file: Path, before: Any) -> list[Any]:

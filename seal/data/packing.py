@@ -4,7 +4,6 @@ Images are chosen by `selection`, decoded by `decoding`, looked over by `usable`
 """
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
@@ -18,7 +17,6 @@ import numpy as np
 
 from seal.data.archives import DataError, Members, open_archives
 from seal.data.decoding import decoded
-from seal.data.download import Report
 from seal.data.drawing import check_own
 from seal.data.fetched import SourceRecord, read_record
 from seal.data.folders import CLASS_FOLDERS, everything, hidden_entries, levels_of, open_folder
@@ -31,8 +29,9 @@ from seal.data.selection import Selection, follows_list, parameters_of, read_lis
 from seal.data.usable import sound
 from seal.data.writing import SplitRows, split_rows, write_pack
 from seal.processor import usable_cores
+from seal.record import scratch_root
 from seal.sections import Dataset
-from seal.stage import dataset_stage
+from seal.stage import Report, dataset_stage
 
 
 def make_pack(
@@ -197,8 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
 
         paths = relocate(record, dataset, Places.of_environment())
-        scratch = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
-        cores = usable_cores()
+        scratch, cores = scratch_root(), usable_cores()
         try:
             made = make_pack(target, name, dataset, record, paths, scratch=scratch, workers=cores, report=report)
         except BrokenExecutor as error:  # a worker that the system ended, as where memory is short

@@ -3,7 +3,6 @@
 Fetching, packing, `seal plan` and `seal doctor` look by it.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from seal.data.archives import DataError
 from seal.data.fetched import SourceRecord
-from seal.data.folders import levels_of, scan
+from seal.data.folders import folder_sha256, levels_of, scan
 from seal.data.sources import SOURCES, Source
 from seal.record import file_sha256
 from seal.sections import Dataset
@@ -98,9 +97,4 @@ def content_sha256(path: Path, dataset: Dataset) -> str:
     if path.is_file():
         return file_sha256(path)
 
-    digest, known = hashlib.sha256(), scan(path, levels_of(dataset))
-    for name in known.files:
-        digest.update(f"{file_sha256(path / name)} {name}\n".encode())
-    for name in known.unreadable:
-        digest.update(os.fsencode(f"unreadable {name}\n"))
-    return digest.hexdigest()
+    return folder_sha256(scan(path, levels_of(dataset)), lambda name: file_sha256(path / name))

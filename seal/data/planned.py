@@ -8,7 +8,6 @@ from torch import Tensor
 
 from seal.data.batches import Batch, Batches, Plan
 
-BYTES = 256  # values of a uint8
 
 
 class PlannedBatches:

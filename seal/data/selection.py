@@ -107,7 +107,7 @@ def follows_list(dataset: Dataset) -> bool:
 def read_list(path: Path) -> dict[str, str]:
     """A csv with columns split and file (relative to the dataset's root), as file to split. # starts a comment."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"split {path}: no such file") from None
     except IsADirectoryError:

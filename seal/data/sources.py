@@ -3,7 +3,6 @@
 from functools import partial
 
 from seal.data.archives import open_table
-from seal.data.folders import open_folder
 from seal.data.layouts import class_folders, rows, tiny_imagenet
 from seal.data.source import Archive, Source
 from seal.data.targets import TARGETS
@@ -85,7 +84,6 @@ SOURCES = {
         homepage="a folder of the user's own",
         licence="the user's",
         layout=class_folders,
-        open=open_folder,
     ),
     **TARGETS,
 }  # fmt: skip

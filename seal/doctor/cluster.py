@@ -3,7 +3,6 @@
 `seal doctor --cluster` asks. Without Slurm's commands they are of this machine alone.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,8 +19,9 @@ from seal.cluster.submission import CLUSTER
 from seal.cluster.workspace import link_of
 from seal.doctor.finding import Finding
 from seal.errors import UserError
+from seal.record import scratch_root
 
-SCRATCH = Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+SCRATCH = scratch_root()
 NEEDED_GB = 10.0
 HELD = 3  # exit status of a process that finds the lock held
 TRY = f"""

@@ -20,7 +20,7 @@ from seal.measure import Rates
 from seal.planning.counts import classes
 from seal.planning.machine import Machine
 from seal.processor import processor
-from seal.record import read_json, write_json
+from seal.record import read_json, scratch_root, write_json
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FRESH = 3600.0  # s; after that other work on the machine may have come or gone
@@ -28,7 +28,7 @@ FRESH = 3600.0  # s; after that other work on the machine may have come or gone
 
 def calibrate(params: Params, scratch: Path | None = None) -> Machine:
     """Measured, or as measured within the hour for the same model, batch, images, processor and versions."""
-    scratch = scratch or Path(os.environ.get("SEAL_SCRATCH", "scratch"))
+    scratch = scratch or scratch_root()
     path = scratch / "calibration.json"
     facts = json.dumps(_facts(params), sort_keys=True)
     key = hashlib.sha256(facts.encode()).hexdigest()[:16]

@@ -4,12 +4,11 @@
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -25,8 +24,7 @@ from seal.planning.measured_gpu import MeasuredGpu, measured_gpus, of_paper_shap
 from seal.planning.network import network_of_tier
 from seal.planning.plan import line_of_stage, with_known_rate
 from seal.planning.show import duration
-from seal.planning.stages import repo_of_tier, stages_to_run
-from seal.study.dvc_repo import dvc_errors
+from seal.planning.stages import needs_of_tier, needs_to_run
 
 JOB_SECONDS = 3.0  # a job's own: its workspace, DVC's links; 1.8 to 3.2 s for one to three stages above
 Needs = Mapping[str, Sequence[str]]  # stages, with those right above each
@@ -104,36 +102,6 @@ def sentences(needs: Needs, seconds: Mapping[str, float], critical_path: float, 
 def gpu_of_a_place(measured: MeasuredGpu | None) -> str:
     """Its name, and how its seconds are known."""
     return f"{GPU.name}: counted, not measured" if measured is None else f"{measured.name}: measured"
-
-
-def needs_to_run() -> dict[str, list[str]]:
-    """What `dvc repro` would run here, each with those right above it that it would run too."""
-    from dvc.repo import Repo
-
-    to_run = stages_to_run()
-    with dvc_errors(), Repo() as repo:
-        all_needs = _needs(repo.index.graph, attrgetter("addressing"))
-
-    needs = {}
-    for stage, above in all_needs.items():
-        if stage in to_run:
-            needs[stage] = [name for name in above if name in to_run]
-    return needs
-
-
-def needs_of_tier(tier: str) -> dict[str, list[str]]:
-    """Every stage of a tier with those right above it, in an order in which they can run."""
-    with repo_of_tier(tier) as repo:
-        return _needs(repo.index.graph, attrgetter("name"))  # an addressing would name the folder
-
-
-def _needs(graph: Any, name_of: Callable[[Any], str]) -> dict[str, list[str]]:
-    import networkx
-
-    needs = {}
-    for stage in networkx.dfs_postorder_nodes(graph):
-        needs[name_of(stage)] = sorted(map(name_of, graph[stage]))
-    return needs
 
 
 def seconds_of(stages: Sequence[str], params: Params) -> dict[str, float]:

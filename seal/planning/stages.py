@@ -5,13 +5,14 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seal.config import BASE_ARM
 from seal.evaluations import EVALUATIONS
 from seal.sections import TRAINING as TRAINING
-from seal.study.dvc_repo import dvc_errors
+from seal.study.dvc_repo import dvc_errors, needs_of, with_all_below
 from seal.tiers import tier_text
 
 ORDER = ("fetch", "pack", *TRAINING, *EVALUATIONS)  # any other stage comes after these
@@ -61,27 +62,34 @@ def in_pipeline_order(stages: Iterable[str]) -> list[str]:
 
 
 def stages_to_run() -> list[str]:
-    """What `dvc repro` would run here, in no order: what has changed, and whatever stands below it.
+    """What `dvc repro` would run here, in no order."""
+    return sorted(needs_to_run())
 
-    `dvc repro --dry` cannot say: it stops at the first stage whose input another has yet to write.
-    """
-    import networkx
+
+def needs_to_run() -> dict[str, list[str]]:
+    """What `dvc repro` would run here, each with those right above it that it would run too."""
     from dvc.repo import Repo
 
     with dvc_errors(), Repo() as repo:
-        changed = repo.status()
-        graph = repo.index.graph
+        all_needs = needs_of(repo.index.graph)
+        to_run = with_all_below(repo.status(), all_needs)
 
-        to_run = {stage for stage in graph if stage.addressing in changed}
-        for stage in list(to_run):
-            to_run |= networkx.ancestors(graph, stage)
-        return sorted(stage.addressing for stage in to_run)
+    needs = {}
+    for stage, above in all_needs.items():
+        if stage in to_run:
+            needs[stage] = [name for name in above if name in to_run]
+    return needs
+
+
+def needs_of_tier(tier: str) -> dict[str, list[str]]:
+    """Every stage of a tier with those right above it, in an order in which they can run."""
+    with repo_of_tier(tier) as repo:
+        return needs_of(repo.index.graph, attrgetter("name"))  # an addressing would name the folder
 
 
 def stages_of_tier(tier: str) -> list[str]:
     """Every stage that a tier's parameters ask for."""
-    with repo_of_tier(tier) as repo:
-        return sorted(stage.name for stage in repo.index.stages)  # an addressing would name the folder
+    return sorted(needs_of_tier(tier))
 
 
 @contextmanager

@@ -44,8 +44,8 @@ class Facts(BaseModel):
 class Bundle:
     """An open bundle, whole."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, facts: Facts, checksums: Mapping[str, str]) -> None:
-        self.path, self.facts, self.checksums, self._archive = path, facts, checksums, archive
+    def __init__(self, archive: zipfile.ZipFile, facts: Facts, checksums: Mapping[str, str]) -> None:
+        self.facts, self.checksums, self._archive = facts, checksums, archive
 
     def extract(self, prefixes: tuple[str, ...], folder: Path) -> None:
         """Write the members that begin so below the folder."""
@@ -76,7 +76,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         for name, expected in checksums.items():
             if _sha256(path, archive, name) != expected:
                 raise BrokenBundle(f"{path}: {name} is not what its checksum says; {AGAIN}")
-        yield Bundle(path, archive, facts, checksums)
+        yield Bundle(archive, facts, checksums)
 
 
 def _only_data(path: Path, archive: zipfile.ZipFile) -> None:
@@ -87,18 +87,29 @@ def _only_data(path: Path, archive: zipfile.ZipFile) -> None:
 
     seen = set()
     for member in archive.infolist():
-        name, place = member.filename, PurePosixPath(member.filename)
-        if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
+        name = member.filename
+        if climbs_out(name):
             raise BrokenBundle(f"{path}: {name!r} climbs out of the folder, expected names below it; do not unpack it")
         mode = (member.external_attr >> 16) & 0o170000
         if mode not in (0, stat.S_IFREG) or member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED:
             raise BrokenBundle(f"{path}: {name!r} is a link, encrypted or compressed, expected plain files; {AGAIN}")
-        recorded = len(place.parts) > 1 and place.parts[0] in (RECORD, LISTS) and place.suffix in SUFFIXES
-        if name not in OWN and not recorded:
+        if name not in OWN and not is_recorded(name):
             raise BrokenBundle(f"{path}: {name!r} is no data of a record, expected a bundle; `make bundle` writes one")
         if name in seen:
             raise BrokenBundle(f"{path}: {name!r} is there twice, expected once; {AGAIN}")
         seen.add(name)
+
+
+def climbs_out(name: str) -> bool:
+    place = PurePosixPath(name)
+    return place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name
+
+
+def is_recorded(name: str) -> bool:
+    """Whether a member's name is that of the record's data, or of a list of images."""
+    place = PurePosixPath(name)
+    is_below = len(place.parts) > 1 and place.parts[0] in (RECORD, LISTS)
+    return is_below and place.suffix in SUFFIXES and not climbs_out(name)
 
 
 def _facts(path: Path, archive: zipfile.ZipFile) -> Facts:

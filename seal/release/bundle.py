@@ -5,14 +5,16 @@ with one date.
 """
 
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from seal.checkpoint import HANDOVER
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError
 from seal.record import RESULTS, atomic, file_sha256
-from seal.release.archive import CHECKSUMS, FACTS, FORMAT, RECORD, SUFFIXES, Facts, checksum_lines
+from seal.release.archive import CHECKSUMS, FACTS, FORMAT, LISTS, RECORD, SUFFIXES, Facts, checksum_lines, is_recorded
 from seal.runs import RunFolder, Runs, are_folders
 from seal.tiers import tier_params, tier_text
 
@@ -46,19 +48,18 @@ Licence: `LICENSE`. To cite: `CITATION.cff`.
 def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     """Write the bundle of a record's folder, by default of results/ as params.yaml names its runs. Gives its path.
 
-    Raises UserError where a run of it is not recorded, or a file beside it is missing.
+    Raises UserError where a run of it is not recorded or was trained by other parameters, or a file beside it is
+    missing.
     """
     are_folders([record])
-    text, params = _params_of(record)
-    runs = _runs_of(record, params)
+    runs, params, text = _study_of(record)
     weights, gone = _weights_of(runs, params)
     number = version("seal-artifact")
     facts = Facts(format=FORMAT, tier=params.tier, version=number, weights=[*weights], gone=gone)
     path = out or Path(f"bundle/seal-{params.tier}-{number}.zip")
 
-    lists = {str(dataset.split) for dataset in params.datasets.values() if isinstance(dataset.split, str)}
     contents = _record_files(record, runs)
-    for name in (*BESIDE, *sorted(lists - {"official"})):
+    for name in (*BESIDE, *_lists_of(params)):
         contents[name] = _beside(name)
     for name, weights_path in weights.items():
         contents[f"{RECORD}/{name}/weights/{weights_path.name}"] = weights_path
@@ -72,25 +73,59 @@ def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     return path
 
 
-def _params_of(record: Path) -> tuple[str, Params]:
-    """The parameters by which a record was made, as text too: the active ones, or for a kept study its tier's."""
+def _study_of(record: Path) -> tuple[list[RunFolder], Params, str]:
+    """A record's runs, and the parameters by which they were trained, as text too: the active ones, or a kept study's
+    tier's where they are those."""
     if record == RESULTS:
-        return PARAMS.read_text(encoding="utf-8"), load_params(PARAMS)
+        params = load_params(PARAMS)
+        runs = _recorded(params.run_names())
+    else:
+        runs = Runs.read([record])
+        tier = runs.the_same("tier")
+        if tier is None:
+            raise UserError(f"{record}: found no run, expected a folder of runs, as expected/mini")
 
-    tier = Runs.read([record]).the_same("tier")
-    if tier is None:
-        raise UserError(f"{record}: found no run, expected a folder of runs, as expected/mini")
-    return tier_text(tier), tier_params(tier)
+        params = tier_params(tier)
+        if _difference(runs, params) is None:
+            return [*runs], params, tier_text(tier)
+        params = load_params(PARAMS)
+
+    if difference := _difference(runs, params):
+        how = "`make repro` trains it by these" if record == RESULTS else "`seal tier` with its --choices writes them"
+        raise UserError(f"{difference} in {PARAMS}; {how}")
+    return [*runs], params, PARAMS.read_text(encoding="utf-8")
 
 
-def _runs_of(record: Path, params: Params) -> list[RunFolder]:
-    """Every run of results/ that params.yaml names, or all that a kept study has."""
-    names = params.run_names() if record == RESULTS else None
-    runs = list(Runs.read([record], names))
-    missing = sorted(set(names or ()) - {run.name for run in runs})
+def _recorded(names: Sequence[str]) -> Runs:
+    """These runs of results/. Raises UserError where one is not recorded."""
+    runs = Runs.read([RESULTS], names)
+    missing = sorted(set(names) - {run.name for run in runs})
     if missing:
-        raise UserError(f"{record}: found no record of {', '.join(missing)}; `make repro` makes what is missing")
+        raise UserError(f"{RESULTS}: found no record of {', '.join(missing)}; `make repro` makes what is missing")
     return runs
+
+
+def _difference(runs: Iterable[RunFolder], params: Params) -> str | None:
+    """In which number the parameters are not those by which one of the runs was trained, its seed aside."""
+    for run in runs:
+        if run.arm not in (BASE_ARM, *params.arms):
+            return f"{run.summary_path}: found arm {run.arm}, expected one of those"
+
+        facts = params.run(run.arm, run.seed).facts() | {"data": params.source}
+        recorded, named = _numbers_of(run.summary), _numbers_of(facts)
+        for key, number in named.items():
+            if recorded.get(key, number) != number:  # a record of an earlier version lacks some
+                return f"{run.summary_path}: found {key} {recorded[key]}, expected {number} as it stands"
+    return None
+
+
+def _numbers_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a training beside its seed. A method's own numbers stood in `generations` before they had a section
+    of their own."""
+    numbers = {key: facts[key] for key in ("tier", "data", "method") if key in facts}
+    for section in ("model", "training", "generations", "options"):
+        numbers |= facts.get(section, {})
+    return numbers
 
 
 def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path], dict[str, str]]:
@@ -112,8 +147,8 @@ def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path],
             continue
 
         stage = f"base@{run.seed}" if run.arm == BASE_ARM else f"train@{run.name}"
-        seeds = "" if run.name in params.run_names() else f" with {run.seed} among the seeds of params.yaml"
-        gone[run.name] = f"`seal tier {params.tier}`, then `dvc repro {stage}`{seeds}"
+        seeds = "" if run.name in params.run_names() else f" and {run.seed} among its seeds"
+        gone[run.name] = f"`dvc repro {stage}` with the bundle's params.yaml{seeds}"
     return weights, gone
 
 
@@ -129,6 +164,17 @@ def _record_files(record: Path, runs: list[RunFolder]) -> dict[str, bytes | Path
         if not set(inside.parts) & set(LEFT_OUT):
             files[f"{RECORD}/{inside.as_posix()}"] = path
     return files
+
+
+def _lists_of(params: Params) -> list[str]:
+    """The lists of images that the parameters name. Raises UserError for one that a reader of bundles would refuse."""
+    splits = {str(dataset.split) for dataset in params.datasets.values() if isinstance(dataset.split, str)}
+    lists = sorted(splits - {"official"})
+    for name in lists:
+        if not is_recorded(name):
+            remedy = "move it there, and name it so in datasets"
+            raise UserError(f"found split {name}, expected a csv below {LISTS}/; {remedy}")
+    return lists
 
 
 def _beside(name: str) -> Path:

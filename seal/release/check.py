@@ -38,7 +38,7 @@ def check(path: Path, run: str | None = None, evaluation: str | None = None) -> 
     with open_bundle(path) as bundle:
         facts = bundle.facts
         print(f"{path}: {len(bundle.checksums)} files, each as its checksum says; tier {facts.tier}")
-        print(f"weights of {', '.join(facts.weights) or 'no run'}")
+        print(f"weights of {_listed(bundle)}")
         for name, command in facts.gone.items():
             print(f"weights of {name} are gone; {command} makes them")
         if run is None or evaluation is None:
@@ -81,7 +81,7 @@ def _runs_again(place: Path, run: str, evaluation: Evaluation, name: str) -> boo
     recorded = {path.name: read_json(path) for path in sorted(folder.glob("gen-*.json"))}
     last = f"gen-{RunFolder.read(place / RESULTS / run).last:02d}.json"
     if last not in recorded:
-        print(f"{run}, {name}: was skipped in the record; nothing to compare")
+        print(f"{run}, {name}: the record has none of the last generation; nothing to compare")
         return True
 
     _images(place, target or load_params(place / "params.yaml").source, recorded[last]["data_sha256"])

@@ -4,18 +4,26 @@ seal/study/study.py and the plan ask. DVC is imported where it is needed, as tha
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from seal.errors import UserError
 from seal.record import RESULTS
 
-DATA = ("data", "results")  # dependencies below these are recorded, but do not decide whether a run is current
+DATA = ("data", "results")  # dependencies below these are recorded; of them only packs of own images decide
 
 # Of each stage, by its name: the values of its `params`, the hashes of its `code`, in dvc.lock also of its `data`.
 Identity = dict[str, dict[str, Any]]
+
+
+def commands_path() -> str:
+    """A PATH on which `python`, as the stages call it, is this one."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def stages_by_run() -> dict[str, list[Any]]:
@@ -39,6 +47,29 @@ def _runs_of(stage: Any) -> set[str]:
         if folder == RESULTS.name:
             runs.add(inside[0])
     return runs
+
+
+def needs_of(graph: Any, name_of: Callable[[Any], str] = attrgetter("addressing")) -> dict[str, list[str]]:
+    """The stages right above each, in the order in which `dvc repro` runs and locks them: a topological sort would put
+    the same entries into dvc.lock in another."""
+    import networkx
+
+    needs = {}
+    for stage in networkx.dfs_postorder_nodes(graph):
+        needs[name_of(stage)] = sorted(map(name_of, graph[stage]))
+    return needs
+
+
+def with_all_below(changed: Collection[str], needs: Mapping[str, Sequence[str]]) -> set[str]:
+    """Stages that have changed, and whatever stands below them: what `dvc repro` would run.
+
+    `dvc repro --dry` cannot say: it stops at the first stage whose input another has yet to write.
+    """
+    to_run = set[str]()
+    for stage, above in needs.items():
+        if stage in changed or not to_run.isdisjoint(above):
+            to_run.add(stage)
+    return to_run
 
 
 def working_identity(stages: Sequence[Any]) -> Identity:
@@ -79,6 +110,18 @@ def locked_identity(stages: Sequence[Any]) -> Identity:
         params = locked[name].get("params", {}).get("params.yaml", {})
         identity[name] = {"params": params, "code": code, "data": data}
     return _plain(identity)
+
+
+def locked_outs(stages: Sequence[str]) -> dict[str, str]:
+    """The hash of each output of these stages, by its path, as dvc.lock has it."""
+    from dvc.utils.serialize import load_yaml
+
+    locked = load_yaml("dvc.lock")["stages"]
+    hashes = {}
+    for name in stages:
+        for out in locked[name]["outs"]:
+            hashes[out["path"]] = out["md5"]
+    return hashes
 
 
 def _is_data(path: str) -> bool:

@@ -3,6 +3,7 @@
 Another kind of processor, or another number of threads, sums in another order: 27 of smoke's 31 stages then differ.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,11 @@ class Machine:
     processor: str
     threads: str
 
+    @classmethod
+    def of(cls, timing: Mapping[str, str]) -> "Machine":
+        """By a row of timings."""
+        return cls(timing["cpu"].partition(" x ")[2], timing["threads"])
+
     def __str__(self) -> str:
         return f"{self.processor} with {self.threads} thread{'' if self.threads == '1' else 's'}"
 
@@ -31,7 +37,7 @@ def machines(timings: Path, runs: set[str]) -> set[Machine]:
         run = f"{BASE_ARM}-{key}" if stage == "base" else key
         if stage in TRAINING and run in runs:
             for last in read_timings(path)[-1:]:
-                trained_on.add(Machine(last["cpu"].partition(" x ")[2], last["threads"]))
+                trained_on.add(Machine.of(last))
     return trained_on
 
 

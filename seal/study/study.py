@@ -1,7 +1,8 @@
 """A tier's whole study, seed by seed: trained and evaluated by DVC, its small files kept in expected/<tier>/.
 
-The command `seal study`. A run that is kept there for this code and these parameters is not made again. The lists of
-few-shot episodes, which are the same for every run, are kept once, in expected/<tier>/episodes/.
+The command `seal study`. A run that is kept there for this code and these parameters is not made again, unless a folder
+of the user's own images has changed since. The lists of few-shot episodes, which are the same for every run, are kept
+once, in expected/<tier>/episodes/.
 """
 
 import filecmp
@@ -9,15 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seal.config import Params, load_params
+from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
-from seal.study.dvc_repo import Identity, locked_identity, stages_by_run, working_identity
+from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
 
 STAGES = "stages.json"
 KEPT = ("history.csv", "summary.json", "metrics.json", "predictions", "eval")  # no weights, no handover
@@ -31,13 +33,14 @@ def study(only: int | None = None, record: Path | None = None) -> None:
     if only is not None and only not in seeds:
         raise UserError(f"found --seed {only}, expected one of params.yaml's: {', '.join(map(str, seeds))}")
 
+    own_packs = packed_anew()
     target, stages = record or EXPECTED / params.tier, stages_by_run()
     for seed in seeds if only is None else [only]:
         runs = {}
         for name in params.run_names():
             if name in stages and params.find_run(name).seed == seed:
                 runs[name] = stages[name]
-        make(runs, target)
+        make(runs, target, own_packs)
 
     claims = target / "claims.json"
     call("eval.claims", "--record", str(target), "--out", str(claims))
@@ -48,11 +51,22 @@ def _seeds(params: Params) -> list[int]:
     return list(dict.fromkeys([*params.seeds, *params.extra_seeds, *params.sensitivity_seeds]))
 
 
-def make(stages: dict[str, list[Any]], target: Path) -> None:
+def packed_anew() -> dict[str, str]:
+    """The packs of the user's own images that are on this machine, up to date: their hashes, by path."""
+    call("seal.data.listing")
+    stages = [f"pack@{name}" for name in read_json(FOLDERS)]
+    if not stages:
+        return {}
+
+    call("dvc", "repro", *stages)
+    return locked_outs(stages)
+
+
+def make(stages: dict[str, list[Any]], target: Path, own_packs: Mapping[str, str]) -> None:
     """Make and keep the runs that are not current, each by its stages, all by one `dvc repro`."""
     wanted, addresses = [], []
     for name in stages:
-        if is_current(target / name, working_identity(stages[name])):
+        if is_current(target / name, working_identity(stages[name]), own_packs):
             print(f"{name}: skipped, {target / name} has these parameters and this code", flush=True)
             continue
         wanted.append(name)
@@ -60,15 +74,15 @@ def make(stages: dict[str, list[Any]], target: Path) -> None:
     if not wanted:
         return
 
-    call("seal.data.listing")
     call("dvc", "repro", *addresses)
     for name in wanted:
         keep(name, target, locked_identity(stages[name]))
         print(f"{name}: kept in {target / name}", flush=True)
 
 
-def is_current(folder: Path, identity: Identity) -> bool:
-    """Whether a committed run was made with these parameters and this code, in all of its stages."""
+def is_current(folder: Path, identity: Identity, own_packs: Mapping[str, str]) -> bool:
+    """Whether a committed run was made with these parameters and this code, in all of its stages, and, as far as it
+    reads these packs, from these."""
     path = folder / STAGES
     if not path.exists():
         return False
@@ -76,6 +90,8 @@ def is_current(folder: Path, identity: Identity) -> bool:
     recorded = {}
     for name, stage in read_json(path).items():
         recorded[name] = {"params": stage["params"], "code": stage["code"]}
+        if any(own_packs.get(pack, digest) != digest for pack, digest in stage["data"].items()):
+            return False
     return recorded == identity
 
 
@@ -89,7 +105,7 @@ def keep(run: str, target: Path, identity: Identity) -> None:
         share_episodes(staged, target / "episodes")
         write_json(staged / STAGES, identity)
 
-        _copy_timings(run, list(identity), target / "timings")
+        _copy_timings(list(identity), target / "timings")
         put_in_place(staged, target / run)
 
 
@@ -114,22 +130,16 @@ def _copy(source: Path, target: Path) -> None:
         raise UserError(f"{source}: not found, expected the record of run {source.parent.name}; `dvc repro` makes it")
 
 
-def _copy_timings(run: str, stages: Sequence[str], target: Path) -> None:
+def _copy_timings(stages: Sequence[str], target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for name in timing_names(run, stages):
+    for name in stages:
         path = TIMINGS / f"{name}.csv"
         if path.exists():  # DVC may have restored the stage from its cache
             shutil.copyfile(path, target / path.name)
 
 
-def timing_names(run: str, stages: Sequence[str]) -> list[str]:
-    """Names under which stages note their times: a training as train@<run> whichever list its arm is in."""
-    return list(dict.fromkeys([*stages, f"train@{run}"]))
-
-
 def call(*arguments: str) -> None:
     """Run a module with this Python, which is also the `python` of DVC's stages."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PATH": path}, check=False)
+    done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PATH": commands_path()}, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(arguments[:2])} ended with status {done.returncode}; `seal study` again goes on")

@@ -5,15 +5,15 @@ The key figure is among them. The experiment's description is what the report fo
 
 import hashlib
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seal.record import RESULTS
 from seal.runs import Runs, is_recorded, sound_runs
+from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun, final_values
-from seal.tracking.mlflow_view import View, run_key
-from seal.tracking.sync import SyncOutcome, Written
+from seal.tracking.mlflow_view import View, Written
+from seal.tracking.sync import SyncOutcome
 
 CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
 FINDINGS = REPORT / "findings.md"  # the primary claims in words, and the matrix
@@ -28,7 +28,8 @@ def sync_aggregates(run_names: Sequence[str]) -> list[SyncOutcome]:
 
     view, texts = View(Path.cwd()), shown_files()
     if FINDINGS.is_file():
-        view.describe(FINDINGS.read_text(encoding="utf-8"))
+        with errors_of(str(FINDINGS)):
+            view.describe(FINDINGS.read_text(encoding="utf-8"))
 
     outcomes = []
     for arm in runs.arms:
@@ -46,18 +47,9 @@ def shown_files() -> dict[str, str]:
 def _sync_arm(view: View, arm: str, runs: Sequence[FinishedRun], texts: Mapping[str, str]) -> Written:
     seeds = [str(run.summary["seed"]) for run in runs]
     facts = runs[0].summary | {"run": arm, "seed": f"mean of {', '.join(seeds)}"}
-    digest = _digest(runs, texts)
-    if view.shows(run_key(facts), digest):
-        return "unchanged"
-
-    now = time.time_ns() // 1_000_000
-    run_id = view.begin(facts, None, now)
-    if diverged := sum(run.summary["diverged"] is not None for run in runs):
-        view.client.set_tag(run_id, "diverged", f"{diverged} of {len(runs)} seeds")
-
-    view.log_final(run_id, over_seeds(runs).items(), now)
-    view.close(run_id, texts, digest, now)
-    return "written"
+    diverged = sum(run.summary["diverged"] is not None for run in runs)
+    words = f"{diverged} of {len(runs)} seeds" if diverged else ""
+    return view.write(facts, over_seeds(runs), texts, _digest(runs, texts), words)
 
 
 def _digest(runs: Sequence[FinishedRun], texts: Mapping[str, str]) -> str:

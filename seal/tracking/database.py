@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,17 @@ def open_database(root: Path) -> "tuple[MlflowClient, str]":
     except Exception as error:  # MLflow's, SQLAlchemy's and Alembic's: of a newer schema, of another program's tables
         words = str(error).splitlines() or [type(error).__name__]
         raise UserError(f"{database(root).name}: {short(words[0])}; {REMEDY}") from error
+
+
+@contextmanager
+def errors_of(shown: str) -> Iterator[None]:
+    """An error of MLflow's about what is shown, as a value that it does not take, is a UserError that names it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise UserError(f"{shown} in mlflow.db: {short(str(error).splitlines()[0])}; {REMEDY}") from error
 
 
 def _experiment(client: "MlflowClient") -> str:

@@ -9,10 +9,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Literal
 
 from seal.record import METRIC_COLUMNS, Row
-from seal.tracking.database import artifacts_of, open_database
+from seal.tracking.database import artifacts_of, errors_of, open_database
 from seal.tracking.finished import FinishedRun, final_values
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ DESCRIPTION = "mlflow.note.content"
 SECTIONS = ("model", "training", "generations", "options")  # of the facts, shown as parameters
 LARGEST_BATCH = 1000  # metrics that MLflow takes in one call
 
+Written = Literal["written", "unchanged"]
 Facts = Mapping[str, Any]  # what summary.json says of a run beside its results
 Point = tuple[str, float, int, int]  # a metric's name and value, at a time in ms and a step
 
@@ -97,6 +99,22 @@ class View:
         if run.summary["diverged"]:
             self.client.set_tag(run_id, "diverged", json.dumps(run.summary["diverged"]))
         self.close(run_id, run.texts, run.digest, end)
+
+    def write(
+        self, facts: Facts, values: Mapping[str, float], texts: Mapping[str, str], digest: str, diverged: str = ""
+    ) -> Written:
+        """Values that no epochs lead to, as an arm's over its seeds, and files; unless they are there already."""
+        with errors_of(facts["run"]):
+            if self.shows(run_key(facts), digest):
+                return "unchanged"
+
+            now = time_ns() // 1_000_000
+            run_id = self.begin(facts, None, now)
+            if diverged:
+                self.client.set_tag(run_id, "diverged", diverged)
+            self.log_final(run_id, values.items(), now)
+            self.close(run_id, texts, digest, now)
+        return "written"
 
     def close(self, run_id: str, texts: Mapping[str, str], digest: str, end: int) -> None:
         """The `texts` of files, by their path among the run's artifacts, and the marks of a run that is complete."""

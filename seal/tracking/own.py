@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from seal.own_records import own_networks
 from seal.run_folder import RunFolder
 from seal.tracking.finished import numbers
-from seal.tracking.mlflow_view import View, run_key
-from seal.tracking.sync import SyncOutcome, Written
+from seal.tracking.mlflow_view import View, Written
+from seal.tracking.sync import SyncOutcome
 
 TIER = "own"  # so that its key is no run's of a study
 
@@ -30,22 +29,15 @@ def sync_own() -> list[SyncOutcome]:
 
 def _sync_network(view: View, network: RunFolder) -> Written:
     values: dict[str, Any] = {}
+    shown: dict[str, float] = {}
     for folder in network.evaluation_folders():
         for file in network.evaluations(folder.name).values():
             values[folder.name] = dict(file.values)
+        shown |= numbers(values.get(folder.name, {}), f"final/{folder.name}/")
 
     text = json.dumps({"network": dict(network.summary), "values": values}, indent=1, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    facts = facts_of(network)
-    if view.shows(run_key(facts), digest):
-        return "unchanged"
-
-    now = time.time_ns() // 1_000_000
-    run_id = view.begin(facts, None, now)
-    for name, tree in values.items():
-        view.log_final(run_id, numbers(tree, f"final/{name}/"), now)
-    view.close(run_id, {"network.json": text}, digest, now)
-    return "written"
+    return view.write(facts_of(network), shown, {"network.json": text}, digest)
 
 
 def facts_of(network: RunFolder) -> dict[str, Any]:

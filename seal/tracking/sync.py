@@ -11,12 +11,10 @@ from seal.evidence import BrokenEvidence
 from seal.record import read_timings
 from seal.runs import RunFolder, is_recorded
 from seal.soundness import sound_run
-from seal.tracking.database import REMEDY
+from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun
-from seal.tracking.mlflow_view import View, run_key
+from seal.tracking.mlflow_view import View, Written, run_key
 from seal.yaml_files import read_yaml
-
-Written = Literal["written", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,11 @@ def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOut
 
 
 def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> SyncOutcome:
-    from mlflow.exceptions import MlflowException
-
     try:
-        return SyncOutcome(folder.name, _write_run(view, sound_run(folder), stage, timing))
+        with errors_of(folder.name):
+            return SyncOutcome(folder.name, _write_run(view, sound_run(folder), stage, timing))
     except BrokenEvidence as error:
         return SyncOutcome(folder.name, "BROKEN", str(error))
-    except MlflowException as error:
-        raise UserError(f"{folder.name} in mlflow.db: {str(error).splitlines()[0]}; {REMEDY}") from error
 
 
 def _write_run(view: View, run: RunFolder, stage: str | None, timing: Path) -> Written:

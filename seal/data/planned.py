@@ -9,7 +9,6 @@ from torch import Tensor
 from seal.data.batches import Batch, Batches, Plan
 
 
-
 class PlannedBatches:
     """The batches of a `Batches`, bit for bit, from a plan that is uploaded before each epoch."""
 

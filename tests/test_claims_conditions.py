@@ -71,51 +71,32 @@ def test_a_condition_that_holds_by_a_hair_holds_on_every_processor(
     assert verdicts(study)["seal_over_llf"].verdict == Verdict.SUPPORTED
 
 
-@pytest.mark.parametrize(
-    ("ascent", "restated", "as_first_stated"),
-    [  # of ten classes: (A - 0.1) / 0.9, and ten times A
-        (0.189, Verdict.SUPPORTED, Verdict.SUPPORTED),
-        (0.195, Verdict.NOT_COMPARABLE, Verdict.SUPPORTED),
-        (0.21, Verdict.NOT_COMPARABLE, Verdict.NOT_COMPARABLE),
-    ],
-)
-def test_r2_restated_goes_by_what_is_left_beyond_chance_and_both_verdicts_are_told(
-    tmp_path: Path, ascent: float, restated: Verdict, as_first_stated: Verdict
-) -> None:
-    study = write_study(tmp_path / "study", tier="regime")
-    refails(study, "seal", 1, tier="regime", clean=1.0, ascent=ascent)
-
-    judged = verdicts(study)["seal_over_llf"]
-    assert (judged.verdict, judged.as_first_stated) == (restated, as_first_stated)
-    if restated == Verdict.NOT_COMPARABLE:
-        assert judged.reason.startswith(f"R2: seal-1: {(ascent - 0.1) / 0.9:.2f} of what was known beyond chance")
+HOLDS, FAILS = Verdict.SUPPORTED, Verdict.NOT_COMPARABLE
 
 
 @pytest.mark.parametrize(
-    ("loss", "restated", "as_first_stated"),
-    [
-        (1.04, Verdict.SUPPORTED, Verdict.SUPPORTED),
-        (1.09, Verdict.SUPPORTED, Verdict.NOT_COMPARABLE),
-        (1.11, Verdict.NOT_COMPARABLE, Verdict.NOT_COMPARABLE),
+    ("arm", "changes", "restated", "as_first_stated", "reason"),
+    [  # R2, of ten classes: (A - 0.1) / 0.9, and ten times A
+        ("seal", {"ascent": 0.189}, HOLDS, HOLDS, ""),
+        ("seal", {"ascent": 0.195}, FAILS, HOLDS, "R2: seal-1: 0.11 of what was known beyond chance"),
+        ("seal", {"ascent": 0.21}, FAILS, FAILS, "R2: seal-1: 0.12 of what was known beyond chance"),
+        # R3: twice the loss, and the same bound of accuracy
+        ("llf", {"change": one_generation("clean_loss", 1.04)}, HOLDS, HOLDS, ""),
+        ("llf", {"change": one_generation("clean_loss", 1.09)}, HOLDS, FAILS, ""),
+        ("llf", {"change": one_generation("clean_loss", 1.11)}, FAILS, FAILS, "R3: llf-1: generation 2 ends"),
+        ("llf", {"change": one_generation("clean_accuracy", 0.991)}, HOLDS, HOLDS, ""),
+        ("llf", {"change": one_generation("clean_accuracy", 0.989)}, FAILS, FAILS, "R1: llf-1: 98.90%"),
     ],
 )
-def test_r3_restated_allows_twice_the_loss_and_both_verdicts_are_told(
-    tmp_path: Path, loss: float, restated: Verdict, as_first_stated: Verdict
+def test_a_condition_restated_goes_by_its_new_bound_and_both_verdicts_are_told(
+    tmp_path: Path, arm: str, changes: dict[str, Any], restated: Verdict, as_first_stated: Verdict, reason: str
 ) -> None:
     study = write_study(tmp_path / "study", tier="regime")
-    refails(study, "llf", 1, tier="regime", change=one_generation("clean_loss", loss))
+    refails(study, arm, 1, tier="regime", clean=1.0, **changes)
 
     judged = verdicts(study)["seal_over_llf"]
     assert (judged.verdict, judged.as_first_stated) == (restated, as_first_stated)
-
-
-@pytest.mark.parametrize(("points", "held"), [(0.9, Verdict.SUPPORTED), (1.1, Verdict.NOT_COMPARABLE)])
-def test_r3_restated_has_the_same_bound_of_accuracy(tmp_path: Path, points: float, held: Verdict) -> None:
-    study = write_study(tmp_path / "study", tier="regime")
-    refails(study, "llf", 1, tier="regime", clean=1.0, change=one_generation("clean_accuracy", 1 - points / 100))
-
-    judged = verdicts(study)["seal_over_llf"]
-    assert (judged.verdict, judged.as_first_stated) == (held, held)
+    assert judged.reason.startswith(reason)
 
 
 def test_a_tier_whose_protocol_has_the_first_bound_is_judged_by_it_alone(study: Path) -> None:

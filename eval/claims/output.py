@@ -13,7 +13,7 @@ from eval.claims.claim import Bound, Untestable
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
-from eval.claims.rule import JUDGED, Judgement, Verdict
+from eval.claims.rule import Judgement, Verdict, by_weight
 from eval.claims.verdicts import ClaimVerdict
 from seal.config import BASE_ARM
 from seal.record import file_sha256, rounded
@@ -207,5 +207,5 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
 
 
 def _deciding(verdict: ClaimVerdict) -> tuple[Comparison, Judgement]:
-    """Of a claim's comparisons the one with the worst verdict, and of those the smallest difference."""
-    return min(verdict.judged, key=lambda pair: (JUDGED.index(pair[1].verdict), pair[1].mean))
+    """Of a claim's comparisons the one that decides."""
+    return min(verdict.judged, key=lambda pair: by_weight(pair[1].verdict, pair[1].mean))

@@ -36,6 +36,11 @@ JUDGED = (Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.WEAK, Verdict.SUPPORTED
 UNJUDGED = (Verdict.NOT_COMPARABLE, Verdict.NOT_RUN, Verdict.SKIPPED_DATA)
 
 
+def by_weight(verdict: str, mean: float) -> tuple[int, float]:
+    """The order in which comparisons decide: the worst verdict first, and of such the smallest difference."""
+    return JUDGED.index(Verdict(verdict)), mean
+
+
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """A chain's verdict: without a verdict on every pair there is none on the chain; else the worst pair's."""
     return next(verdict for verdict in (*UNJUDGED, *JUDGED) if verdict in verdicts)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from eval.claims.rule import JUDGED
+from eval.claims.rule import by_weight
 from eval.report.document import VerdictRow, Verdicts
 from eval.report.judged import Claim, Judged
 from seal.evaluations import EVALUATIONS
@@ -68,8 +68,8 @@ def measured(claim: Claim) -> list[Mapping[str, Any]]:
 
 
 def deciding(claim: Claim) -> Mapping[str, Any] | None:
-    """Of a claim's comparisons the one with the worst verdict, and of those the smallest difference."""
-    return min(measured(claim), key=lambda seen: (JUDGED.index(seen["verdict"]), seen["mean"]), default=None)
+    """Of a claim's comparisons the one that decides."""
+    return min(measured(claim), key=lambda seen: by_weight(seen["verdict"], seen["mean"]), default=None)
 
 
 def interval_of(comparison: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -212,6 +212,10 @@ class Rows:
         known = before["clean_accuracy_batch_statistics"] - CHANCE
         return float((after["clean_accuracy_batch_statistics"] - CHANCE) / known / CONDITIONS["R2"].threshold)
 
+    def forgets(self, trial: Trial) -> bool:
+        """R2 in generation 2, or more than that: a loss that overflowed."""
+        return self.rows[trial.name]["diverged"] is not None or self.remembered(trial, 2) <= 1 + ROUNDING
+
     def lost(self, trial: Trial, generation: int) -> float:
         """R3 in that generation: what lacks of generation 1's accuracy, or the loss beyond its, over what may be so,
         whichever is more."""
@@ -240,7 +244,7 @@ class Rows:
     def grid(self, cell: Trial) -> list[Trial]:
         """SEAL at each S; 1 too where 0.3 does not forget."""
         trials = [seal_at(cell, scale) for scale in SCALES]
-        if self.has(trials[-1]) and self.remembered(trials[-1], 2) > 1 + ROUNDING:
+        if self.has(trials[-1]) and not self.forgets(trials[-1]):
             trials.append(seal_at(cell, 1.0))
         return trials
 
@@ -283,8 +287,21 @@ def wanted(rows: Rows) -> Iterator[Trial]:
         other = replace(cell, renewals=renewals)
         yield other.base
         if rows.fits(other):
-            yield from rows.grid(other)
+            yield from as_far_as_it_forgets(rows, other)
     yield from (other.base for other in cells)
+
+
+def as_far_as_it_forgets(rows: Rows, cell: Trial) -> Iterator[Trial]:
+    """SEAL at S from 0.3 down to the first that does not forget: no smaller one does. Where 0.3 does not, at 1."""
+    largest, *smaller = (seal_at(cell, scale) for scale in reversed(SCALES))
+    yield largest
+    if not rows.has(largest):
+        return
+
+    for trial in smaller if rows.forgets(largest) else [seal_at(cell, 1.0)]:
+        yield trial
+        if not rows.has(trial) or not rows.forgets(trial):
+            return
 
 
 def grids_until_a_choice(rows: Rows, cells: list[Trial]) -> Iterator[Trial]:

@@ -216,6 +216,10 @@ class Rows:
         """R2 in generation 2, or more than that: a loss that overflowed."""
         return self.rows[trial.name]["diverged"] is not None or self.remembered(trial, 2) <= 1 + ROUNDING
 
+    def recovers(self, trial: Trial) -> bool:
+        """R3 in generation 2."""
+        return self.rows[trial.name]["diverged"] is None and self.lost(trial, 2) <= 1 + ROUNDING
+
     def lost(self, trial: Trial, generation: int) -> float:
         """R3 in that generation: what lacks of generation 1's accuracy, or the loss beyond its, over what may be so,
         whichever is more."""
@@ -292,15 +296,12 @@ def wanted(rows: Rows) -> Iterator[Trial]:
 
 
 def as_far_as_it_forgets(rows: Rows, cell: Trial) -> Iterator[Trial]:
-    """SEAL at S from 0.3 down to the first that does not forget: no smaller one does. Where 0.3 does not, at 1."""
-    largest, *smaller = (seal_at(cell, scale) for scale in reversed(SCALES))
-    yield largest
-    if not rows.has(largest):
-        return
-
-    for trial in smaller if rows.forgets(largest) else [seal_at(cell, 1.0)]:
+    """SEAL at S from the grid's largest down to the first that recovers and does not forget: no smaller one does."""
+    for trial in reversed(rows.grid(cell)):
         yield trial
-        if not rows.has(trial) or not rows.forgets(trial):
+        if not rows.has(trial):
+            return
+        if rows.recovers(trial) and not rows.forgets(trial):
             return
 
 

@@ -4,7 +4,7 @@ Claims, report, study tables, `seal compare`, the MLflow view and the plan read 
 folder holds is seal/run_folder.py's to know; a run whose parts contradict one another (seal/soundness.py) is none here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,9 @@ class Runs:
     def seeds(self, arm: str) -> list[int]:
         return sorted(run.seed for run in self.of(arm))
 
+    def of_seeds(self, seeds: Collection[int]) -> "Runs":
+        return Runs([run for run in self if run.seed in seeds], self._targets, self.broken)
+
     def get(self, arm: str, seed: int) -> RunFolder | None:
         return self._runs.get((arm, seed))
 
@@ -88,10 +91,19 @@ class Runs:
         if first is None:
             return None
         for run in self:
-            if run.summary.get(key) != first.summary.get(key):
-                places = f"{first.folder} ({first.summary.get(key)}) and {run.folder} ({run.summary.get(key)})"
+            ours, theirs = _differing(first.summary.get(key), run.summary.get(key))
+            if ours != theirs:
+                places = f"{first.folder} ({ours}) and {run.folder} ({theirs})"
                 raise UserError(f"{key} differs between {places}; give records of one study")
         return first.summary.get(key)
+
+
+def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:
+    """Of two sections the entries that differ; other values as they are."""
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        return ours, theirs
+    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    return {key: ours.get(key) for key in keys}, {key: theirs.get(key) for key in keys}
 
 
 def sound_runs(folders: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]]:

@@ -53,6 +53,24 @@ def test_a_condition_that_fails_for_one_seed_makes_the_claim_not_comparable(
     assert judged["normal_overfits_with_length"].verdict == Verdict.SUPPORTED, "it does not use that run"
 
 
+def test_a_primary_claim_is_judged_beside_over_the_seeds_that_meet_its_conditions(study: Path) -> None:
+    assert verdicts(study)["seal_over_llf"].where_held is None, "they hold for all"
+
+    write_run(study, "seal", 3, (0.5, 0.1, 0.1), ascent=0.9)
+    write_run(study, "llf", 3, LEVELS["llf"])
+    judged = verdicts(study)
+    stopped = judged["seal_over_llf"]
+    assert stopped.verdict == Verdict.NOT_COMPARABLE
+    assert stopped.comparisons[0].seeds == (0, 1, 2, 3)
+    assert stopped.where_held
+    assert stopped.where_held.comparisons[0].seeds == (0, 1, 2)
+    assert stopped.where_held.verdict == Verdict.SUPPORTED
+    assert {name for name, claim in judged.items() if claim.where_held} == {"seal_over_llf"}, "seed 3 has no others"
+
+    refails(study, "seal", 2, ascent=0.9)
+    assert verdicts(study)["seal_over_llf"].where_held is None, "two seeds give no verdict"
+
+
 @pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
 @pytest.mark.parametrize(
     ("arm", "changes"),
@@ -78,8 +96,8 @@ HOLDS, FAILS = Verdict.SUPPORTED, Verdict.NOT_COMPARABLE
     ("arm", "changes", "restated", "as_first_stated", "reason"),
     [  # R2, of ten classes: (A - 0.1) / 0.9, and ten times A
         ("seal", {"ascent": 0.189}, HOLDS, HOLDS, ""),
-        ("seal", {"ascent": 0.195}, FAILS, HOLDS, "R2: seal-1: 0.11 of what was known beyond chance"),
-        ("seal", {"ascent": 0.21}, FAILS, FAILS, "R2: seal-1: 0.12 of what was known beyond chance"),
+        ("seal", {"ascent": 0.195}, FAILS, HOLDS, "R2: seal-1: 0.106 of what was known beyond chance"),
+        ("seal", {"ascent": 0.21}, FAILS, FAILS, "R2: seal-1: 0.122 of what was known beyond chance"),
         # R3: twice the loss, and the same bound of accuracy
         ("llf", {"change": one_generation("clean_loss", 1.04)}, HOLDS, HOLDS, ""),
         ("llf", {"change": one_generation("clean_loss", 1.09)}, HOLDS, FAILS, ""),

@@ -49,6 +49,23 @@ def test_runs_of_different_studies_are_not_mixed(study: Path, key: str, value: o
         verdicts(study)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("training", "weight_decay", 0.5),
+        ("generations", "layer_threshold", "layer4"),
+        ("options", "ascent_lr_scale", 0.7),
+    ],
+)
+def test_seeds_of_an_arm_that_was_trained_otherwise_are_not_pooled(
+    study: Path, section: str, key: str, value: object
+) -> None:
+    refails(study, "seal", 1, change=lambda summary: summary[section].__setitem__(key, value))
+    found = rf"{section} differs between .*seal-0 \(\{{'{key}': [^,]*\}}\) and .*seal-1 \(\{{'{key}': '?{value}'?\}}\)"
+    with pytest.raises(UserError, match=found):
+        verdicts(study)
+
+
 def test_weights_are_not_needed_and_other_folders_not_minded(study: Path) -> None:
     (study / "notes").mkdir()
     (study / "notes/PROTOCOL.md").write_text("protocol")

@@ -156,9 +156,11 @@ def test_a_sweep_over_decay_is_drawn_by_how_often_it_renews_the_weights(recorded
             assert difference == pytest.approx(100 * (ends[0] - ends[1]))
             assert f"llf,,{renewal:g},0.01,{seed},{difference}" in figure.points
 
+    assert {tuple(point.failing) for point in points if point} == {("R1", "R2")}, "invented records have not learnt"
     slopes = slopes_by_seed([*filter(None, points)])
-    assert f"at D = {renewals[1]:g} (S = 0.01, 2 seeds); " not in figure.caption, "D rises"
-    assert f"at D = {renewals[1]:g} (S = 0.01, 2 seeds). Slope over D {sum(slopes) / 2:+.2f}" in figure.caption
+    last = f"at D = {renewals[1]:g} (S = 0.01, 2 seeds, R1 and R2 not met)"
+    assert f"{last}; " not in figure.caption, "D rises"
+    assert f"{last}. Slope over D {sum(slopes) / 2:+.2f}" in figure.caption
 
 
 def test_a_slope_is_of_the_seeds_that_have_each_decay_and_says_its_p() -> None:
@@ -185,7 +187,7 @@ def test_a_record_that_was_trained_otherwise_stands_beside_the_sweep_and_in_no_s
     otherwise = recorded({"weight_decay": 1e-3, "batch_size": 64}, LEVELS_AT_ONCE | {"seal": 0.9})
     (beside,) = renewal_figure(study, [other, otherwise])
     assert {*alone.points.splitlines()} < {*beside.points.splitlines()}
-    assert beside.caption.count("(smoke, S = 0.01, 2 seeds)") == 2
+    assert beside.caption.count("(smoke, S = 0.01, 2 seeds, R1") == 2
     assert beside.caption.count("Slope") == 2
     for slope in re.findall(r"Slope[^)]*\)", alone.caption):
         assert slope in beside.caption

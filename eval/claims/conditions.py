@@ -26,6 +26,7 @@ class Check:
 
     name: str
     failures: tuple[str, ...]  # a run and what was found
+    failing_seeds: frozenset[int]
     files: frozenset[Path]
 
     @property
@@ -49,17 +50,19 @@ def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tu
     else:
         looked_at = {(arm, seed) for arm, seed in used if method_of(arm) in condition.arms}
 
-    failures, files = [], set[Path]()
+    failures, failing_seeds, files = [], set[int](), set[Path]()
     for arm, seed in sorted(looked_at):
         finding = _finding(name, condition, runs, arm, seed)
         if isinstance(finding, Missing):
-            failures.append(f"{arm}-{seed}: not checked: {finding.reason}")
-            continue
+            against: str | None = f"not checked: {finding.reason}"
+        else:
+            files.update(finding.files)
+            against = finding.against
 
-        files.update(finding.files)
-        if finding.against:
-            failures.append(f"{arm}-{seed}: {finding.against}")
-    return Check(name, tuple(failures), frozenset(files))
+        if against:
+            failures.append(f"{arm}-{seed}: {against}")
+            failing_seeds.add(seed)
+    return Check(name, tuple(failures), frozenset(failing_seeds), frozenset(files))
 
 
 def _finding(name: ConditionName, condition: Bound, runs: Runs, arm: str, seed: int) -> Finding | Missing:
@@ -87,7 +90,7 @@ def forgot(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
         return left
 
     above = left.value > condition.threshold + ROUNDING
-    return Finding(f"{left.value:.2f} {measure.unit}" if above else None, left.files)
+    return Finding(f"{left.value:#.3g} {measure.unit}" if above else None, left.files)
 
 
 def recovered(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:

@@ -58,8 +58,8 @@ class Paper(Open):
     differences: list[list[FiniteFloat]]
 
 
-class OwnBest(Open):
-    """A primary claim with each method at its own best."""
+class Beside(Open):
+    """A primary claim judged once more: each method at its own best, or the seeds where conditions hold."""
 
     verdict: VerdictName
     reason: str
@@ -87,7 +87,8 @@ class Judged(Open):
     conditions: list[Checked]
     paper: Paper
     comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
-    own_best: OwnBest | None = None
+    own_best: Beside | None = None
+    where_held: Beside | None = None
     files: list[str]
 
 

@@ -97,6 +97,8 @@ def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> 
         described["verdict_as_first_stated"] = verdict.as_first_stated
     if verdict.own_best is not None:
         described["own_best"] = _evidence(verdict.own_best)
+    if verdict.where_held is not None:
+        described["where_held"] = _evidence(verdict.where_held)
     return claim.model_dump(include=FIELDS) | dict(rounded(described))
 
 

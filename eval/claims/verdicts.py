@@ -14,10 +14,11 @@ from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, comparisons
 from eval.claims.conditions import Check, check
 from eval.claims.own_best import at_own_best
-from eval.claims.rule import LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
+from eval.claims.rule import FEWEST_SEEDS, LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
 from seal.runs import Runs
 
 OF_ONE_STUDY = ("tier", "data_sha256", "model")  # what all runs have in common
+OF_ONE_ARM = ("method", "training", "generations", "options")  # and what an arm's seeds have
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ClaimVerdict:
     p: float | None  # the largest of its comparisons'; None where one of them has none
     as_first_stated: Verdict | None = None  # by conditions before one was restated; None where these runs go by those
     own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
+    where_held: "ClaimVerdict | None" = None  # of a primary claim that conditions stop: over the seeds where they hold
 
     @property
     def is_restated(self) -> bool:
@@ -52,8 +54,9 @@ class ClaimVerdict:
             files |= comparison.files
         for checked in self.checks:
             files |= checked.files
-        if self.own_best is not None:
-            files |= {*self.own_best.files}
+        for beside in (self.own_best, self.where_held):
+            if beside is not None:
+                files |= {*beside.files}
         return sorted(files)
 
 
@@ -64,6 +67,10 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
     """
     for key in OF_ONE_STUDY:
         runs.the_same(key)
+    for arm in runs.arms:
+        of_arm = Runs(runs.of(arm))
+        for key in OF_ONE_ARM:
+            of_arm.the_same(key)
 
     compared: dict[str, list[Comparison]] = {}
     p_values: dict[str, float | None] = {}
@@ -85,7 +92,8 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
             judged = replace(judged, as_first_stated=as_first_stated)
 
         if claim.primary:
-            judged = replace(judged, own_best=_own_best(runs, claim, bounds))
+            own_best, where_held = _own_best(runs, claim, bounds), _where_held(runs, judged, bounds)
+            judged = replace(judged, own_best=own_best, where_held=where_held)
         verdicts.append(judged)
     return verdicts
 
@@ -111,6 +119,22 @@ def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -
 
     compared = comparisons(runs, best)
     return _judged(runs, best, compared, _largest_p(compared), LEVEL, bounds)
+
+
+def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
+    """Beside a primary outcome too: a seed that fails a condition stops the claim on all. None where none fails, or
+    where those that are left are too few for a verdict."""
+    seeds, failing = set[int](), set[int]()
+    for comparison in judged.comparisons:
+        seeds.update(comparison.seeds)
+    for checked in judged.checks:
+        failing |= checked.failing_seeds
+    if not failing or len(seeds - failing) < FEWEST_SEEDS:
+        return None
+
+    held = runs.of_seeds(seeds - failing)
+    compared = comparisons(held, judged.claim)
+    return _judged(held, judged.claim, compared, _largest_p(compared), LEVEL, bounds)
 
 
 def _largest_p(compared: Sequence[Comparison]) -> float | None:

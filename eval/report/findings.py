@@ -18,6 +18,11 @@ FAILING_MEANS = {
     "R3": "a later generation did not relearn what the first one knew, so it is not the paper's training",
     "R4": "at this scale longer training does not overfit, which the paper's claim starts from",
 }
+# A primary claim judged once more, beside its verdict.
+BESIDE = {
+    "where_held": "Over the seeds alone whose conditions all hold",
+    "own_best": "By each method's own best numbers",
+}
 SIDES = {True: "above", False: "below"}
 
 
@@ -36,18 +41,19 @@ def tell(judged: Judged, claim: Claim) -> Told:
     sentences += meaning(claim, worst)
     if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
         sentences.append(f"By the conditions as they were first stated: {claim['verdict_as_first_stated']}.")
-    if "own_best" in claim:
-        sentences.append(at_own_best(claim))
+    for key, words in BESIDE.items():
+        if key in claim:
+            sentences.append(beside(claim, key, words))
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
 
 
-def at_own_best(claim: Claim) -> str:
-    """A primary claim's difference and verdict with each method at the numbers that validation images chose for it."""
-    best = claim["own_best"]
-    worst = deciding(best)
-    shown = worst or best["comparisons"][0]
-    sides = f"By each method's own best numbers, {side(shown['term'])} against {side(shown['other'])}"
-    verdict = f"{best['verdict']}, {best['reason']}" if best["reason"] else best["verdict"]
+def beside(claim: Claim, key: str, words: str) -> str:
+    """Difference and verdict of a primary claim that was judged once more."""
+    again = claim[key]
+    worst = deciding(again)
+    shown = worst or again["comparisons"][0]
+    sides = f"{words}, {side(shown['term'])} against {side(shown['other'])}"
+    verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
     if worst is None:
         return f"{sides}: {verdict}."
 

@@ -43,6 +43,7 @@ class Renewed:
     scale: float  # S
     name: str  # of a record that is not of the sweep; "" of one that is
     by_seed: Mapping[int, float]
+    failing: Sequence[str] = ()  # conditions that do not hold for all of these runs
 
     @property
     def mean(self) -> float:

@@ -5,11 +5,15 @@ With BatchNorm the length of training counts by D, the sum over a generation's s
 images and network that was trained otherwise stands beside it: seen, and in no slope.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from eval.claims.claim import ConditionName
+from eval.claims.claim_list import load_claims
+from eval.claims.conditions import check
 from eval.claims.rule import Sample, half_width, p_value
 from eval.report import outcomes
 from eval.report.accuracy import end_of_training
@@ -21,6 +25,7 @@ from seal.planning.counts import images_of
 from seal.runs import RunFolder
 
 OTHERS = ("llf", "normal_long")
+CONDITIONS: tuple[ConditionName, ...] = ("R1", "R2", "R3")
 
 
 def renewal_figure(study: Study, others: Sequence[Study]) -> list[Figure]:
@@ -45,7 +50,7 @@ def renewal_figure(study: Study, others: Sequence[Study]) -> list[Figure]:
 
     caption = (
         "SEAL less LLF and less Normal (long), in points of test accuracy at the end, by D, how often weight decay "
-        f"renews the weights in a generation; ± is a mean's 95% interval over seeds. {' '.join(captions)}"
+        f"renews the weights in a generation; ± is a mean's 95% interval over seeds alone. {' '.join(captions)}"
     )
     name = f"{study.params.tier}-renewal"
     points_csv = as_csv(["less", "record", "renewal", "scale", "seed", "difference"], rows)
@@ -71,7 +76,15 @@ def against(record: Study, arm: str, study: Study) -> Renewed | None:
         return None
     run = next(run for run in record.runs.of("seal") if run.seed in by_seed)
     name = "" if _but_decay(record) == _but_decay(study) else record.params.tier
-    return Renewed(renewal_of(record, run), float(run.settings["ascent_lr_scale"]), name, by_seed)
+    scale = float(run.settings["ascent_lr_scale"])
+    return Renewed(renewal_of(record, run), scale, name, by_seed, failing(record, arm, [*by_seed]))
+
+
+def failing(record: Study, arm: str, seeds: Sequence[int]) -> list[str]:
+    """Which of R1 to R3 do not hold for these seeds' runs of SEAL and of the other arm."""
+    used = {*itertools.product(("seal", arm), seeds)}
+    bounds = load_claims().conditions_of(record.params.tier)
+    return [name for name in CONDITIONS if not check(name, bounds[name], record.runs, used).passed]
 
 
 def _but_decay(study: Study) -> dict[str, Any]:
@@ -90,7 +103,8 @@ def words_of(point: Renewed) -> str:
     where = f"{point.name}, " if point.name else ""
     seeds = f"{len(point.by_seed)} seed{'s' if len(point.by_seed) > 1 else ''}"
     half = "" if point.half is None else f" ± {point.half:.1f}"
-    return f"{point.mean:+.1f}{half} at D = {point.renewal:g} ({where}S = {point.scale:g}, {seeds})"
+    conditions = f", {' and '.join(point.failing)} not met" if point.failing else ""
+    return f"{point.mean:+.1f}{half} at D = {point.renewal:g} ({where}S = {point.scale:g}, {seeds}{conditions})"
 
 
 def slope_words(points: Sequence[Renewed]) -> str:

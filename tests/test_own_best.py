@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from eval.claims.document import read_verdicts
 from eval.claims.output import as_json
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import evaluate_claims
-from eval.report.findings import BESIDE, beside
+from eval.report.findings import beside
 from seal.record import write_json
 from seal.runs import Runs
 from tests.claim_records import CLAIMS, verdicts, write_best
@@ -65,10 +64,6 @@ def test_a_methods_best_may_forget_less_than_the_method_must(study: Path) -> Non
     assert best.verdict == Verdict.SUPPORTED
 
 
-def told_of(entry: dict[str, Any]) -> str:
-    return beside(entry, "own_best", BESIDE["own_best"])
-
-
 def test_a_best_is_in_claims_json_and_in_its_sentence(study: Path, tmp_path: Path) -> None:
     write_best(study, "llf", (0.5, 0.7, 0.9))
     runs = Runs.read([study])
@@ -78,7 +73,7 @@ def test_a_best_is_in_claims_json_and_in_its_sentence(study: Path, tmp_path: Pat
     claims = {claim["id"]: claim for claim in read_verdicts(tmp_path / "claims.json")["claims"]}
     entry = claims["seal_over_llf"]
     assert entry["own_best"]["comparisons"][0]["other"] == "llf_best"
-    said = told_of(entry)
+    said = beside(entry, "own_best")
     expected = (
         r"By each method's own best numbers, SEAL against LLF at its best: SEAL ends [\d.]+ points below, [\d.]+% "
         r"against [\d.]+% \(95% interval .*; 3 seeds\): REFUTED\."
@@ -88,4 +83,4 @@ def test_a_best_is_in_claims_json_and_in_its_sentence(study: Path, tmp_path: Pat
     lacking = [absent("seal", "llf_best", "no seed has both")]
     entry["own_best"] |= {"verdict": "NOT-RUN", "reason": "no seed has both", "comparisons": lacking}
     sides = "By each method's own best numbers, SEAL against LLF at its best"
-    assert told_of(entry) == f"{sides}: NOT-RUN, no seed has both."
+    assert beside(entry, "own_best") == f"{sides}: NOT-RUN, no seed has both."

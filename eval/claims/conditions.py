@@ -25,13 +25,20 @@ class Check:
     """A condition over the runs that a claim uses. It fails if it fails for one of them, or cannot be checked."""
 
     name: str
-    failures: tuple[str, ...]  # a run and what was found
-    failing_seeds: frozenset[int]
+    against: Mapping[tuple[str, int], str]  # what was found, by the arm and seed of a run that fails
     files: frozenset[Path]
 
     @property
     def passed(self) -> bool:
-        return not self.failures
+        return not self.against
+
+    @property
+    def failures(self) -> list[str]:
+        return [f"{arm}-{seed}: {words}" for (arm, seed), words in self.against.items()]
+
+    @property
+    def failing_seeds(self) -> set[int]:
+        return {seed for _, seed in self.against}
 
 
 @dataclass(frozen=True)
@@ -50,19 +57,17 @@ def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tu
     else:
         looked_at = {(arm, seed) for arm, seed in used if method_of(arm) in condition.arms}
 
-    failures, failing_seeds, files = [], set[int](), set[Path]()
+    against, files = dict[tuple[str, int], str](), set[Path]()
     for arm, seed in sorted(looked_at):
         finding = _finding(name, condition, runs, arm, seed)
         if isinstance(finding, Missing):
-            against: str | None = f"not checked: {finding.reason}"
-        else:
-            files.update(finding.files)
-            against = finding.against
+            against[arm, seed] = f"not checked: {finding.reason}"
+            continue
 
-        if against:
-            failures.append(f"{arm}-{seed}: {against}")
-            failing_seeds.add(seed)
-    return Check(name, tuple(failures), frozenset(failing_seeds), frozenset(files))
+        files.update(finding.files)
+        if finding.against:
+            against[arm, seed] = finding.against
+    return Check(name, against, frozenset(files))
 
 
 def _finding(name: ConditionName, condition: Bound, runs: Runs, arm: str, seed: int) -> Finding | Missing:

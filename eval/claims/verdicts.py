@@ -114,11 +114,7 @@ def _judged(
 def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
     """Beside the primary outcome, and none itself: at the level of any claim. None where no method has a best apart."""
     best = at_own_best(runs, claim)
-    if best is None:
-        return None
-
-    compared = comparisons(runs, best)
-    return _judged(runs, best, compared, _largest_p(compared), LEVEL, bounds)
+    return None if best is None else _judged_apart(runs, best, bounds)
 
 
 def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
@@ -132,9 +128,13 @@ def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Mapping[ConditionName,
     if not failing or len(seeds - failing) < FEWEST_SEEDS:
         return None
 
-    held = runs.of_seeds(seeds - failing)
-    compared = comparisons(held, judged.claim)
-    return _judged(held, judged.claim, compared, _largest_p(compared), LEVEL, bounds)
+    return _judged_apart(runs.of_seeds(seeds - failing), judged.claim, bounds)
+
+
+def _judged_apart(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict:
+    """A claim by itself, at the level of any."""
+    compared = comparisons(runs, claim)
+    return _judged(runs, claim, compared, _largest_p(compared), LEVEL, bounds)
 
 
 def _largest_p(compared: Sequence[Comparison]) -> float | None:

@@ -41,18 +41,16 @@ def tell(judged: Judged, claim: Claim) -> Told:
     sentences += meaning(claim, worst)
     if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
         sentences.append(f"By the conditions as they were first stated: {claim['verdict_as_first_stated']}.")
-    for key, words in BESIDE.items():
-        if key in claim:
-            sentences.append(beside(claim, key, words))
+    sentences += [beside(claim, key) for key in BESIDE if key in claim]
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
 
 
-def beside(claim: Claim, key: str, words: str) -> str:
-    """Difference and verdict of a primary claim that was judged once more."""
+def beside(claim: Claim, key: str) -> str:
+    """Difference and verdict of a primary claim that was judged once more, in one of the ways of BESIDE."""
     again = claim[key]
     worst = deciding(again)
     shown = worst or again["comparisons"][0]
-    sides = f"{words}, {side(shown['term'])} against {side(shown['other'])}"
+    sides = f"{BESIDE[key]}, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
     if worst is None:
         return f"{sides}: {verdict}."

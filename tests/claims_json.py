@@ -6,7 +6,7 @@ from typing import Any
 WHERE = {"target": None, "shot": None, "block": None, "measure": [], "paper_targets": []}
 
 
-def comparison(term: str = "seal", other: str = "llf", **changes: Any) -> dict[str, Any]:
+def comparison(term: str = "seal", other: str | None = "llf", **changes: Any) -> dict[str, Any]:
     """SEAL 1.25 points above LLF, by one seed."""
     return {
         "term": term, "other": other, "verdict": "WEAK", "reason": "", "means": [61.25, 60.0], "mean": 1.25,

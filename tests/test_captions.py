@@ -41,7 +41,7 @@ def test_training_says_where_the_ascents_end(phases: str, highest: str) -> None:
     seal = history([0.9, 0.1, 0.2, 0.8, 0.6, 0.7], phases)
     text = captions.training({"normal": [history([0.95], "d")], "seal": [seal]})
     ends = "Training ends at 70.0% (SEAL) to 95.0% (Normal). One seed."
-    assert text == f" The highest accuracy at an ascent's end is {highest} (SEAL). {ends}"
+    assert text == f" The highest running accuracy in an ascent's last epoch is {highest} (SEAL). {ends}"
     assert captions.training({"normal": [history([0.95], "d")]}) == " Training ends at 95.0% (Normal). One seed."
 
 

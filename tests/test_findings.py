@@ -14,6 +14,7 @@ from eval.report.groups import group
 from eval.report.judged import Judged, areas
 from eval.report.marks import SIGNS, leading
 from eval.report.matrix import matrix
+from eval.report.page import lead
 from eval.report.settings import recorded_study
 from eval.report.verdicts import row
 from seal.errors import UserError
@@ -127,6 +128,28 @@ def test_every_condition_has_words_for_what_its_failing_means_and_each_that_fail
     assert f"R1 fails (llf-0: 90.00% in generation 1): {FAILING_MEANS['R1']}." in text
     assert f"R3 fails (llf-0: 2 points, and 1 more): {FAILING_MEANS['R3']}." in text
     assert "R2" not in text
+
+
+def test_where_longer_training_does_not_overfit_the_page_begins_with_it() -> None:
+    def sentences(passed: bool, tier: str = "mini") -> list[str]:
+        check = {"name": "R4", "passed": passed, "failures": ["normal_long-0: +0.99 points", "normal_long-1: +1.2"]}
+        claims = [claim("a", "WEAK", comparison()), claim("b", "WEAK", comparison(), conditions=[check])]
+        return lead(Judged(recorded_study([RECORDS[tier]]), document(claims, tier=tier)))[1:]
+
+    assert sentences(passed=True) == []
+    assert sentences(passed=False) == [
+        "Longer training does not overfit here, as it does in the paper: R4 fails (normal_long-0: +0.99 points, and 1 "
+        "more)."
+    ]
+    assert len(sentences(passed=False, tier="smoke")) == 1, "it says nothing about the paper anyway"
+
+
+def test_a_difference_to_a_bound_shows_both() -> None:
+    evidence = comparison(other=None, mean=-0.5, means=[2.5, 2.0], item_interval=None)
+    below = claim("c", "INCONCLUSIVE", evidence, test="threshold", unit="times chance")
+    assert row(judged_of(below), below).difference == "-0.50 times chance (2.5 against a bound of 2)"
+    without_unit = claim("d", "INCONCLUSIVE", evidence, test="threshold", unit="")
+    assert row(judged_of(without_unit), without_unit).difference == "-0.50 (2.5 against a bound of 2)"
 
 
 def test_a_claim_that_was_not_run_and_one_judged_otherwise_as_first_stated_say_so() -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 import shutil
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,20 @@ def lacking() -> list[dict[str, Any]]:
     ]
 
 
+def test_a_stages_time_is_its_longest_as_a_resumed_one_has_shorter_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stage, seconds in (
+        ("train@seal-0", 700.0),
+        ("train@seal-0", 8.0),
+        ("train@seal-1", 650.0),
+        ("train_extra@imp-0", 9.0),
+    ):
+        append_timing(stage, seconds)
+    assert committed_seconds(Path("timings"), "train") == [700.0, 650.0]
+
+
 def test_what_was_not_run_says_why_and_what_it_would_cost_by_committed_timings() -> None:
     study = recorded_study([ROOT / "expected/mini"])
     without_imp = replace(study, runs=Runs(run for run in study.runs if run.arm != "imp"))
@@ -241,7 +256,7 @@ def test_what_was_not_run_says_why_and_what_it_would_cost_by_committed_timings()
 
     known = committed_seconds(ROOT / "expected/mini/timings", "fewshot")
     assert len(known) > 10
-    assert price("mini", fewshot) == f"6 stages, about {duration(6 * sum(known) / len(known))}"
+    assert price("mini", fewshot) == f"6 stages, about {duration(6 * statistics.median(known))}"
     assert price("paper", fewshot) == "6 stages; no committed rate"
 
     rows = unrun([judged]).rows

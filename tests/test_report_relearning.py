@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from invented_records import invented_run, write_record
 
+from eval.report.choices import sensitivity
 from eval.report.drawing import styles
 from eval.report.judged import Judged
 from eval.report.relearning import STEPS, interval, relearning
-from eval.report.settings import Study
+from eval.report.settings import Study, recorded_study
 from seal.record import read_json, write_csv, write_json
 from seal.runs import Runs
 from seal.tiers import tier_params
@@ -55,6 +56,13 @@ def test_an_arm_that_says_how_far_it_moved_is_shown_beside_the_main_ones(tmp_pat
     assert {row["live weights, %"] for row in cells_of.values()} == {"–", "51.2"}
     assert "One seed: " in figure.caption
     assert ">imp<" in figure.svg
+
+
+def test_an_arm_that_changes_nothing_of_its_method_stands_here_and_not_among_changed_parameters() -> None:
+    kept = recorded_study([Path(__file__).parents[1] / "expected/mini"])
+    changed = {row[0]: row[1] for row in sensitivity(kept, ()).rows}
+    assert {"ke_wels", "shrink_perturb", "imp", "sagd"} <= {*kept.runs.arms}.difference(changed)
+    assert changed["imp_late"] == "rewound_share = 0.05"
 
 
 def test_what_a_step_takes_stands_there_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from seal.errors import UserError
 from seal.record import read_json, write_json
 from seal.study import study
 from seal.study.dvc_repo import Identity
+from seal.tiers import tier_params
 from tests.test_dvc import packed as packed  # a fixture of the next one
 from tests.test_dvc import project as project
 from tests.test_dvc import run
@@ -87,6 +88,19 @@ def test_times_are_kept_of_the_stages_that_made_a_run_alone(tmp_path: Path, monk
         (tmp_path / f"timings/{stage}.csv").touch()
     study.keep("normal-0", tmp_path / "kept", IDENTITY)
     assert [path.name for path in (tmp_path / "kept/timings").iterdir()] == ["base@0.csv"]
+
+
+def test_a_study_by_other_numbers_does_not_replace_the_kept_one(tmp_path: Path) -> None:
+    params = tier_params("regime")
+    for name, decay in (("seal-0", 1.0), ("normal-1", params.training.weight_decay)):
+        write_json(tmp_path / name / study.SUMMARY, {"training": {"weight_decay": decay}})
+    study.refuse_another_base(tmp_path, params)  # an arm's own numbers are its own, and an old record lacks some
+
+    write_json(tmp_path / "normal-2" / study.SUMMARY, {"training": params.training.model_dump(mode="json")})
+    study.refuse_another_base(tmp_path, params)
+    expected = r"normal-1: found a run kept with training\.weight_decay = 0\.00549, expected 0\.001756; .* --record DIR"
+    with pytest.raises(UserError, match=expected):
+        study.refuse_another_base(tmp_path, tier_params("regime", "regime_d040"))
 
 
 @pytest.mark.slow

@@ -123,7 +123,8 @@ def best_and_last(runs: Runs) -> Table:
         rows.append([label(arm), with_diverged(percent(last), diverged), percent(best), percent(clean)])
 
     columns = ["method", "test, last", "test, best by validation", "training images, not augmented"]
-    return Table("The last weights, and those best on the validation images; accuracy, %", columns, rows)
+    note = "The best are of any generation: where they are generation 1's, they are the same for all that share it."
+    return Table("The last weights, and those best on the validation images; accuracy, %", columns, rows, note)
 
 
 def end_of_training(run: RunFolder) -> dict[str, Any] | None:

@@ -72,7 +72,7 @@ def training(histories: Histories) -> str:
         if all(ascents):
             highest.append(f"{spread([*map(max, ascents)])} ({label(arm)})")
 
-    ascent = f" The highest accuracy at an ascent's end is {', '.join(highest)}." if highest else ""
+    ascent = f" The highest running accuracy in an ascent's last epoch is {', '.join(highest)}." if highest else ""
     return f"{ascent} Training ends at {extremes(ends)}.{brackets(ends)}"
 
 

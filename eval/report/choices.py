@@ -32,7 +32,8 @@ def sensitivity(study: Study, shown_elsewhere: Sequence[str]) -> Table:
     """What a changed parameter does to an arm's last test accuracy, beside its method's own arm at the same seeds."""
     rows = []
     for arm in study.runs.arms:
-        if arm in (*study.main_arms, *shown_elsewhere):
+        changes = {} if arm in (*study.main_arms, *shown_elsewhere) else study.params.changes(arm)
+        if not changes:
             continue
 
         seeds = study.runs.of(arm)
@@ -43,11 +44,11 @@ def sensitivity(study: Study, shown_elsewhere: Sequence[str]) -> Table:
                 accuracies.append(accuracy)
             diverged += run.diverged_in is not None
 
-        changes = ", ".join(f"{key} = {value}" for key, value in study.params.changes(arm).items())
         gains = _gains(study.runs, seeds, study.params.arms[arm].method)
         gain = f"{100 * statistics.fmean(gains):+.2f}" if gains else NOTHING
         numbers = ", ".join(map(str, study.runs.seeds(arm)))
-        rows.append([label(arm), changes, with_diverged(percent(accuracies), diverged), gain, numbers])
+        changed = ", ".join(f"{key} = {value}" for key, value in changes.items())
+        rows.append([label(arm), changed, with_diverged(percent(accuracies), diverged), gain, numbers])
 
     title = "Sensitivity: one parameter changed; test accuracy at the end, %"
     note = (

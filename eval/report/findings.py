@@ -59,6 +59,16 @@ def beside(claim: Claim, key: str) -> str:
     return f"{sides}: {difference(beside_no_paper, worst).removesuffix('.')}: {verdict}."
 
 
+def no_overfitting(judged: Judged) -> list[str]:
+    """A sentence where R4 fails: what the paper asks begins with training that overfits as it goes on."""
+    for claim in judged.claims:
+        for check in claim["conditions"]:
+            if check["name"] == "R4" and not check["passed"]:
+                failures = _failures(check["failures"])
+                return [f"Longer training does not overfit here, as it does in the paper: R4 fails ({failures})."]
+    return []
+
+
 def side(term: str) -> str:
     """Of `seal` or `seal@3` the words for it."""
     arm, _, generation = term.partition("@")

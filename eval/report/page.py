@@ -9,7 +9,7 @@ from eval.report.accuracy import accuracy_figure
 from eval.report.choices import open_choices
 from eval.report.document import Chapter, Figure, Page, Section, Table, not_empty
 from eval.report.evidence import evidence
-from eval.report.findings import told
+from eval.report.findings import no_overfitting, told
 from eval.report.groups import groups
 from eval.report.judged import Judged
 from eval.report.matrix import matrix
@@ -77,7 +77,7 @@ def lead(judged: Judged) -> list[str]:
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
     broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
-    return [text, *broken, *([smoke] if judged.tier == "smoke" else [])]
+    return [text, *broken, *([smoke] if judged.tier == "smoke" else no_overfitting(judged))]
 
 
 def key_figure(judged: Judged) -> Figure:

@@ -66,8 +66,9 @@ def table(runs: Runs, arms: Sequence[str]) -> Table:
         rows.append([*cells, interval(runs.of(arm)), *measured])
 
     note = (
-        "Test accuracy, %; each arm trains for as many epochs, from the same generation 1 where its method leaves that "
-        "alone. Without masks all weights live; distances are L2, from the last generation's end."
+        "Test accuracy, %. A generation has as many epochs in every arm, and generation 1 is the same where the method "
+        "leaves that alone; arms may end after different generations, so compare within a column. Without masks all "
+        "weights live; distances are L2, from the last generation's end."
     )
     return Table("Forget and relearn at one budget", names, rows, note)
 
@@ -89,7 +90,8 @@ def evaluated(runs: Runs, arms: Sequence[str]) -> Table:
     by_number = overview(runs, arms)
     names, *by_arm = zip(by_number.columns, *by_number.rows, strict=True)
     rows = [*map(list, by_arm)] if by_number.rows else []
-    return Table(by_number.caption, ["method", *names[1:]], rows)
+    note = "Of each arm's own last generation, which the table above shows; of one seed without ±."
+    return Table(by_number.caption, ["method", *names[1:]], rows, note)
 
 
 def interval(runs: Sequence[RunFolder]) -> str:

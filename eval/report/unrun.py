@@ -52,7 +52,7 @@ def unrun(records: Sequence[Judged]) -> Table:
         rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
-        "Hours: the mean of the same tier's stages of that kind in its committed timings, times their number; that "
+        "Hours: the median of the same tier's stages of that kind in its committed timings, times their number; that "
         "datasets differ in size is not accounted for, and rows may share stages. GPUs' hours are counted from "
         "operations, not measured."
     )
@@ -169,18 +169,18 @@ def price(tier: str, lack: Lack) -> str:
         known = committed_seconds(EXPECTED / tier / "timings", name)
         if not known:
             return f"{len(lack.stages)} stages; no committed rate"
-        seconds += count * statistics.fmean(known)
+        seconds += count * statistics.median(known)
     return f"{len(lack.stages)} stages, about {duration(lack.longer * seconds)}"
 
 
 def committed_seconds(timings: Path, name: str) -> list[float]:
-    """Of each stage of that kind, as last timed."""
-    seconds = []
+    """Of each stage of that kind its longest, as one that went on from where it was cut off has a shorter row too."""
+    longest = []
     for path in sorted(timings.glob(f"{name}*@*.csv")):
-        if parts(path.stem).name == name:
-            for row in read_timings(path)[-1:]:
-                seconds.append(float(row["seconds"]))
-    return seconds
+        seconds = [float(row["seconds"]) for row in read_timings(path)]
+        if seconds and parts(path.stem).name == name:
+            longest.append(max(seconds))
+    return longest
 
 
 def paper_price() -> str:

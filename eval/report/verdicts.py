@@ -15,7 +15,8 @@ NOTE = (
     "*: a primary outcome, fixed beforehand, judged at Holm's level. Differences are positive as claimed; of a chain "
     "or family the one with the worst verdict is shown, of several such the smallest, with a 95% interval unless it "
     "says another. With one seed the interval is over test items and says only that "
-    "these two checkpoints differ. 80%: the difference that so many seeds would tell in 80% of studies."
+    "these two checkpoints differ. 80%: the difference that so many seeds would tell in 80% of studies. Where it is "
+    "asked whether runs diverge, one that does counts 1, another 0."
 )
 
 
@@ -96,5 +97,7 @@ def deciding_difference(claim: Claim) -> tuple[str, str, str] | None:
     interval = interval_of(worst)
     span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
     level = f" at {100 * (1 - worst['level']):.1f}%" if interval and worst["level"] != LEVEL else ""
+    bound = "" if worst["other"] else f" ({worst['means'][0]:.3g} against a bound of {worst['means'][1]:.3g})"
     power = "" if worst["detectable"] is None else f"{worst['detectable']:.2f}"
-    return f"{worst['mean']:+.2f}{span}{level} {claim['unit']}".strip(), str(len(worst["seeds"])), power
+    difference = " ".join(filter(None, (f"{worst['mean']:+.2f}{span}{level}", claim["unit"])))
+    return f"{difference}{bound}", str(len(worst["seeds"])), power

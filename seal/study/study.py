@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seal.config import Params, load_params
+from seal.config import BASE_ARM, Params, load_params
 from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
@@ -22,7 +22,8 @@ from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
 from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
 
 STAGES = "stages.json"
-KEPT = ("history.csv", "summary.json", "metrics.json", "predictions", "eval")  # no weights, no handover
+SUMMARY = "summary.json"
+KEPT = ("history.csv", SUMMARY, "metrics.json", "predictions", "eval")  # no weights, no handover
 
 
 def study(only: int | None = None, record: Path | None = None) -> None:
@@ -33,8 +34,9 @@ def study(only: int | None = None, record: Path | None = None) -> None:
     if only is not None and only not in seeds:
         raise UserError(f"found --seed {only}, expected one of params.yaml's: {', '.join(map(str, seeds))}")
 
-    own_packs = packed_anew()
-    target, stages = record or EXPECTED / params.tier, stages_by_run()
+    target = record or EXPECTED / params.tier
+    refuse_another_base(target, params)
+    own_packs, stages = packed_anew(), stages_by_run()
     for seed in seeds if only is None else [only]:
         runs = {}
         for name in params.run_names():
@@ -45,6 +47,17 @@ def study(only: int | None = None, record: Path | None = None) -> None:
     claims = target / "claims.json"
     call("eval.claims", "--record", str(target), "--out", str(claims))
     call("eval.report", "--record", str(target), "--claims", str(claims), "--out", str(target / "report"))
+
+
+def refuse_another_base(target: Path, params: Params) -> None:
+    """Raises UserError where runs are kept whose generation 1 was trained by other numbers: they would be replaced one
+    after another, and no verdict is of two trainings."""
+    for path in sorted(target.glob(f"{BASE_ARM}-*/{SUMMARY}")):
+        recorded = read_json(path).get("training", {})
+        for key, here in params.training.model_dump(mode="json").items():
+            if recorded.get(key, here) != here:  # a record of an earlier version lacks some
+                problem = f"{path.parent}: found a run kept with training.{key} = {recorded[key]}, expected {here}"
+                raise UserError(f"{problem}; keep this study elsewhere with --record DIR, or move {target} away")
 
 
 def _seeds(params: Params) -> list[int]:

@@ -18,8 +18,10 @@ from seal.planning.costs import work
 from seal.planning.earlier import rows_of_this_machine
 from seal.planning.network import network_of_tier
 from seal.planning.setting import setting_of
-from seal.planning.stages import TRAINING, in_pipeline_order, parts
+from seal.planning.stages import in_pipeline_order
 from seal.record import TIMINGS
+from seal.sections import TRAINING
+from seal.stage_names import parts
 
 SHORT = 2.0  # s, below which a stage is shown but not judged: its start takes longer
 

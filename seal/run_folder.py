@@ -4,7 +4,7 @@ seal/runs.py reads many of them, seal/soundness.py asks whether what one says ho
 training and an evaluation write; where an evaluation's numbers stand, a Measure says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +21,15 @@ Generation = int | Literal["last"]
 class RunFolder:
     """A run's folder. Files are read once, when they are asked for; each that cannot be used is a BrokenEvidence."""
 
-    def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, summary: Mapping[str, Any], evaluations: Collection[str] | None = None) -> None:
+        """`evaluations`: the folders of eval/ that count; None for all that are there."""
         self.folder, self.summary = folder, summary
+        self._evaluations = evaluations
         self._files: dict[Path, EvaluationFile] = {}
 
     @classmethod
-    def read(cls, folder: Path) -> "RunFolder":
-        return cls(folder, read_summary(folder / "summary.json"))
+    def read(cls, folder: Path, evaluations: Collection[str] | None = None) -> "RunFolder":
+        return cls(folder, read_summary(folder / "summary.json"), evaluations)
 
     @property
     def name(self) -> str:
@@ -99,12 +101,19 @@ class RunFolder:
 
     def evaluation_folders(self, evaluation: str = "*") -> list[Path]:
         """Of every evaluation that was run or skipped; of those that the pattern names."""
-        folders = filter(Path.is_dir, (self.folder / "eval").glob(evaluation))
-        return sorted(path for path in folders if not path.name.startswith("."))  # one of a killed process
+        folders = []
+        for path in sorted((self.folder / "eval").glob(evaluation)):
+            of_killed_process = path.name.startswith(".")
+            if path.is_dir() and not of_killed_process and self._counts(path.name):
+                folders.append(path)
+        return folders
+
+    def _counts(self, evaluation: str) -> bool:
+        return self._evaluations is None or evaluation in self._evaluations
 
     def evaluations(self, name: str) -> dict[int, EvaluationFile]:
         """Generation -> what an evaluation found, e.g. of `transfer-digits`; empty where it has not run."""
-        paths = sorted((self.folder / "eval" / name).glob("gen-*.json"))
+        paths = sorted((self.folder / "eval" / name).glob("gen-*.json")) if self._counts(name) else []
         return {int(path.stem.removeprefix("gen-")): self._evaluation_file(path) for path in paths}
 
     def skipped(self, name: str) -> Missing | None:
@@ -120,10 +129,10 @@ class RunFolder:
         """What an evaluation found of a generation's network."""
         name = name if target is None else f"{name}-{target}"
         folder, wanted = self.folder / "eval" / name, self.number(generation)
+        if not folder.is_dir() or not self._counts(name):
+            return Missing("NOT-RUN", f"{self.name}: {name} has not been run")
         if skipped := self.skipped(name):
             return skipped
-        if not folder.is_dir():
-            return Missing("NOT-RUN", f"{self.name}: {name} has not been run")
 
         path = folder / f"gen-{wanted:02d}.json"
         if path.is_file():

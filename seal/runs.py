@@ -16,25 +16,21 @@ from seal.run_folder import Generation as Generation
 from seal.run_folder import RunFolder as RunFolder
 from seal.soundness import sound_run
 
-Names = Sequence[str] | None
-Targets = Mapping[str, Sequence[str]] | None  # by evaluation
+Evaluations = Collection[str] | None  # of a run those that count, e.g. transfer-digits; None: all that are there
 RECORD = ("history.csv", "summary.json")  # a folder with both is a run's
 
 
 class Runs:
     """Runs by arm and seed, in the order in which they were named."""
 
-    def __init__(
-        self, runs: Iterable[RunFolder], targets: Targets = None, broken: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, runs: Iterable[RunFolder], broken: Mapping[str, str] | None = None) -> None:
         self._runs = {(run.arm, run.seed): run for run in runs}
         self.broken = dict(broken or {})  # runs that are no evidence, by name, and why
-        self._targets = targets  # those that count, whatever else is there; None: all
 
     @classmethod
-    def read(cls, folders: Sequence[Path], names: Names = None, targets: Targets = None) -> "Runs":
-        """Every run, or those of these names, that the folders hold; `targets`: of each evaluation those that count.
-        A run that contradicts itself or cannot be read is in `broken`.
+    def read(cls, folders: Sequence[Path], asked: Mapping[str, Evaluations] | None = None) -> "Runs":
+        """Every run that the folders hold, or those that are asked for; what else lies in a run's eval/, of an earlier
+        tier, is then not looked at. A run that contradicts itself or cannot be read is in `broken`.
 
         Raises UserError where a folder is not there, or two hold one run with different records.
         """
@@ -45,10 +41,10 @@ class Runs:
                 if earlier != path.parent and file_sha256(earlier / "summary.json") != file_sha256(path):
                     raise UserError(f"{path} and {earlier}: two records of one run differ; give only one of them")
 
-        wanted = sorted(places) if names is None else names
-        chosen = [places[name] for name in wanted if name in places]
+        wanted = dict.fromkeys(sorted(places)) if asked is None else asked
+        chosen = {places[name]: evaluations for name, evaluations in wanted.items() if name in places}
         runs, broken = sound_runs(chosen)
-        return cls(runs, targets, broken)
+        return cls(runs, broken)
 
     def __iter__(self) -> Iterator[RunFolder]:
         return iter(self._runs.values())
@@ -68,7 +64,7 @@ class Runs:
         return sorted(run.seed for run in self.of(arm))
 
     def of_seeds(self, seeds: Collection[int]) -> "Runs":
-        return Runs([run for run in self if run.seed in seeds], self._targets, self.broken)
+        return Runs([run for run in self if run.seed in seeds], self.broken)
 
     def get(self, arm: str, seed: int) -> RunFolder | None:
         return self._runs.get((arm, seed))
@@ -81,9 +77,7 @@ class Runs:
             for folder in run.evaluation_folders(f"{evaluation}-*"):
                 if any(folder.glob(results)):
                     met.append(folder.name.removeprefix(f"{evaluation}-"))
-
-        counted = met if self._targets is None else self._targets.get(evaluation, ())
-        return [target for target in dict.fromkeys(met) if target in counted]
+        return list(dict.fromkeys(met))
 
     def the_same(self, key: str) -> Any:
         """What every run's summary has at `key`; None without runs. Raises UserError where they differ."""
@@ -106,12 +100,13 @@ def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:
     return {key: ours.get(key) for key in keys}, {key: theirs.get(key) for key in keys}
 
 
-def sound_runs(folders: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]]:
-    """The runs in these folders that hold together; of the others, by name, why they do not."""
+def sound_runs(folders: Mapping[Path, Evaluations]) -> tuple[list[RunFolder], dict[str, str]]:
+    """The runs in these folders that hold together, each with its evaluations that count; of the others, by name, why
+    they do not."""
     runs, broken = [], {}
-    for folder in folders:
+    for folder, evaluations in folders.items():
         try:
-            runs.append(sound_run(folder))
+            runs.append(sound_run(folder, evaluations))
         except BrokenEvidence as error:
             broken[folder.name] = str(error)
     return runs, broken

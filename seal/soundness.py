@@ -5,7 +5,7 @@ shown; what fails is no evidence. Old records are asked for what they say, and f
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ SHARES = ("_accuracy", "_accuracy_batch_statistics", "_share")  # ends of the na
 NUMBERS = (*SHARES, "_loss", "norm_early", "norm_late")
 
 
-def sound_run(folder: Path) -> RunFolder:
-    """The run in a folder. Raises BrokenEvidence where a part of it cannot be read, or contradicts another."""
-    run = RunFolder.read(folder)
+def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFolder:
+    """The run in a folder, with all evaluations that are there or those of these names. Raises BrokenEvidence where a
+    part of it cannot be read, or contradicts another."""
+    run = RunFolder.read(folder, evaluations)
     _outcomes_follow(run)
     with _as_written(run.summary_path):
         for outcome in run.summary["outcomes"]:

@@ -28,7 +28,7 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     names = [run.name for run in runs]
 
     def status(of: list[str]) -> list[tuple[str, str]]:
-        return [(outcome.run, outcome.status) for outcome in sync_aggregates(of)]
+        return [(outcome.run, outcome.status) for outcome in sync_aggregates(dict.fromkeys(of))]
 
     assert status([*names, "llf-9"]) == [("seal", "written")]
     view = View(project)
@@ -69,14 +69,14 @@ def test_what_mlflow_does_not_take_is_a_line(project: Path, monkeypatch: pytest.
     monkeypatch.setattr(MlflowClient, method, refuse)
     shown = {"log_batch": "seal", "set_experiment_tag": "report/findings.md"}[method]
     with pytest.raises(UserError, match=rf"^{shown} in mlflow\.db: it is too long; it is only a view: .*`seal sync`$"):
-        sync_aggregates(["seal-40"])
+        sync_aggregates({"seal-40": None})
 
 
 def test_an_arm_says_how_many_of_its_seeds_diverged_and_has_no_mean_of_the_others(project: Path) -> None:
     runs = [invented_run("seal_reverse", seed) for seed in (30, 31)]
     for run, diverged in zip(runs, (None, {"generation": 2, "epoch": 0, "batch": 1}), strict=True):
         write_record(RESULTS, run, diverged=diverged)
-    sync_aggregates([run.name for run in runs])
+    sync_aggregates({run.name: None for run in runs})
     (entry,) = View(project).find(run_key(facts_of(runs[0]) | {"run": "seal_reverse"}))
     assert entry.data.tags["diverged"] == "1 of 2 seeds"
     assert not [name for name in entry.data.metrics if name.startswith("final/")]

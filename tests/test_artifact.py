@@ -18,8 +18,9 @@ from seal.data.sources import SOURCES
 from seal.data.table import data_table
 from seal.files import with_table
 from seal.models import build
-from seal.planning.stages import parts, stages_of_tier
+from seal.planning.stages import stages_of_tier
 from seal.rng import stream
+from seal.stage_names import parts
 from seal.tiers import TIERS, tier_text
 from seal.trainer import Trainer
 from tests.small import CPU, small_data

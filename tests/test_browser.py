@@ -47,8 +47,8 @@ def project(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory)
             write_record(RESULTS, run)
         Path("report/figures").mkdir(parents=True)
         Path("report/figures/smoke-accuracy.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-        sync(names, RESULTS, TIMINGS)
-        sync_aggregates(names)
+        sync(dict.fromkeys(names), RESULTS, TIMINGS)
+        sync_aggregates(dict.fromkeys(names))
 
     first.rename(moved)
     return moved

@@ -24,7 +24,7 @@ Section = dict[str, Any]
 
 def judged(folder: Path) -> list[Section]:
     """Every claim with its verdict, numbers and reasons."""
-    runs = Runs.read([folder], RUNS)
+    runs = Runs.read([folder], dict.fromkeys(RUNS))
     document = as_json(runs, CLAIMS, evaluate_claims(runs, CLAIMS), {})
     claims: list[Section] = json.loads(json.dumps(document["claims"]))
     return claims

@@ -50,7 +50,7 @@ def write_run(folder: Path, test: float, depth: float | None = None, width: int 
 def comparing_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """These records say only what is compared; whether a run holds together is asked where the committed ones are."""
     if "committed" not in request.fixturenames:
-        monkeypatch.setattr("seal.study.compare.sound_runs", lambda folders: ([*map(RunFolder.read, folders)], {}))
+        monkeypatch.setattr("seal.runs.sound_run", RunFolder.read)
 
 
 @pytest.fixture

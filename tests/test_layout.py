@@ -58,6 +58,7 @@ ARROWS = {
     "seal.run_folder": {"seal.evidence", "seal.readings"},
     "seal.soundness": {"seal.evidence", "seal.readings", "seal.run_folder"},
     "seal.runs": {"seal.evidence", "seal.run_folder", "seal.soundness"},
+    "seal.stage_names": {"seal.evidence"},
     "seal.device": set(),
     "seal.kernels": set(),
     "seal.precision": set(),
@@ -94,20 +95,22 @@ ARROWS = {
     "seal.resume": {"seal.checkpoint", "seal.device", "seal.evidence", "seal.phases", "seal.trainer"},
     "seal.scratch": {"seal.checkpoint"},
     "seal.training_data": {"seal.data", "seal.trainer"},
-    "seal.tracking": {"seal.evidence", "seal.own_records", "seal.run_folder", "seal.runs", "seal.soundness"},
+    "seal.tracking": {
+        "seal.evidence", "seal.own_records", "seal.run_folder", "seal.runs", "seal.soundness", "seal.stage_names",
+    },
     "seal.train": {
         "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.models", "seal.progress", "seal.publish",
         "seal.resume", "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
-    "seal.study": {"seal.data", "seal.readings", "seal.runs"},
+    "seal.study": {"seal.data", "seal.readings", "seal.runs", "seal.stage_names"},
     "seal.planning": {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
-        "seal.phases", "seal.runs", "seal.study", "seal.tiers", "seal.trainer", "eval",
+        "seal.phases", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers", "seal.trainer", "eval",
     },
-    "seal.release": {"seal.checkpoint", "seal.runs", "seal.tiers"},
-    "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.study", "seal.tracking"},
-    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.tracking"},
+    "seal.release": {"seal.checkpoint", "seal.runs", "seal.stage_names", "seal.tiers"},
+    "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.stage_names", "seal.study", "seal.tracking"},
+    "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.stage_names", "seal.tracking"},
     "seal.cli": {
         "seal.accept", "seal.cluster", "seal.data", "seal.doctor", "seal.evaluate_command", "seal.planning",
         "seal.record_commands", "seal.split_shown", "seal.study", "seal.tiers", "seal.tracking",
@@ -117,9 +120,10 @@ ARROWS = {
         "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.networks",
         "seal.precision", "seal.split", "seal.stage", "seal.weights",
     },
-    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage"},
+    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.stage_names"},
     "eval.report": {
-        "seal.own_records", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.tiers", "eval.claims",
+        "seal.own_records", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.stage_names",
+        "seal.tiers", "eval.claims",
     },
 }  # fmt: skip
 # What `pip install` without extras gives: these, and all that they import as they are imported, know no other package.

@@ -24,9 +24,10 @@ from seal.planning.network import network_of_tier
 from seal.planning.plan import DVC_SECONDS, plan, with_known_rate
 from seal.planning.setting import setting_of, threads_of
 from seal.planning.show import duration, show
-from seal.planning.stages import parts, stages_of_tier, stages_to_run
+from seal.planning.stages import stages_of_tier, stages_to_run
 from seal.processor import processor, usable_cores
 from seal.record import TIMING_COLUMNS, write_csv, write_json
+from seal.stage_names import parts
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
 from tests.strategies import params_with
@@ -63,20 +64,6 @@ def timing(
 
 def record(folder: Path, params: Params, name: str, **changes: object) -> None:
     write_record(folder / "results", params.find_run(name).model_copy(update=changes))
-
-
-@pytest.mark.parametrize(
-    ("stage", "expected"),
-    [
-        ("base@0", ("base", "normal-0", None)),
-        ("train_extra@seal_s0-12", ("train_extra", "seal_s0-12", None)),
-        ("fewshot_affines@seal-0-isic_2018", ("fewshot_affines", "seal-0", "isic_2018")),
-        ("pack@cub_200_2011", ("pack", None, "cub_200_2011")),
-        ("report", ("report", None, None)),
-    ],
-)
-def test_a_stage_name_falls_into_its_parts(stage: str, expected: tuple[str, str | None, str | None]) -> None:
-    assert parts(stage) == expected
 
 
 @pytest.mark.parametrize(

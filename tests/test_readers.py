@@ -35,10 +35,10 @@ from seal.files import atomic, new_folder
 from seal.measure import Rates
 from seal.own_records import own_networks, own_numbers
 from seal.planning.calibration import known_machines
-from seal.planning.stages import parts
 from seal.record import read_history, read_json, read_timings, write_json
 from seal.run_folder import RunFolder
 from seal.sections import Preprocessing
+from seal.stage_names import parts
 from seal.tracking import database
 from seal.tracking.sync import stages_of
 from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained

@@ -45,7 +45,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        write_params(main_arms=[], datasets={"mine": few | {"split": {"test": 0.25, "val": 0.25}}}, **sections)
+        write_params(
+            main_arms=[],
+            evaluated_arms=["normal"],
+            datasets={"mine": few | {"split": {"test": 0.25, "val": 0.25}}},
+            **sections,
+        )
         fetch.main(["mine"])
         packing.main(["mine"])
         run_stage(RUN, load_params())
@@ -233,6 +238,29 @@ def test_a_record_that_is_not_whole_is_not_bundled(study: Path, elsewhere: Path)
     assert (status, "found no record of normal-0; `make repro` makes what is missing" in printed) == (1, True)
 
 
+@pytest.mark.parametrize("record", ["results", "kept"])
+def test_a_record_with_a_broken_run_is_not_bundled(
+    study: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
+    copy = shutil.copytree(study, elsewhere / "copy")
+    monkeypatch.chdir(copy)
+    if record != "results":
+        shutil.move("results", record)
+    Path(record, RUN, "predictions/gen-01.npz").unlink()
+    status, printed = seal("bundle", "--record", record)
+    expected = f"found BROKEN runs, expected a record that is whole: {record}/{RUN}/predictions/gen-01.npz: not found"
+    assert (status, expected in printed) == (1, True), printed
+
+
+def test_an_evaluation_of_an_earlier_tier_is_not_in_the_bundle(
+    study: Path, bundle: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(study, elsewhere / "copy")
+    monkeypatch.chdir(copy)
+    shutil.copytree(f"results/{RUN}/eval/transfer-mine", f"results/{RUN}/eval/transfer-others")
+    assert write_bundle(out=copy / "again.zip").read_bytes() == bundle.read_bytes()
+
+
 @pytest.fixture
 def fresh(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout in which nothing was trained: a study's weights in results/ would go into its bundle."""
@@ -283,7 +311,9 @@ def test_lists_of_images_go_with_the_parameters(elsewhere: Path, monkeypatch: py
 @pytest.mark.parametrize("split", ["mine.csv", "lists/mine.csv", "/tmp/mine.csv", "params/../mine.csv"])
 def test_a_list_that_a_check_would_refuse_is_refused_before_anything_is_written(copied: Path, split: str) -> None:
     datasets = yaml.safe_load(Path("params.yaml").read_text())["datasets"]
-    write_params(main_arms=[], datasets=datasets | {"listed": datasets["mine"] | {"split": split}})
+    write_params(
+        main_arms=[], evaluated_arms=["normal"], datasets=datasets | {"listed": datasets["mine"] | {"split": split}}
+    )
     status, printed = seal("bundle", "--out", "new.zip")
     expected = f"error: found split {split}, expected a csv below params/; move it there, and name it so in datasets\n"
     assert (status, printed, Path("new.zip").exists()) == (1, expected, False)
@@ -297,7 +327,7 @@ def test_a_bundle_holds_the_parameters_by_which_its_runs_were_trained(copied: Pa
     assert Path("opened/params.yaml").read_text() == by_which
 
     datasets = yaml.safe_load(by_which)["datasets"]
-    write_params(main_arms=[], datasets=datasets, training={"learning_rate": 0.2})
+    write_params(main_arms=[], evaluated_arms=["normal"], datasets=datasets, training={"learning_rate": 0.2})
     words = "summary.json: found learning_rate 0.05, expected 0.2 as it stands in params.yaml; "
     status, printed = seal("bundle", "--out", "new.zip")
     assert (status, printed) == (1, f"error: results/{RUN}/{words}`make repro` trains it by these\n")

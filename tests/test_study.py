@@ -52,6 +52,20 @@ def test_lists_of_episodes_are_kept_once_and_those_that_differ_with_their_run(tm
     assert differing.read_bytes() == b"other"
 
 
+def test_evaluations_of_an_earlier_tiers_run_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC leaves in results/ what a stage wrote that is there no more."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("history.csv", "summary.json", "metrics.json", "predictions/gen-01.npz", "eval/hessian/gen-01.json"):
+        path = tmp_path / "results/seal-0" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for target in ("digits", "eurosat"):
+        shutil.copytree(tmp_path / "results/seal-0/eval/hessian", tmp_path / f"results/seal-0/eval/transfer-{target}")
+
+    study.keep("seal-0", tmp_path / "kept", {"train_extra@seal-0": {}, "transfer_extra@seal-0-digits": {}})
+    assert [path.name for path in (tmp_path / "kept/seal-0/eval").iterdir()] == ["transfer-digits"]
+
+
 def test_a_record_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made beside its place, as a rename crosses no file systems."""
     monkeypatch.chdir(tmp_path)

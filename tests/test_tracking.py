@@ -73,7 +73,7 @@ def shown(view: View, run: Run) -> dict[str, Any]:
 
 
 def status(run: Run) -> str:
-    (outcome,) = sync([run.name], RESULTS, TIMINGS)
+    (outcome,) = sync({run.name: None}, RESULTS, TIMINGS)
     assert outcome.run == run.name
     return outcome.status
 
@@ -112,12 +112,12 @@ def test_a_second_sync_changes_nothing(project: Path) -> None:
     names = [run.name for run in runs]
     for run in runs:
         write_record(RESULTS, run)
-    assert sync([*names, "llf-7"], RESULTS, TIMINGS) == [
+    assert sync(dict.fromkeys([*names, "llf-7"]), RESULTS, TIMINGS) == [
         SyncOutcome("llf-0", "written"), SyncOutcome("llf-1", "written"), SyncOutcome("llf-7", "not recorded"),
     ]  # fmt: skip
     view = View(project)
     before = [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs]
-    assert [outcome.status for outcome in sync(names, RESULTS, TIMINGS)] == ["unchanged", "unchanged"]
+    assert [outcome.status for outcome in sync(dict.fromkeys(names), RESULTS, TIMINGS)] == ["unchanged", "unchanged"]
     assert [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs] == before
 
 
@@ -147,12 +147,15 @@ def test_a_changed_record_replaces_its_run_alone(project: Path) -> None:
     changing, other = invented_run("seal", 2), invented_run("llf", 2)
     write_record(RESULTS, changing)
     write_record(RESULTS, other)
-    sync([changing.name, other.name], RESULTS, TIMINGS)
+    sync(dict.fromkeys([changing.name, other.name]), RESULTS, TIMINGS)
     view = View(project)
     (old,), (kept,) = view.find("smoke/seal-2"), view.find("smoke/llf-2")
     longer = invented_run("seal", 2, generations=3)
     write_record(RESULTS, longer)
-    assert [outcome.status for outcome in sync([longer.name, other.name], RESULTS, TIMINGS)] == ["written", "unchanged"]
+    assert [outcome.status for outcome in sync(dict.fromkeys([longer.name, other.name]), RESULTS, TIMINGS)] == [
+        "written",
+        "unchanged",
+    ]
     assert shown(view, longer)["metrics"]["generation"][-1] == (11, 3)
     assert view.find("smoke/seal-2")[0].info.run_id != old.info.run_id
     assert view.find("smoke/llf-2")[0].info.run_id == kept.info.run_id
@@ -208,11 +211,11 @@ def test_a_deleted_experiment_comes_back_with_one_run_a_key(project: Path) -> No
 def test_a_record_of_another_version_is_named(project: Path) -> None:
     run = invented_run("seal", 60)
     write_json(write_record(RESULTS, run) / "summary.json", {"tier": "smoke", "run": run.name})
-    assert str(*sync([run.name], RESULTS, TIMINGS)).startswith(
+    assert str(*sync({run.name: None}, RESULTS, TIMINGS)).startswith(
         "seal-60: BROKEN: results/seal-60/summary.json: arm: Field required; `dvc checkout`"
     )
     (RESULTS / run.name / "summary.json").write_text("{")
-    (outcome,) = sync([run.name], RESULTS, TIMINGS)
+    (outcome,) = sync({run.name: None}, RESULTS, TIMINGS)
     assert outcome.reason.startswith("results/seal-60/summary.json: not JSON")
 
 
@@ -223,7 +226,7 @@ def test_times_come_from_the_stages_timings(project: Path, tmp_path: Path) -> No
     write_csv(tmp_path / "train@seal-70.csv", TIMING_COLUMNS, [timing | {"date": "2025-01-01T00:00:00+00:00"}, timing])
     end = 1_767_323_045_000
     assert times_of(tmp_path / "train@seal-70.csv", folder, 8) == (end - 80_000, end)
-    sync([run.name], RESULTS, tmp_path)
+    sync({run.name: None}, RESULTS, tmp_path)
     view = View(project)
     (entry,) = view.find("smoke/seal-70")
     assert (entry.info.start_time, entry.info.end_time) == (end - 80_000, end)

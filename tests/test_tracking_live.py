@@ -217,7 +217,7 @@ def test_a_damaged_database_is_one_warning(
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"warning: {run.name} in MLflow: mlflow.db: file is not a database; ")
     with pytest.raises(UserError, match=r"^mlflow\.db: file is not a database; .*delete it"):
-        sync([run.name], RESULTS, TIMINGS)
+        sync({run.name: None}, RESULTS, TIMINGS)
 
 
 def test_a_locked_database_is_one_warning(

@@ -11,16 +11,16 @@ from pathlib import Path
 from rich.console import Console
 
 from eval.claims.claim_list import load_claims
-from eval.claims.output import as_json, print_table
+from eval.claims.output import Stages, as_json, print_table
 from eval.claims.rule import Verdict
 from eval.claims.show import shown
 from eval.claims.verdicts import evaluate_claims
 from seal.config import Params, load_params
 from seal.errors import UserError, one_line_errors
-from seal.evaluations import EVALUATIONS
 from seal.record import RESULTS, write_json
 from seal.runs import Runs, are_folders
 from seal.stage import stage
+from seal.stage_names import asked_stages, kept_stages
 
 WIDTH = 150  # of the table where no terminal says how wide it is
 
@@ -57,26 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"REFUTED: {', '.join(refuted)}")
 
 
-def recorded_runs(folders: Sequence[Path]) -> tuple[Runs, dict[str, str]]:
-    """Every run in these folders; which stages trained them, such folders do not say."""
+def recorded_runs(folders: Sequence[Path]) -> tuple[Runs, Stages]:
+    """Every run in these folders, and by which stages `seal study` had each made."""
     are_folders(folders)
-    return _some(Runs.read(folders), folders), {}
+    runs = _some(Runs.read(folders), folders)
+    return runs, {run.name: kept_stages(run.folder) for run in runs}
 
 
-def own_runs(params: Params) -> tuple[Runs, dict[str, str]]:
-    """What results/ holds of the active parameters' runs and targets, and the stage that trains each arm.
+def own_runs(params: Params) -> tuple[Runs, Stages]:
+    """What results/ holds of the runs and evaluations that the active parameters ask for, and their stages.
 
     What an earlier tier left is not looked at.
     """
-    targets = {}
-    for name, evaluation in EVALUATIONS.items():
-        if evaluation.targeted:
-            targets[name] = getattr(params, name).targets
-
-    stages = dict.fromkeys(params.sensitivity_arms, "train_sensitivity")
-    stages |= dict.fromkeys(params.extra_arms, "train_extra")
-    stages |= dict.fromkeys(params.main_arms, "train")
-    return _some(Runs.read([RESULTS], params.run_names(), targets), [RESULTS]), stages
+    asked = asked_stages(params)
+    return _some(Runs.read([RESULTS], asked), [RESULTS]), asked
 
 
 def _some(runs: Runs, folders: Sequence[Path]) -> Runs:

@@ -15,23 +15,24 @@ from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
 from eval.claims.rule import Judgement, Verdict, by_weight
 from eval.claims.verdicts import ClaimVerdict
-from seal.config import BASE_ARM
 from seal.record import file_sha256, rounded
 from seal.runs import RunFolder, Runs
+from seal.stage_names import TRAINED, stage_of
 
 SCHEMA = 1
 FIELDS = {
     "id", "group", "says", "place", "area", "test", "measure", "tolerance", "why", "primary", "contradiction", "remark",
     "where",
 }  # fmt: skip
+Stages = Mapping[str, Mapping[str, str]]  # run -> its training's stage at TRAINED, its evaluations' at their folders
 COLOURS = {Verdict.SUPPORTED: "green", Verdict.WEAK: "cyan", Verdict.INCONCLUSIVE: "yellow", Verdict.REFUTED: "red"}
 
 
-def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages: Mapping[str, str]) -> dict[str, Any]:
+def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages: Stages) -> dict[str, Any]:
     """Schema, tier, runs, conditions, claims with their verdicts, untestable, and the files that the verdicts rest on.
 
     Differences and intervals are in the measure's unit, from zero, and positive on the claimed side. Files are named
-    from the run's folder on. `stages`: arm -> the stage that trains it.
+    from the run's folder on.
     """
     names: dict[Path, str] = {}
     files: dict[str, dict[str, str]] = {}
@@ -65,15 +66,11 @@ def _runs_by_file(runs: Runs, verdicts: Sequence[ClaimVerdict]) -> dict[Path, Ru
     return owners
 
 
-def _stage(path: Path, run: RunFolder, stages: Mapping[str, str]) -> str:
-    """The DVC stage that writes a run's file."""
+def _stage(path: Path, run: RunFolder, stages: Stages) -> str:
+    """The DVC stage that writes a run's file; where the record does not say, as of a main arm."""
     part, *rest = path.relative_to(run.folder).parts
-    if part == "eval":
-        evaluation, _, target = rest[0].partition("-")
-        return f"{evaluation}@{run.name}-{target}" if target else f"{evaluation}@{run.name}"
-    if run.arm == BASE_ARM:
-        return f"base@{run.seed}"
-    return f"{stages.get(run.arm, 'train')}@{run.name}"
+    folder = rest[0] if part == "eval" else TRAINED
+    return stages.get(run.name, {}).get(folder) or stage_of(run.name, folder)
 
 
 def _condition(bound: Bound) -> dict[str, Any]:

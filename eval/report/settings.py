@@ -12,6 +12,7 @@ from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError
 from seal.record import RESULTS
 from seal.runs import Runs, are_folders, one_of_each_tier
+from seal.stage_names import asked_stages
 from seal.tiers import tier_params
 
 NOT_RECORDED = "not recorded"
@@ -47,7 +48,7 @@ class Study:
 def own_study() -> Study:
     """Of results/ the runs of the active parameters."""
     params = load_params()
-    return Study(params, Runs.read([RESULTS], params.run_names()), params.model_dump(mode="json"))
+    return Study(params, Runs.read([RESULTS], asked_stages(params)), params.model_dump(mode="json"))
 
 
 def by_tier(folders: Sequence[Path]) -> dict[str, list[Path]]:

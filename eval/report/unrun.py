@@ -8,23 +8,23 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
 from eval.report.document import Table
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.evaluations import EVALUATIONS
 from seal.planning.costs import work
 from seal.planning.gpu import GPUS
 from seal.planning.gpu_bills import Prices
 from seal.planning.network import network_of_tier
 from seal.planning.show import duration
-from seal.planning.stages import TRAINING, parts
 from seal.record import EXPECTED, read_timings
 from seal.runs import RunFolder
+from seal.stage_names import asked_stages, parts
 from seal.tiers import PARAMS
 
 PAPER = "paper"
@@ -187,7 +187,7 @@ def paper_price() -> str:
     """Hours of one GPU for every stage of the paper tier, counted from operations."""
     params = load_params(PARAMS / f"{PAPER}.yaml")  # is whole, and is read faster so
     network = network_of_tier(params)
-    stages = [*stages_of_params(params)]
+    stages = [*chain.from_iterable(asked.values() for asked in asked_stages(params).values())]
     costs = {stage: work(stage, params, network.size) for stage in stages}
     bill = Prices(costs, params, network).bill(PAPER, stages)
 
@@ -195,21 +195,3 @@ def paper_price() -> str:
     for gpu, hours in zip(GPUS, bill.hours, strict=True):
         prices.append(f"{hours:.0f} h of one {gpu.name}")
     return f"{len(stages)} trainings and evaluations, {' or '.join(prices)}, counted and not measured"
-
-
-def stages_of_params(params: Params) -> Iterator[str]:
-    """Trainings and evaluations that a tier's parameters ask for."""
-    for run in params.run_names():
-        arm, _, seed = run.rpartition("-")
-        yield f"base@{seed}" if arm == BASE_ARM else f"{TRAINING[1]}@{run}"
-
-    evaluated = {
-        "seeds": params.evaluated_arms,
-        "extra_seeds": params.evaluated_extra_arms,
-        "sensitivity_seeds": params.evaluated_sensitivity_arms,
-    }
-    for seeds, arms in evaluated.items():
-        for name, evaluation in EVALUATIONS.items():
-            targets = [f"-{target}" for target in getattr(params, name).targets] if evaluation.targeted else [""]
-            for arm, seed, target in product(arms, getattr(params, seeds), targets):
-                yield f"{name}@{arm}-{seed}{target}"

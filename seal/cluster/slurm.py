@@ -15,7 +15,8 @@ from seal.cluster.queue import jobs_by_stage, partition_minutes, prefix, queued,
 from seal.cluster.stages import kind
 from seal.cluster.submission import Facts, Submission
 from seal.errors import UserError
-from seal.planning.stages import TRAINING, parts
+from seal.sections import TRAINING
+from seal.stage_names import parts
 
 GATHER = "gather"
 

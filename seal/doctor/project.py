@@ -13,6 +13,7 @@ from seal.doctor.finding import Finding
 from seal.doctor.software import AGAIN
 from seal.record import RESULTS
 from seal.runs import Runs
+from seal.stage_names import asked_stages
 from seal.tracking.database import REMEDY, database, database_problem
 
 
@@ -70,7 +71,7 @@ def check_records(params: Params | None) -> Finding:
     if params is None:
         return Finding("record", "warn", "unknown without params.yaml")
 
-    runs = Runs.read([RESULTS], params.run_names())
+    runs = Runs.read([RESULTS], asked_stages(params))
     if runs.broken:
         broken = [f"{name} is BROKEN: {reason}" for name, reason in runs.broken.items()]
         return Finding("record", "fail", "; ".join(broken), "it is no evidence until it is restored")

@@ -12,8 +12,8 @@ from seal.measure import NetworkSize, Work
 from seal.methods import method_of
 from seal.phases import Phases, may_share_generation_1
 from seal.planning.counts import images_of
-from seal.planning.stages import TRAINING, StageParts, parts
-from seal.sections import Dataset
+from seal.sections import TRAINING, Dataset
+from seal.stage_names import StageParts, parts
 
 PACKED = 3000  # images decoded and resized per second; measured 1,300 to 5,000
 DOWNLOADED = 10e6  # bytes per second, an assumption

@@ -8,10 +8,11 @@ from seal.config import Params
 from seal.evaluations import EVALUATIONS
 from seal.evidence import BrokenEvidence
 from seal.planning.setting import HOW, SHAPE, threads_of
-from seal.planning.stages import TRAINING, StageParts, parts
 from seal.processor import processor
 from seal.record import RESULTS, TIMINGS, read_timings
 from seal.runs import RunFolder
+from seal.sections import TRAINING
+from seal.stage_names import StageParts, parts
 
 TimingRow = dict[str, str]
 

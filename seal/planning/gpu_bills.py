@@ -11,7 +11,8 @@ from seal.planning.counts import images_of
 from seal.planning.gpu import GPUS, RESERVED_BYTES, START, Gpu, memory_bytes, passes_of, rates_on
 from seal.planning.measured_gpu import MeasuredGpu
 from seal.planning.network import Network
-from seal.planning.stages import TRAINING, parts
+from seal.sections import TRAINING
+from seal.stage_names import parts
 
 # What the paper's Table 2 is of: SEAL, LLF and both ways to train on, beside generation 1, which the base stage trains.
 TABLE_2_ARMS = ("normal_long", "normal_long_cosine", "llf", "seal")

@@ -9,7 +9,8 @@ from seal.planning.committed import COMMITTED, committed_rate, read
 from seal.planning.earlier import Earlier
 from seal.planning.machine import Machine
 from seal.planning.setting import setting_of
-from seal.planning.stages import TRAINING, parts
+from seal.sections import TRAINING
+from seal.stage_names import parts
 
 DVC_SECONDS = 0.6  # DVC's own, of a stage: hashing, links, the lock; measured at smoke
 

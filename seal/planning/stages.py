@@ -1,54 +1,20 @@
-"""The pipeline's stages by their names: which of them DVC would run, and what a name says. The plan asks."""
+"""Which of the pipeline's stages DVC would run, and in which order. The plan asks."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from seal.config import BASE_ARM
 from seal.evaluations import EVALUATIONS
-from seal.sections import TRAINING as TRAINING
+from seal.sections import TRAINING
+from seal.stage_names import parts
 from seal.study.dvc_repo import dvc_errors, needs_of, with_all_below
 from seal.tiers import tier_text
 
 ORDER = ("fetch", "pack", *TRAINING, *EVALUATIONS)  # any other stage comes after these
-LISTS = ("_extra", "_sensitivity")  # of arms, beside the main ones
-STAGE = re.compile(r"(?P<name>\w+)(@(?P<key>.+))?")
-RUN = re.compile(r"(?P<run>[a-z0-9_]+-\d+)(-(?P<target>[a-z0-9_]+))?")
-
-
-class StageParts(NamedTuple):
-    name: str
-    run: str | None = None
-    dataset: str | None = None  # an evaluation's target; what is fetched or packed
-
-
-def parts(stage: str) -> StageParts:
-    """What a stage's name says: `transfer@seal-0-digits` -> transfer, seal-0, digits; of any list of arms."""
-    match = STAGE.fullmatch(stage)
-    if match is None:  # of another version, or by hand
-        return StageParts(stage)
-    name, key = _without_list(match["name"]), match["key"]
-
-    if name == "base":
-        return StageParts(name, f"{BASE_ARM}-{key}")
-    if name in ("fetch", "pack") or key is None:
-        return StageParts(name, dataset=key)
-
-    run = RUN.fullmatch(key)
-    return StageParts(name, run["run"], run["target"]) if run else StageParts(name, dataset=key)
-
-
-def _without_list(name: str) -> str:
-    """An evaluation's own name, whichever list of arms a stage of it is for: `transfer_extra` -> transfer."""
-    for listed in LISTS:
-        if name.removesuffix(listed) in EVALUATIONS:
-            return name.removesuffix(listed)
-    return name
 
 
 def in_pipeline_order(stages: Iterable[str]) -> list[str]:

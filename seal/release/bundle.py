@@ -5,7 +5,7 @@ with one date.
 """
 
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from seal.errors import UserError
 from seal.record import RESULTS, atomic, file_sha256
 from seal.release.archive import CHECKSUMS, FACTS, FORMAT, LISTS, RECORD, SUFFIXES, Facts, checksum_lines, is_recorded
 from seal.runs import RunFolder, Runs, are_folders
+from seal.stage_names import asked_stages
 from seal.tiers import tier_params, tier_text
 
 BESIDE = ("LICENSE", "CITATION.cff")
@@ -48,8 +49,8 @@ Licence: `LICENSE`. To cite: `CITATION.cff`.
 def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     """Write the bundle of a record's folder, by default of results/ as params.yaml names its runs. Gives its path.
 
-    Raises UserError where a run of it is not recorded or was trained by other parameters, or a file beside it is
-    missing.
+    Raises UserError where a run of it is not recorded, is BROKEN or was trained by other parameters, or a file beside
+    it is missing.
     """
     are_folders([record])
     runs, params, text = _study_of(record)
@@ -78,9 +79,9 @@ def _study_of(record: Path) -> tuple[list[RunFolder], Params, str]:
     tier's where they are those."""
     if record == RESULTS:
         params = load_params(PARAMS)
-        runs = _recorded(params.run_names())
+        runs = _recorded(params)
     else:
-        runs = Runs.read([record])
+        runs = _sound(Runs.read([record]))
         tier = runs.the_same("tier")
         if tier is None:
             raise UserError(f"{record}: found no run, expected a folder of runs, as expected/mini")
@@ -96,12 +97,19 @@ def _study_of(record: Path) -> tuple[list[RunFolder], Params, str]:
     return [*runs], params, PARAMS.read_text(encoding="utf-8")
 
 
-def _recorded(names: Sequence[str]) -> Runs:
-    """These runs of results/. Raises UserError where one is not recorded."""
-    runs = Runs.read([RESULTS], names)
-    missing = sorted(set(names) - {run.name for run in runs})
+def _recorded(params: Params) -> Runs:
+    """The runs of results/ that the parameters ask for. Raises UserError where one is not recorded."""
+    runs = _sound(Runs.read([RESULTS], asked_stages(params)))
+    missing = sorted({*params.run_names()} - {run.name for run in runs})
     if missing:
         raise UserError(f"{RESULTS}: found no record of {', '.join(missing)}; `make repro` makes what is missing")
+    return runs
+
+
+def _sound(runs: Runs) -> Runs:
+    """The same runs. Raises UserError where others beside them do not hold together."""
+    if runs.broken:
+        raise UserError(f"found BROKEN runs, expected a record that is whole: {'; '.join(runs.broken.values())}")
     return runs
 
 
@@ -154,12 +162,14 @@ def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path],
 
 def _record_files(record: Path, runs: list[RunFolder]) -> dict[str, bytes | Path]:
     """Member -> file: all data of the runs' folders but weights, and what a kept study has beside them."""
-    others = {path.parent.name for path in record.glob(f"*/{SUMMARY}")} - {run.name for run in runs}
+    others = {path.parent for path in record.glob(f"*/{SUMMARY}")} - {run.folder for run in runs}
+    for run in runs:  # evaluations of an earlier tier
+        others |= {*(run.folder / "eval").glob("*")} - {*run.evaluation_folders()}
 
     files: dict[str, bytes | Path] = {}
     for path in sorted(record.rglob("*")):
         inside = path.relative_to(record)
-        if path.suffix not in SUFFIXES or path.name == HANDOVER or inside.parts[0] in others:
+        if path.suffix not in SUFFIXES or path.name == HANDOVER or not others.isdisjoint(path.parents):
             continue
         if not set(inside.parts) & set(LEFT_OUT):
             files[f"{RECORD}/{inside.as_posix()}"] = path

@@ -11,7 +11,7 @@ from typing import Any
 
 from seal.errors import UserError
 from seal.readings import EvaluationFile
-from seal.runs import RunFolder, are_folders, is_recorded, sound_runs
+from seal.runs import RunFolder, Runs, are_folders
 from seal.study.spread import Spread, evaluation_in, not_the_same
 from seal.study.study import KEPT
 
@@ -124,8 +124,8 @@ def _print(agreement: Agreement, expected: Path) -> None:
 def _runs(folder: Path) -> tuple[dict[str, RunFolder], dict[str, str]]:
     """The runs in a folder that hold together; of the others, by name, why they do not."""
     are_folders([folder])
-    runs, broken = sound_runs(filter(is_recorded, sorted(folder.iterdir())))
-    return {run.name: run for run in runs}, broken
+    runs = Runs.read([folder])
+    return {run.name: run for run in runs}, runs.broken
 
 
 def _same_settings(kept: RunFolder, yours: RunFolder) -> None:

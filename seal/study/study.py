@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
+from seal.stage_names import STAGES, by_folder
 from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
 
-STAGES = "stages.json"
 SUMMARY = "summary.json"
 KEPT = ("history.csv", SUMMARY, "metrics.json", "predictions", "eval")  # no weights, no handover
 
@@ -115,11 +115,19 @@ def keep(run: str, target: Path, identity: Identity) -> None:
         staged.mkdir()
         for name in KEPT:
             _copy(RESULTS / run / name, staged / name)
+        leave_others_out(staged, by_folder(identity))
         share_episodes(staged, target / "episodes")
         write_json(staged / STAGES, identity)
 
         _copy_timings(list(identity), target / "timings")
         put_in_place(staged, target / run)
+
+
+def leave_others_out(run: Path, made: Collection[str]) -> None:
+    """Of the evaluations keep those that were made for it: results/ may hold those of an earlier tier's run too."""
+    for folder in run.glob("eval/*"):
+        if folder.name not in made:
+            shutil.rmtree(folder)
 
 
 def share_episodes(run: Path, shared: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seal.record import RESULTS
-from seal.runs import Runs, is_recorded, sound_runs
+from seal.runs import Evaluations, Runs
 from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun, final_values
 from seal.tracking.mlflow_view import View, Written
@@ -19,10 +19,9 @@ CLAIMS, REPORT = Path("claims/claims.json"), Path("report")
 FINDINGS = REPORT / "findings.md"  # the primary claims in words, and the matrix
 
 
-def sync_aggregates(run_names: Sequence[str]) -> list[SyncOutcome]:
+def sync_aggregates(asked: Mapping[str, Evaluations]) -> list[SyncOutcome]:
     """Make the view's run of each arm equal to the arm's record; a second call changes nothing."""
-    sound, _ = sound_runs(filter(is_recorded, map(RESULTS.joinpath, run_names)))
-    runs = Runs(sound)
+    runs = Runs.read([RESULTS], asked)
     if not len(runs):
         return []
 

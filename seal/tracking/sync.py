@@ -1,6 +1,6 @@
 """The MLflow view from the record: `seal sync` makes it anew wherever it is missing or another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ from typing import Literal
 from seal.errors import UserError
 from seal.evidence import BrokenEvidence
 from seal.record import read_timings
-from seal.runs import RunFolder, is_recorded
+from seal.runs import Evaluations, RunFolder, is_recorded
 from seal.soundness import sound_run
 from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun
@@ -27,27 +27,28 @@ class SyncOutcome:
         return f"{self.run}: {self.status}" + (f": {self.reason}" if self.reason else "")
 
 
-def sync(run_names: Sequence[str], results: Path, timings: Path) -> list[SyncOutcome]:
-    """Make the view of these runs equal to their record; a second call changes nothing. Other runs stay as they are,
-    and so does one whose record is BROKEN.
+def sync(asked: Mapping[str, Evaluations], results: Path, timings: Path) -> list[SyncOutcome]:
+    """Make the view of these runs, with these evaluations, equal to their record; a second call changes nothing. Other
+    runs stay as they are, and so does one whose record is BROKEN.
 
     Raises UserError where the database cannot be used.
     """
-    outcomes = {name: SyncOutcome(name, "not recorded") for name in run_names}
-    recorded = [name for name in run_names if is_recorded(results / name)]
+    outcomes = {name: SyncOutcome(name, "not recorded") for name in asked}
+    recorded = [name for name in asked if is_recorded(results / name)]
     if recorded:
         view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))
         for name in recorded:
             stage = stages.get(name)
             timing = timings / f"{stage or f'train@{name}'}.csv"
-            outcomes[name] = _sync_run(view, results / name, stage, timing)
+            outcomes[name] = _sync_run(view, results / name, asked[name], stage, timing)
     return list(outcomes.values())
 
 
-def _sync_run(view: View, folder: Path, stage: str | None, timing: Path) -> SyncOutcome:
+def _sync_run(view: View, folder: Path, evaluations: Evaluations, stage: str | None, timing: Path) -> SyncOutcome:
     try:
         with errors_of(folder.name):
-            return SyncOutcome(folder.name, _write_run(view, sound_run(folder), stage, timing))
+            run = sound_run(folder, evaluations)
+            return SyncOutcome(folder.name, _write_run(view, run, stage, timing))
     except BrokenEvidence as error:
         return SyncOutcome(folder.name, "BROKEN", str(error))
 

@@ -57,7 +57,7 @@ def main() -> None:
         "tests": int(status),
         "judged": {run: judged_values(RunFolder.read(RESULTS / run)) for run in asked["runs"]},
         "compared": compared(asked["runs"][-1], asked["judged"]),
-        "synced": [outcome.status for outcome in sync(asked["runs"], RESULTS, TIMINGS)],
+        "synced": [outcome.status for outcome in sync(dict.fromkeys(asked["runs"]), RESULTS, TIMINGS)],
         "planned": planned(),
     }
     write_json(Path("told.json"), told)

@@ -118,7 +118,7 @@ def _calibration(rng: random.Random) -> Command:
 
 
 def _stage_name(rng: random.Random) -> Command:
-    from seal.planning.stages import parts
+    from seal.stage_names import parts
 
     words = [
         "transfer",

@@ -19,7 +19,7 @@ from filelock import FileLock
 from seal.cluster.commands import submit_locally
 from seal.cluster.gather import machines_differ, sync
 from seal.cluster.job import main as job_main
-from seal.cluster.limits import limits_of
+from seal.cluster.limits import limits_of, peaks_mb
 from seal.cluster.local import threads_at_once
 from seal.cluster.queue import partition_minutes
 from seal.cluster.slurm import Sbatch, send
@@ -28,11 +28,12 @@ from seal.cluster.submit import Prepared, check_cache, check_project, prepare, t
 from seal.cluster.workspace import hand_over_timings, repro, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
-from seal.record import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings, write_csv
+from seal.record import FIRST_TIMING_COLUMNS, RESULTS, TIMING_COLUMNS, read_timings, write_csv
 from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.tracking.sync import SyncOutcome
+from tests.invented_records import write_record
 from tests.strategies import params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
@@ -408,6 +409,7 @@ def test_a_job_asks_for_no_time_where_a_networks_costs_are_unknown(
     monkeypatch.chdir(tmp_path)
     params = params_with().model_copy(update={"model": NamedModel(network="torchvision:resnet18", options={})})
     monkeypatch.setattr("seal.cluster.limits.load_params", lambda: params)
+    monkeypatch.setattr("seal.cluster.limits.has_active_parameters", lambda stage, params: True)
     jobs = {"base@0": ["base@0"], "evaluations@seal-0": ["knn@seal-0", "hessian@seal-0"]}
     write_csv(Path("timings/base@0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 100, "date": "2026-01-01"}])
     assert limits_of(jobs, [], 30) == {"base@0": ["--mem=150"], "evaluations@seal-0": []}
@@ -418,6 +420,17 @@ def test_a_job_asks_for_no_time_where_a_networks_costs_are_unknown(
     assert limits_of(jobs, ["--time=5"], 30) == {"base@0": ["--mem=150"], "evaluations@seal-0": []}
     assert limits_of({}, [], 30) == {}
     assert capsys.readouterr().err == ""
+
+
+def test_a_stages_memory_is_of_runs_by_these_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    smoke = params_with()
+    write_record(RESULTS, smoke.find_run("seal-0"))
+    write_csv(Path("timings/train@seal-0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 700, "date": "2026-01-01"}])
+    assert peaks_mb("train@seal-0", smoke) == [700]
+    assert peaks_mb("train@seal-0", smoke.model_copy(update={"tier": "paper"})) == []
+    assert peaks_mb("train@seal-0", smoke.model_copy(update={"source": next(reversed(smoke.datasets))})) == []
+    assert peaks_mb("train@llf-0", smoke) == []
 
 
 @pytest.mark.parametrize(
@@ -451,6 +464,7 @@ def test_what_sbatch_is_told_already_is_not_asked_for(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("seal.cluster.limits.load_params", lambda: None)
+    monkeypatch.setattr("seal.cluster.limits.has_active_parameters", lambda stage, params: True)
     monkeypatch.setattr("seal.cluster.limits.seconds_of", lambda stages, params: {"base@0": 60.0})
     write_csv(Path("timings/base@0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 100, "date": "2026-01-01"}])
     expected = {"": [], "mem": ["--mem=150"], "time": ["--time=12"], "time mem": ["--time=12", "--mem=150"]}

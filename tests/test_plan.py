@@ -26,7 +26,7 @@ from seal.planning.setting import setting_of, threads_of
 from seal.planning.show import duration, show
 from seal.planning.stages import stages_of_tier, stages_to_run
 from seal.processor import processor, usable_cores
-from seal.record import TIMING_COLUMNS, write_csv, write_json
+from seal.record import TIMING_COLUMNS, read_json, write_csv, write_json
 from seal.stage_names import parts
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
@@ -110,6 +110,20 @@ def test_earlier_runs_with_the_same_parameters_count_and_no_others(params: Param
     assert train.seconds == pytest.approx(costs["train@llf-0"].time(machine.rates) + 2 + DVC_SECONDS)
     assert (train.basis, claims.basis) == ("earlier runs", "earlier runs")
     assert claims.seconds == pytest.approx(33 + 2 + DVC_SECONDS)
+
+
+def test_rates_are_of_the_same_images(params: Params, tmp_path: Path) -> None:
+    record(tmp_path, params, "normal-0")
+    timing(tmp_path, "base@0", 1.0, rate=400)
+    path = tmp_path / "results/normal-0/summary.json"
+    summary = read_json(path) | {"provenance": {"selection": {"image_size": 28}}}
+    write_json(path, summary)
+    assert Earlier(params).rates == [400]
+
+    larger = {name: data.model_copy(update={"image_size": 224}) for name, data in params.datasets.items()}
+    assert Earlier(params.model_copy(update={"datasets": larger})).rates == []
+    write_json(path, summary | {"data": "mine"})
+    assert Earlier(params).rates == []
 
 
 def test_an_evaluation_counts_only_under_its_own_protocol(params: Params, tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from seal.cluster.stages import kind, needs_among
 from seal.cluster.status import OPEN, Row, stages_in
 from seal.cluster.submission import Submission
+from seal.config import Params, load_params
+from seal.planning.earlier import has_active_parameters
 from seal.planning.places import schedule
 from seal.planning.show import duration
 from seal.record import TIMINGS, read_timings
+from seal.stage_names import parts
 
 
 def time_left(submission: Submission, rows: Sequence[Row]) -> list[str]:
@@ -19,9 +22,9 @@ def time_left(submission: Submission, rows: Sequence[Row]) -> list[str]:
         return []
 
     left: dict[str, float] = {}
-    unknown = set[str]()
+    unknown, params = set[str](), load_params()
     for stage in still:
-        seconds = seconds_of_kind(stage)
+        seconds = seconds_of_kind(kind(stage), submission, params)
         if seconds is None:
             unknown.add(kind(stage))
         else:
@@ -40,11 +43,13 @@ def seconds_at_work(submission: Submission, stage: str) -> float:
     return time.time() - mark["since"] if mark is not None and mark["state"] == "running" else 0.0
 
 
-def seconds_of_kind(stage: str) -> float | None:
-    """The median over the last times of such stages; None where there is none."""
+def seconds_of_kind(name: str, submission: Submission, params: Params) -> float | None:
+    """The median over the last times of such stages, as done by this submission or before by its parameters; None where
+    there is none."""
     took = []
-    for path in TIMINGS.glob(f"{kind(stage)}@*.csv"):
-        rows = read_timings(path)
-        if rows:
+    for path in TIMINGS.glob(f"{name}@*.csv"):
+        mark, rows = submission.mark(path.stem), read_timings(path)
+        done_here = mark is not None and mark["state"] == "done"
+        if rows and (done_here or has_active_parameters(parts(path.stem), params)):
             took.append(float(rows[-1]["seconds"]))
     return statistics.median(took) if took else None

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from seal.config import load_params
+from seal.config import Params, load_params
 from seal.errors import ConfigError
+from seal.planning.earlier import has_active_parameters
 from seal.planning.places import seconds_of
 from seal.record import TIMINGS, read_timings
+from seal.stage_names import parts
 
 Jobs = Mapping[str, Sequence[str]]  # the stages of each
 
@@ -33,8 +35,9 @@ def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> di
             options[label].append(f"--time={max(1, round(min(minutes, partition_minutes)))}")
 
     if not is_chosen(chosen, OF_MEMORY):
+        params = load_params()
         for label, stages in jobs.items():
-            peaks = [*chain.from_iterable(map(peaks_mb, stages))]
+            peaks = [*chain.from_iterable(peaks_mb(stage, params) for stage in stages)]
             if peaks:
                 options[label].append(f"--mem={round(MEMORY * max(peaks))}")
     return options
@@ -62,9 +65,9 @@ def is_chosen(options: Sequence[str], names: Sequence[str]) -> bool:
     return any(name in options_named or os.environ.get(name) for name in names)
 
 
-def peaks_mb(stage: str) -> list[float]:
-    """The largest resident set of each run of a stage here; none where it has not run."""
+def peaks_mb(stage: str, params: Params) -> list[float]:
+    """The largest resident set of each run of a stage here; none where it has not run by these parameters."""
     path = TIMINGS / f"{stage}.csv"
-    if not path.exists():
+    if not path.exists() or not has_active_parameters(parts(stage), params):
         return []
     return [float(row["peak_mb"]) for row in read_timings(path)]

@@ -21,14 +21,13 @@ class Earlier:
     """Rates of trainings, and seconds of every other stage; the plan takes them before any price."""
 
     def __init__(self, params: Params, timings: Path = TIMINGS, results: Path = RESULTS) -> None:
-        self.params, self.results = params, results
         self.rates: list[float] = []  # of training, images per second
         self._seconds: dict[tuple[str, str | None], list[float]] = defaultdict(list)
 
         for path in sorted(timings.glob("*.csv")):
             stage = parts(path.stem)
             rows = rows_of_this_machine(path, None if stage.run is None else threads_of(params.runtime))
-            if rows and stage.name != "pack" and self._has_active_parameters(stage):
+            if rows and stage.name != "pack" and has_active_parameters(stage, params, results):
                 self._add(stage, rows)
 
     def seconds(self, name: str, dataset: str | None) -> float | None:
@@ -52,33 +51,42 @@ class Earlier:
             if rate > 0:
                 self.rates.append(rate)
 
-    def _has_active_parameters(self, stage: StageParts) -> bool:
-        """A record that is gone or damaged has not."""
-        if stage.run is None:
-            return True
 
-        folder = self.results / stage.run
-        if not (folder / "summary.json").exists():
-            return False
-        try:
-            return self._is_like_active(stage, RunFolder.read(folder))
-        except BrokenEvidence:
-            return False
+def has_active_parameters(stage: StageParts, params: Params, results: Path = RESULTS) -> bool:
+    """Whether what a stage has left is of these images, network, way to train, and protocol: what times depend on. A
+    record that is gone or damaged is not."""
+    if stage.run is None:
+        return True
 
-    def _is_like_active(self, stage: StageParts, run: RunFolder) -> bool:
-        shape = self.params.model.model_dump(include={*SHAPE}).items()
-        if run.summary["tier"] != self.params.tier or not shape <= run.summary.get("model", {}).items():
-            return False
-        if stage.name in TRAINING:
-            how = self.params.training.model_dump(include={*HOW}).items()
-            return bool(how <= run.summary.get("training", {}).items())
+    folder = results / stage.run
+    if not (folder / "summary.json").exists():
+        return False
+    try:
+        run = RunFolder.read(folder)
+        return _is_like(run, params) and _was_done_alike(stage, run, params)
+    except BrokenEvidence:
+        return False
 
-        if stage.name not in EVALUATIONS:  # of another version
-            return False
 
-        protocol = getattr(self.params, stage.name).model_dump(mode="json")
-        files = run.evaluations(stage.name if stage.dataset is None else f"{stage.name}-{stage.dataset}")
-        return bool(files) and all(protocol.items() <= file.params.items() for file in files.values())
+def _is_like(run: RunFolder, params: Params) -> bool:
+    """Of the same tier, on the same images by the same shape of network."""
+    dataset, shape = params.datasets[params.source], params.model.model_dump(include={*SHAPE})
+    image_size = run.summary.get("provenance", {}).get("selection", {}).get("image_size", dataset.image_size)
+    expected = {"tier": params.tier, "data": params.source}.items()
+    same_images = expected <= run.summary.items() and image_size == dataset.image_size
+    return same_images and shape.items() <= run.summary.get("model", {}).items()
+
+
+def _was_done_alike(stage: StageParts, run: RunFolder, params: Params) -> bool:
+    if stage.name in TRAINING:
+        how = params.training.model_dump(include={*HOW})
+        return bool(how.items() <= run.summary.get("training", {}).items())
+    if stage.name not in EVALUATIONS:  # of another version
+        return False
+
+    protocol = getattr(params, stage.name).model_dump(mode="json")
+    files = run.evaluations(stage.folder)
+    return bool(files) and all(protocol.items() <= file.params.items() for file in files.values())
 
 
 def rows_of_this_machine(path: Path, threads: int | None) -> list[TimingRow]:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eval.claims.conditions import check
 from eval.claims.rule import Verdict
 from eval.claims.verdicts import ClaimVerdict
+from seal.runs import Runs
 from tests.claim_records import (
     CLAIMS,
     LEVELS,
@@ -117,6 +119,17 @@ def test_the_better_normal_long_by_validation_images_stands_for_both(study: Path
     write_study(study, {"normal_long_cosine": (0.3, 0.4, 0.45)})
     assert others(verdicts(study)["seal_over_normal_long"]) == ["normal_long_cosine"]
     assert others(verdicts(study)["table_2_gen3"]) == ["llf", "normal_long_cosine"], "generation 3 of 3 is its end"
+
+
+def test_a_normal_long_that_lacks_seeds_does_not_take_them_from_the_comparison(study: Path) -> None:
+    shutil.rmtree(study / "normal_long_cosine-2")
+    for seed in SEEDS[:2]:
+        write_run(study, "normal_long_cosine", seed, (0.3, 0.4, 0.45))
+    judged = verdicts(study)
+    assert others(judged["seal_over_normal_long"]) == ["normal_long"]
+    assert judged["seal_over_normal_long"].verdict == Verdict.SUPPORTED, "three seeds"
+    checked = check("R4", CLAIMS.conditions["R4"], Runs.read([study]), {("normal_long", seed) for seed in SEEDS})
+    assert checked.passed, "it asks for no run that is not there"
 
 
 def test_a_single_cosine_does_not_count_before_it_has_ended(study: Path) -> None:

@@ -35,16 +35,19 @@ def resolved(runs: Runs, term: Term, other: Term | None) -> list[Pair]:
 def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None = None) -> list[str]:
     """The arms that stand for Normal (long) after a generation: one, or both where validation images do not decide.
 
-    An arm with a single cosine counts only where that has ended. `seeds`: those that the other side has.
+    An arm with a single cosine counts only where that has ended, and one that lacks seeds of the other's not at all: it
+    would take them from the comparison. `seeds`: those that the other side has.
     """
     arms = [arm for arm in NORMAL_LONG if _stands_for_it(runs.of(arm), generation)]
     if len(arms) < 2:
         return arms or [NORMAL_LONG[0]]
 
-    common = set(runs.seeds(arms[0])) & set(runs.seeds(arms[1]))
-    if seeds is not None:
-        common &= set(seeds)
+    seeds_of = [{*runs.seeds(arm)}.intersection(runs.seeds(arm) if seeds is None else seeds) for arm in arms]
+    for place, other in ((0, 1), (1, 0)):
+        if seeds_of[place] > seeds_of[other]:
+            return [arms[place]]
 
+    common = set.intersection(*seeds_of)
     first = _validation_accuracy(runs.of(arms[0]), common, generation)
     second = _validation_accuracy(runs.of(arms[1]), common, generation)
     if first is None or second is None:

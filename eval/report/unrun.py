@@ -15,7 +15,7 @@ from pathlib import Path
 from eval.report.document import Table
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from seal.config import Params, load_params
+from seal.config import BASE_ARM, Params, load_params
 from seal.evaluations import EVALUATIONS
 from seal.planning.costs import work
 from seal.planning.gpu import GPUS
@@ -24,7 +24,7 @@ from seal.planning.network import network_of_tier
 from seal.planning.show import duration
 from seal.record import EXPECTED, read_timings
 from seal.runs import RunFolder
-from seal.stage_names import asked_stages, parts
+from seal.stage_names import asked_stages, parts, stage_of
 from seal.tiers import PARAMS
 
 PAPER = "paper"
@@ -69,7 +69,7 @@ def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
             lack.arms |= arms_of(claim).difference(judged.study.runs.arms)
             lack.stages |= set(stages_of(judged, claim))
             if claim["needs"] == ["train"]:
-                lack.longer = longer(judged, claim)
+                lack.longer = max(lack.longer, longer(judged, claim))
     return by_reason
 
 
@@ -82,10 +82,12 @@ def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
     params, runs = judged.study.params, judged.study.runs
     absent = arms_of(claim).difference(runs.arms)
     if absent:
-        asked = {*params.main_arms, *params.extra_arms, *params.sensitivity_arms}
+        asked = {BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms}
         return "trainings", NOT_YET if absent <= asked else "no arms of this tier"
-    if claim["needs"] == ["train"]:
+    if claim["needs"] == ["train"] and longer(judged, claim) > 1:
         return "later generations", f"the tier ends after generation {params.generations.num_generations}"
+    if claim["needs"] == ["train"]:
+        return "trainings", claim["reason"]
     left_out = "the tier leaves these targets, or some of their shots, out"
     return evaluations, NOT_YET if _is_asked_for(params, claim) else left_out
 
@@ -131,18 +133,20 @@ def terms_of(claim: Claim) -> set[str]:
 
 
 def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
-    """The stages that the claim still needs, for every seed of the study."""
-    runs = judged.study.runs
-    ends_early = claim["needs"] == ["train"] and all(map(runs.of, arms_of(claim)))
+    """The stages that the claim still needs, for each seed that the tier asks for of an arm; of an arm that it does not
+    know, for each of the study."""
+    runs, asked = judged.study.runs, judged.study.params.run_names()
+    ends_early = claim["needs"] == ["train"] and longer(judged, claim) > 1
     for arm in arms_of(claim):
-        for seed in judged.study.seeds:
+        seeds = [seed for seed in judged.study.seeds if f"{arm}-{seed}" in asked]
+        for seed in seeds or judged.study.seeds:
             run, known = f"{arm}-{seed}", runs.get(arm, seed)
             if known is None or ends_early:
-                yield f"train@{run}"
+                yield stage_of(run)
             for evaluation in {*claim["needs"]} - {"train"}:
-                for target in _targets(judged.study.params, claim, evaluation):
-                    if known is None or _lacks(known, claim, f"{evaluation}{target}"):
-                        yield f"{evaluation}@{run}{target}"
+                for folder in _folders(judged.study.params, claim, evaluation):
+                    if known is None or _lacks(known, claim, folder):
+                        yield stage_of(run, folder)
 
 
 def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
@@ -152,13 +156,14 @@ def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
     return any(f"{evaluation}:" in comparison["reason"] for comparison in claim["comparisons"])
 
 
-def _targets(params: Params, claim: Claim, evaluation: str) -> list[str]:
+def _folders(params: Params, claim: Claim, evaluation: str) -> list[str]:
+    """Of eval/ those that the claim needs of an evaluation."""
     if not EVALUATIONS[evaluation].targeted:
-        return [""]
+        return [evaluation]
 
     wanted = claim["where"]["target"]
     targets = getattr(params, evaluation).targets if wanted == "all" else wanted
-    return [f"-{target}" for target in targets]
+    return [f"{evaluation}-{target}" for target in targets]
 
 
 def price(tier: str, lack: Lack) -> str:

@@ -16,15 +16,16 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from seal.cluster.commands import submit_locally
 from seal.cluster.gather import machines_differ, sync
 from seal.cluster.job import main as job_main
 from seal.cluster.limits import limits_of, peaks_mb
 from seal.cluster.local import threads_at_once
+from seal.cluster.pipeline import cache_folder, locked_entries, not_in_cache
 from seal.cluster.queue import partition_minutes
 from seal.cluster.slurm import Sbatch, send
 from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import Prepared, check_cache, check_project, prepare, threads_of_a_job
+from seal.cluster.submitting import submit_locally
 from seal.cluster.workspace import hand_over_timings, repro, workspace
 from seal.errors import UserError
 from seal.processor import usable_cores
@@ -234,17 +235,18 @@ def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
     wrong = {
         ("--local", "0"): "found --local 0, expected --slurm, or a number of jobs at once, as --local 2",
         (): "found --local None, expected --slurm, or a number of jobs at once, as --local 2",
-        (
-            "--local",
-            "2",
-            "trian",
-        ): "found no stage trian to submit, expected one of base, train, transfer, or as base@0",
+        ("--local", "2", "trian"): "found no stage trian, expected one of base, train, transfer, or as base@0",
+        ("--local", "2", "--dry"): "found --dry without --slurm, expected both or neither; leave --dry out",
+        ("--slurm", "--wait", "--gpus", "0"): (
+            "found --gpus --wait without --local, expected both or neither; leave --gpus out"
+        ),
         ("--local", "2", "--gpus", "0"): "found --gpus 0, expected one of this machine's, which are none by nvidia-smi",
     }
     path = pretended_gpus(tmp_path / "bin")
     for arguments, line in wrong.items():
         assert toy.seal("submit", *arguments, status=1, PATH=path) == f"error: {line}\n"
     assert "found no submission here" in toy.seal("status", status=1)
+    assert "found no stage trian, expected one of base" in toy.seal("gather", "trian", status=1)
     assert toy.seal("submit", "--slurm", status=1, PATH="/nowhere").startswith("error: found no squeue on the PATH")
 
 
@@ -304,8 +306,8 @@ def test_an_earlier_gathering_is_not_told_again(submission: Submission, monkeypa
     submission.log("gather").write_text("6 stages taken over, 0 not done\n")
     ready = Prepared(submission, {"base@0": []}, {})
     monkeypatch.setattr("seal.cluster.local.subprocess.Popen", lambda *_, **__: SimpleNamespace(wait=lambda: 137))
-    monkeypatch.setattr("seal.cluster.submit.prepared", lambda *_: nullcontext(ready))
-    monkeypatch.setattr("seal.cluster.local.threads_at_once", lambda *_: 1)
+    monkeypatch.setattr("seal.cluster.submitting.prepared", lambda *_: nullcontext(ready))
+    monkeypatch.setattr("seal.cluster.submitting.threads_at_once", lambda *_: 1)
     with pytest.raises(UserError, match="make ended with status 137 before what was done was gathered; submit again"):
         submit_locally([], 2, None, "", [], None, wait=True)
 
@@ -322,6 +324,25 @@ def test_a_damaged_snapshot_is_named_and_without_it_one_stage_goes_on_from_what_
     toy.submit("train@llf-0")
     assert toy.times("end")["base@0"] == toy.times("end")["train@llf-0"] == 1
     assert not {"train@seal-0", "claims"} & toy.times("begin").keys()
+
+
+@pytest.mark.slow
+def test_a_result_that_the_cache_has_lost_is_made_again(toy: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.submit("train")
+    monkeypatch.chdir(toy.folder)
+    shutil.rmtree("results/llf-0")
+    assert not_in_cache(["base@0", "train@llf-0"]) == []
+
+    md5 = locked_entries()["train@llf-0"]["outs"][0]["md5"]
+    for path in cache_folder().rglob(md5[2:]):
+        path.unlink()
+    both = ["train@llf-0", "train@seal-0"]  # whose toys are the same bytes
+    assert not_in_cache(["base@0", *both]) == both
+
+    submitted = toy.submit("train")
+    assert f"found the results of {' '.join(both)} in DVC's cache no more; they are not done" in submitted
+    assert [toy.times("end")[stage] for stage in ("base@0", *both)] == [1, 2, 2]
+    assert not_in_cache(["base@0", *both]) == []
 
 
 def test_a_project_without_git_is_told_how_to_go_on(toy: ToyProject) -> None:

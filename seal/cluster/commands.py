@@ -1,8 +1,9 @@
 """The commands `seal submit`, `status`, `gather` and `cancel`; seal/cli.py shows them among its own."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,9 +34,16 @@ def submit(
     dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
 ) -> None:
     """Send what is missing as jobs, many at once, each in a copy of the project as it is; and gather what they make."""
+    from seal.cluster.submitting import Handing, submit_locally, submit_to_slurm
+
     with one_line_errors():
         if slurm == (local is not None) or (local is not None and local < 1):
             raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")
+        if local is None:
+            refuse_options_of("--local", {"--gpus": gpus, "--per-gpu": per_gpu, "--wait": wait})
+        else:
+            refuse_options_of("--slurm", {"--sbatch": sbatch, "--image": image, "--dry": dry})
+
         if local is None:
             if image and not Path(image).is_file():
                 raise UserError(f"found no --image {image}, expected a file; docker/README.md says how to build one")
@@ -45,64 +53,10 @@ def submit(
             submit_locally(stages or [], local, threads, remote, [*filter(None, gpus.split(","))], per_gpu, wait)
 
 
-def submit_locally(
-    stages: list[str], places: int, threads: int | None, remote: str, gpus: list[str], per_gpu: int | None, wait: bool
-) -> None:
-    from seal.cluster.gather import gather
-    from seal.cluster.local import check_local, gpu_options, start, threads_at_once, words_of_gather
-    from seal.cluster.submit import prepared
-
-    check_local(gpus)
-    number = threads_at_once(threads, places, gpus)
-    options = job_options(number, remote) + gpu_options(gpus, per_gpu)
-    with prepared(stages, "local", places, remote) as ready:
-        if not ready.needs:
-            typer.echo("no stage lacks a job")
-            gather(stages)
-            return
-
-        process = start(ready, places, options)
-
-    typer.echo(f"{len(ready.needs)} stages, {places} at once, threads of each: {number}; `seal status` shows them")
-    if wait:
-        typer.echo(words_of_gather(ready.submission, process.wait()), nl=False)
-        raise typer.Exit(1 if process.returncode else 0)
-
-
-def job_options(threads: int, remote: str) -> list[str]:
-    return ["--threads", str(threads), *(["--remote", remote] if remote else [])]
-
-
-class Handing(NamedTuple):
-    """How jobs are handed to Slurm."""
-
-    options: list[str]  # for sbatch
-    grouped: bool  # all evaluations of a run in one job
-    restarts: int
-    image: str
-    dry: bool
-
-
-def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing: Handing) -> None:
-    from seal.cluster.gather import gather
-    from seal.cluster.queue import queued
-    from seal.cluster.slurm import Sbatch, send
-    from seal.cluster.submit import prepared, threads_of_a_job
-
-    queued()  # an error here, where there is no Slurm
-    number = threads_of_a_job(threads, 1)
-    with prepared(stages, "slurm", 0, remote) as ready:
-        if not ready.needs:
-            typer.echo("no stage lacks a job")
-            if not handing.dry:
-                gather(stages)
-            return
-
-        options = (f"--cpus-per-task={number}", *handing.options)
-        sbatch = Sbatch(ready.submission, ready.facts, options, handing.restarts, handing.image, handing.dry)
-        sent = send(sbatch, ready.needs, job_options(number, remote), handing.grouped)
-    if not handing.dry:
-        typer.echo(f"{len(ready.needs)} stages, {sent} new jobs, threads of each: {number}; `seal status` shows them")
+def refuse_options_of(mode: str, options: Mapping[str, object]) -> None:
+    """Raises UserError where one of them is given, as the other mode has none such."""
+    if given := [name for name, value in options.items() if value]:
+        raise UserError(f"found {' '.join(given)} without {mode}, expected both or neither; leave {given[0]} out")
 
 
 @app.command()

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
-from seal.cluster.pipeline import Pipeline, read_pipeline, take_over
+from seal.cluster.pipeline import Pipeline, not_in_cache, read_pipeline, take_over
 from seal.cluster.snapshot import submission_of
-from seal.cluster.stages import LAST, kind
+from seal.cluster.stages import LAST, kind, wanted_stages
 from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError
@@ -25,7 +25,7 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     With a `digest` it is the end of that submission, and refuses code or parameters that are not the submission's.
     """
     pipeline = read_pipeline()
-    submission = submission_of(pipeline)
+    submission, wanted = submission_of(pipeline), wanted_stages(asked, pipeline.jobs, pipeline.needs)
     if digest not in (None, submission.folder.name):
         raise UserError(
             f"cluster/{digest}: found code or parameters that have changed since, expected those that were submitted; "
@@ -44,7 +44,7 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     if done and load_params().runtime.track:
         sync()
 
-    failed = [stage for stage in lacking if not asked or stage in asked]
+    failed = [stage for stage in lacking if stage in wanted]
     if failed:
         raise UserError(f"not done: {' '.join(failed)}; `seal status` says why, and submitting again goes on")
 
@@ -52,10 +52,18 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
 def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
     """Put what the jobs have done into dvc.lock and the project's folders; gives these stages."""
     done = submission.done(pipeline.jobs)
-    if done:
-        take_over(done, dict.fromkeys([*submission.facts["order"], *pipeline.needs]))
-        dvc("checkout", "--quiet", "--force", *done)
-    return list(done)
+    if not done:
+        return []
+
+    take_over(done, dict.fromkeys([*submission.facts["order"], *pipeline.needs]))
+    if lost := not_in_cache(done):
+        print(f"found the results of {' '.join(lost)} in DVC's cache no more; they are not done", flush=True)
+        submission.forget(lost)
+
+    kept = [stage for stage in done if stage not in lost]
+    if kept:
+        dvc("checkout", "--quiet", "--force", *kept)
+    return kept
 
 
 def dvc(*arguments: str) -> None:

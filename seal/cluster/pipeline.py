@@ -5,7 +5,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,3 +131,15 @@ def take_over(entries: Mapping[str, Any], order: Iterable[str]) -> None:
         for stage in order:
             if stage in stages:
                 stages[stage] = stages.pop(stage)
+
+
+def not_in_cache(stages: Collection[str]) -> list[str]:
+    """Of these stages those of which dvc.lock names an output that DVC's cache has no more."""
+    from dvc.repo import Repo
+
+    lost = []
+    with dvc_errors(), Repo(_wait_for_lock=True) as repo:
+        for stage in repo.index.stages:
+            if stage.addressing in stages and any(out.use_cache and out.changed_cache() for out in stage.outs):
+                lost.append(stage.addressing)
+    return sorted(lost)

@@ -91,6 +91,11 @@ class Submission:
                 self._mark_path(stage).unlink()
         write_facts(self.facts_path, facts)
 
+    def forget(self, stages: Iterable[str]) -> None:
+        """What jobs have said of these stages."""
+        for stage in stages:
+            self._mark_path(stage).unlink(missing_ok=True)
+
     def done(self, stages: Iterable[str]) -> Entries:
         """Of dvc.lock: what the jobs have made of those among these stages that ended well."""
         entries: Entries = {}

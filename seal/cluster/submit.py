@@ -3,7 +3,6 @@
 Submitting again is always right: what is done is taken over, what is at work is left alone, the rest is sent.
 """
 
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import Pipeline, check_remote, locked_entries, read_pipeline
+from seal.cluster.pipeline import check_remote, locked_entries, read_pipeline
 from seal.cluster.snapshot import take_snapshot
-from seal.cluster.stages import HERE, kind, needs_among, with_all_above
+from seal.cluster.stages import HERE, kind, needs_among, wanted_stages
 from seal.cluster.submission import CLUSTER, Facts, Submission
 from seal.cluster.workspace import link_of
 from seal.config import load_params
@@ -23,7 +22,6 @@ from seal.data.listing import update
 from seal.errors import UserError
 
 ROOM = 64 * 2**20  # bytes; with less free in the cache nothing is sent
-NAME = re.compile(r"[\w.@-]+")  # of a stage, for make, file names and Slurm
 Needs = dict[str, list[str]]  # stages to send, in order, with those right above each that are sent too
 
 
@@ -53,7 +51,7 @@ def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepare
         check_remote(remote)
 
     pipeline = read_pipeline()
-    wanted = wanted_stages(pipeline, asked)
+    wanted = wanted_stages(asked, pipeline.jobs, pipeline.needs)
     check_cache(pipeline.cache)
 
     submission = take_snapshot(pipeline)
@@ -80,26 +78,6 @@ def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepare
         "entries": current,
     }  # fmt: skip
     return Prepared(submission, needs_among(pipeline.needs, sent), facts)
-
-
-def wanted_stages(pipeline: Pipeline, asked: Sequence[str]) -> set[str]:
-    """Those asked for by name, or by the name before the @, with all above them; without any, every stage.
-
-    Raises UserError for one that does not exist, and one whose name is none for a file.
-    """
-    wanted: set[str] = set()
-    for name in asked:
-        stages = {stage for stage in pipeline.jobs if name in (stage, kind(stage))}
-        if not stages:
-            kinds = ", ".join(dict.fromkeys(map(kind, pipeline.jobs)))
-            raise UserError(f"found no stage {name} to submit, expected one of {kinds}, or as {pipeline.jobs[0]}")
-        wanted |= stages
-
-    wanted = with_all_above(wanted or pipeline.jobs, pipeline.needs)
-    for stage in wanted:
-        if not NAME.fullmatch(stage):
-            raise UserError(f"found the stage {stage!r}, expected letters, digits, and _ . @ - in its name; rename it")
-    return wanted
 
 
 def threads_of_a_job(chosen: int | None, by_default: int) -> int:

@@ -75,7 +75,9 @@ def ui(
     from seal.tracking.whole import sync_all
 
     with one_line_errors():
-        sync_all()
+        for outcome in sync_all():
+            if outcome.status == "BROKEN":
+                typer.echo(str(outcome))
         serve(port, host)
 
 

@@ -7,6 +7,7 @@ read it here.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from seal.evaluations import EVALUATIONS
 from seal.evidence import BrokenEvidence, read_checked_json
@@ -27,16 +28,32 @@ class OwnNumber:
     text: str
 
 
-def own_networks(folder: Path = OWN) -> list[RunFolder]:
-    """Those that were evaluated, by name. Raises BrokenEvidence for facts that are not what `seal evaluate` writes."""
-    networks = []
+class OwnNetworks(NamedTuple):
+    """Those that were evaluated, by name; of those whose record is not what `seal evaluate` writes, why."""
+
+    sound: list[RunFolder]
+    broken: dict[str, str]
+
+
+def own_networks(folder: Path = OWN) -> OwnNetworks:
+    networks = OwnNetworks([], {})
     for path in sorted(folder.glob(f"*/{OWN_FACTS}")):
-        facts = read_checked_json(path)
-        for key in FACTS:
-            if not isinstance(facts, Mapping) or key not in facts:
-                raise BrokenEvidence(f"{path}: no {key!r}, expected what `seal evaluate` writes; evaluate it again")
-        networks.append(RunFolder(path.parent, facts))
+        try:
+            network = _read(path)
+            list(own_numbers(network))
+        except BrokenEvidence as error:
+            networks.broken[path.parent.name] = str(error)
+        else:
+            networks.sound.append(network)
     return networks
+
+
+def _read(path: Path) -> RunFolder:
+    facts = read_checked_json(path)
+    for key in FACTS:
+        if not isinstance(facts, Mapping) or key not in facts:
+            raise BrokenEvidence(f"{path}: no {key!r}, expected what `seal evaluate` writes; evaluate it again")
+    return RunFolder(path.parent, facts)
 
 
 def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:

@@ -102,6 +102,22 @@ def test_packages_are_compared_with_the_lock(monkeypatch: pytest.MonkeyPatch, tm
     assert (wrong.status, wrong.fact) == ("fail", "torch 2.11.0, locked 2.10.0; faiss-gpu missing, locked 1.15.1")
 
 
+def test_a_package_that_pip_has_left_half_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "foo-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    installed = software.installed_packages()
+    assert "torch" in installed
+    assert "foo" not in installed
+
+
+def test_rates_of_nothing_are_no_advice() -> None:
+    finding = speed.judged(params_with(), [0, 0, 0, 0], threads=1)
+    assert (finding.status, finding.advice) == (
+        "warn",
+        "0: no step ended in the time that it had; see what else is at work here",
+    )
+
+
 def test_the_projects_lock_asks_for_one_faiss() -> None:
     locked = software.locked_versions((ROOT / "requirements.lock").read_text(encoding="utf-8"))
     assert locked["torch"] == "2.10.0"

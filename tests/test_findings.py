@@ -172,7 +172,20 @@ def test_what_a_comparison_leaves_out_is_told() -> None:
     left_out = "without seed 2, which lacks some of it"
     evidence = claim("c", "WEAK", comparison(notes=[left_out]), primary=True)
     assert row(judged_of(evidence), evidence).small == f"Table 2; {left_out}"
-    assert f"seeds 0; {left_out}: WEAK" in shown(document([evidence]) | {"tier": "mini"}, "c")
+    told = shown(document([evidence]) | {"tier": "mini"}, "c")
+    assert f"seeds 0; over test items alone: these two checkpoints differ, or do not; {left_out}: WEAK" in told
+
+
+def test_a_claim_in_full_has_its_levels_and_what_stands_beside_its_verdict() -> None:
+    again = {"verdict": "SUPPORTED", "reason": "", "conditions": [], "comparisons": [comparison(mean=2.5)]}
+    evidence = comparison(interval=[-1.0, 4.0], item_interval=None, level=0.05 / 3)
+    judged = claim("c", "NOT-COMPARABLE", evidence, verdict_as_first_stated="WEAK", where_held=again, own_best=again)
+    lines = shown(document([judged]) | {"tier": "regime"}, "c").splitlines()
+    assert "  by the conditions as first stated: WEAK" in lines
+    assert "difference +1.25 [-1.00, +4.00] at 98.3% points" in "".join(lines)
+    for words in ("over the seeds alone whose conditions all hold", "by each method's own best numbers"):
+        place = lines.index(f"  {words}: SUPPORTED")
+        assert "difference +2.50 [-1.00, +3.50] at 95% points" in lines[place + 1]
 
 
 def test_sides_that_differ_in_their_measure_alone_are_named_by_it() -> None:

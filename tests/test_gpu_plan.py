@@ -26,6 +26,7 @@ from seal.planning.gpu_bills import TABLE_2_ARMS, Prices
 from seal.planning.gpu_show import show_gpus
 from seal.planning.measured_gpu import measured_gpus, of_paper_shape, runs_at_once
 from seal.planning.network import Network, curvature_product, forward_pass, network_of, network_of_tier, training_step
+from seal.record import read_json, write_json
 from seal.rng import stream
 from seal.tiers import tier_params
 from tests.test_costs import ROOT
@@ -178,7 +179,7 @@ def test_bills_add_up_and_table_2_asks_for_its_arms(monkeypatch: pytest.MonkeyPa
     assert everything.count == len(stages)
 
     # Images, generation 1 and the four arms that the table compares, by three seeds.
-    table_2 = prices.of_table_2()
+    (table_2,) = prices.of_table_2()
     assert set(TABLE_2_ARMS) == set(paper.main_arms) - {"seal_s0"}
     claims = [claim for claim in yaml.safe_load(CLAIMS.read_text())["claims"] if "Table 2" in claim["place"]]
     compared = {term.partition("@")[0] for claim in claims if claim["area"] == "C2" for term in claim["terms"]}
@@ -244,8 +245,9 @@ def told_of_gpus(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "bills"),
     [
-        ({"evaluated_arms": ["seal"]}, ["hessian of seal-0", "seed 0, all"]),
-        ({"evaluated_arms": []}, ["seed 0, all"]),
+        ({"evaluated_arms": ["seal"]}, ["Table 2 by 3 seeds", "hessian of seal-0", "seed 0, all"]),
+        ({"evaluated_arms": []}, ["Table 2 by 3 seeds", "seed 0, all"]),
+        ({"seeds": [0], "evaluated_arms": ["seal"]}, ["Table 2 by 1 seed ", "hessian of seal-0", "seed 0, all"]),
         ({"seeds": []}, []),
     ],
 )
@@ -254,8 +256,8 @@ def test_a_bill_of_an_empty_list_is_left_out(
 ) -> None:
     monkeypatch.chdir(ROOT)
     told = told_of_gpus(**changes)
-    assert "Table 2 by 3 seeds" in told
-    assert [words for words in ("hessian of seal-0", "seed 0, all") if words in told] == bills
+    known = ("Table 2 by 3 seeds", "Table 2 by 1 seed ", "hessian of seal-0", "seed 0, all")
+    assert [words for words in known if words in told] == bills
 
 
 @pytest.mark.parametrize(("precision", "peak"), [("tf32", "495"), ("bfloat16", "989"), ("float32", "67")])
@@ -274,14 +276,27 @@ def test_the_assumptions_name_the_precision_that_trains(
     [
         ({"tiny": True}, r"found a try on a CPU, expected all sections on a GPU; run `seal accept --out .*` there"),
         ({"sections": {}}, r"found no rates of environment, fewshot, hessian, knn, training, expected all sections"),
-        ({"sections": None}, None),
+        ({"sections": None}, r"found no JSON of the acceptance \('NoneType' object is not iterable\)"),
+        ({"sections": ["training"]}, r"found no JSON of the acceptance"),
     ],
 )
-def test_a_file_without_rates_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str | None) -> None:
-    path = acceptance(tmp_path / "a.json", **changes)
-    if message is None:
-        path, message = tmp_path / "not there.json", r"found no JSON of the acceptance"
+def test_a_file_without_rates_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
+        measured_gpus(acceptance(tmp_path / "a.json", **changes))
+    with pytest.raises(UserError, match=r"found no JSON of the acceptance \(.*No such file"):
+        measured_gpus(tmp_path / "not there.json")
+
+
+def test_a_file_without_a_date_or_the_precision_that_is_asked_for_is_one_line(tmp_path: Path) -> None:
+    path = acceptance(tmp_path / "a.json")
+    (card,) = measured_gpus(path)
+    with pytest.raises(UserError, match=r"found no training in float64, expected one; run `seal accept` there again"):
+        card.rates("float64")
+
+    accepted = read_json(path)
+    del accepted["date"]
+    write_json(path, accepted)
+    with pytest.raises(UserError, match=r"found no JSON of the acceptance \('date'\)"):
         measured_gpus(path)
 
 

@@ -151,6 +151,13 @@ def test_depth_of_a_vit_is_a_hook_and_scikit_learns(
     assert {row[2] for row in chapter.table.rows} == {"mine"}
     assert {"largest Hessian eigenvalue", "1-shot, linear, mine, %"} <= {row[3] for row in chapter.table.rows}
     assert [str(outcome) for outcome in (*sync_own(), *sync_own())] == ["vit: written", "vit: unchanged"]
+
+    shutil.copytree(record, record.parent / "spoilt")
+    (record.parent / "spoilt/eval/prediction_depth-mine/gen-00.json").write_text("{")
+    (chapter,) = own_chapter(own_networks())
+    assert chapter.text[-1].startswith("BROKEN, and not shown: evaluated/spoilt/eval/prediction_depth-mine/gen-00.json")
+    assert {row[0] for row in chapter.table.rows} == {"vit"}
+    assert [(outcome.run, outcome.status) for outcome in sync_own()] == [("spoilt", "BROKEN"), ("vit", "unchanged")]
     (shown,) = View(Path.cwd()).find("own/vit")
     assert shown.data.metrics["final/prediction_depth-mine/mean_depth"] == pytest.approx(depth.mean())
 

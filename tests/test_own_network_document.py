@@ -58,7 +58,7 @@ def test_the_document_shows_two_networks_end_to_end(tmp_path: Path, monkeypatch:
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output + str(result.exception)
 
-    resnet, vit = own_networks()
+    resnet, vit = own_networks().sound
     assert [folder.name for folder in vit.evaluation_folders()] == ["fewshot-digits_300", "transfer-digits_300"]
     assert [folder.name.partition("-")[0] for folder in resnet.evaluation_folders()] == [
         "fewshot", "hessian", "prediction_depth", "transfer",

@@ -218,7 +218,10 @@ def test_what_is_no_claims_json_is_refused(tmp_path: Path, text: str) -> None:
 def test_what_seal_evaluate_has_not_written_is_no_network(tmp_path: Path, text: str) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs/network.json").write_text(text)
-    refused(lambda: own_networks(tmp_path), "theirs/network.json", "")
+    ((name, reason),) = own_networks(tmp_path).broken.items()
+    assert name == "theirs"
+    assert reason.startswith(f"{tmp_path}/theirs/network.json: ")
+    assert "\n" not in reason
 
 
 def test_an_evaluation_of_another_version_is_left_alone(tmp_path: Path) -> None:

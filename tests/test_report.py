@@ -264,6 +264,8 @@ def test_shares_of_which_none_was_seen_have_the_limit_of_all_seeds_together() ->
         return 1 - 0.05 ** (1 / batches)
 
     assert limit_of_all([limit(40), limit(40), limit(7)]) == pytest.approx(limit(87), rel=1e-12)
+    assert limit_of_all([limit(40), 1.0]) == pytest.approx(limit(40), rel=1e-12)
+    assert limit_of_all([1.0, 1.0]) == 1.0
     seeds = [Reading(value, None, (), limit=limit(40)) for value in (0.0, 0.0)]
     assert below_limit(SeedNumbers(seeds, [], scale=100)) == f"0, below {100 * limit(80):.1f}"
     seen = [*seeds, Reading(0.1, None, (), limit=limit(40))]
@@ -273,7 +275,9 @@ def test_shares_of_which_none_was_seen_have_the_limit_of_all_seeds_together() ->
 
 def test_without_any_record_or_verdicts_it_says_what_to_do(project: Path) -> None:
     Path("empty").mkdir()
-    with pytest.raises(SystemExit, match=r"empty: found no run's folder with a summary\.json"):
+    with pytest.raises(
+        SystemExit, match=r"empty: found no run that holds together, .*`seal claims --record empty` says"
+    ):
         main(["--record", "empty"])
     with pytest.raises(SystemExit, match=r"claims/claims\.json: no verdicts on mini; `seal report --record` judges"):
         main(["--record", str(MINI)])

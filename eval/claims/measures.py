@@ -114,7 +114,7 @@ class Ascents:
 
     def accuracy(self, row: Mapping[str, Any]) -> float:
         """Of the clean training images, by batch statistics."""
-        return finite(row[BY_BATCH], self.files[0], f"{BY_BATCH}, generation {row['generation']}")
+        return finite(row.get(BY_BATCH), self.files[0], f"{BY_BATCH}, generation {row['generation']}")
 
 
 def _ascents(run: RunFolder) -> Ascents | Missing:
@@ -130,7 +130,7 @@ def _ascents(run: RunFolder) -> Ascents | Missing:
             ascended[row["generation"]] = row
 
     cut_off = ascended.get(run.diverged_in or 0)
-    if cut_off is not None and cut_off[BY_BATCH] is None:
+    if cut_off is not None and cut_off.get(BY_BATCH) is None:
         del ascended[cut_off["generation"]]
         if not ascended:
             return Missing("NOT-COMPARABLE", f"{run.name} diverged in its first ascent")

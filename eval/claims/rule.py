@@ -66,12 +66,11 @@ def noncentrality(level: float, seeds: int) -> float:
 def limit_of_all(limits: Sequence[float]) -> float:
     """The 95% upper limit of a share by all seeds together, from each one's own.
 
-    Where none of n is seen it is 1 - 0.05^(1/n): n is in proportion to 1 / log(1 - limit), and the seeds' n add up.
+    Where none of n is seen it is 1 - 0.05^(1/n): n is in proportion to 1 / log(1 - limit), and the seeds' n add up. A
+    limit of 1 is of none looked at.
     """
-    tests = 0.0
-    for limit in limits:
-        tests += 1 / math.log1p(-limit)
-    return -math.expm1(1 / tests)
+    tests = sum(1 / math.log1p(-limit) for limit in limits if limit < 1)
+    return -math.expm1(1 / tests) if tests else 1.0
 
 
 @dataclass(frozen=True)

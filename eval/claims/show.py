@@ -9,6 +9,11 @@ from eval.claims.anchor import anchor
 from seal.errors import UserError
 
 PAGE = "report.html"
+# A primary claim judged once more, beside its verdict.
+BESIDE = {
+    "where_held": "over the seeds alone whose conditions all hold",
+    "own_best": "by each method's own best numbers",
+}
 
 
 def shown(document: Mapping[str, Any], identity: str) -> str:
@@ -27,17 +32,32 @@ def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[st
     yield f"  the paper: {claim['place']}{_in_paper(claim['paper'])}"
     if claim["reason"]:
         yield f"  reason: {claim['reason']}"
-    for comparison in claim["comparisons"]:
-        yield f"  {_compared(comparison, claim['unit'])}"
-
-    for condition in claim["conditions"]:
-        failures = "; ".join(condition["failures"])
-        says = document["conditions"][condition["name"]]["says"]
-        yield f"  {condition['name']} {'holds' if condition['passed'] else f'fails ({failures})'}: {says}"
+    if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
+        yield f"  by the conditions as first stated: {claim['verdict_as_first_stated']}"
+    yield from _judged(document, claim, claim["unit"])
+    for key, words in BESIDE.items():
+        if key in claim:
+            yield f"  {words}: {claim[key]['verdict']}{_because(claim[key]['reason'])}"
+            yield from map("  {}".format, _judged(document, claim[key], claim["unit"]))
 
     if claim["files"]:
         yield f"  rests on {len(claim['files'])} files by {_stages(document, claim['files'])}"
     yield f"  in the report: {PAGE}#{anchor(document['tier'], claim['id'])}"
+
+
+def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -> Iterator[str]:
+    """What was compared, and which conditions hold."""
+    for comparison in judged["comparisons"]:
+        yield f"  {_compared(comparison, unit)}"
+
+    for condition in judged["conditions"]:
+        failures = "; ".join(condition["failures"])
+        says = document["conditions"][condition["name"]]["says"]
+        yield f"  {condition['name']} {'holds' if condition['passed'] else f'fails ({failures})'}: {says}"
+
+
+def _because(reason: str) -> str:
+    return f", {reason}" if reason else ""
 
 
 def _in_paper(paper: Mapping[str, Any]) -> str:
@@ -57,11 +77,12 @@ def _compared(comparison: Mapping[str, Any], unit: str) -> str:
 
     first, second = comparison["means"]
     interval = comparison["interval"] or comparison["item_interval"]
-    span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+    span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}] at {100 * (1 - comparison['level']):.3g}%" if interval else ""
     seeds = ", ".join(map(str, comparison["seeds"]))
     difference = f"{comparison['mean']:+.2f}{span} {unit}".rstrip()
     numbers = f"{first:.2f} and {second:.2f}, difference {difference}, positive as claimed"
-    evidence = "; ".join([f"seeds {seeds}", *comparison["notes"]])
+    alone = ["over test items alone: these two checkpoints differ, or do not"] if comparison["item_interval"] else []
+    evidence = "; ".join([f"seeds {seeds}", *alone, *comparison["notes"]])
     return f"{sides}: {numbers}; {evidence}: {comparison['verdict']}"
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.claims.document import read_verdicts
-from eval.report.judged import Judged
-from eval.report.page import write_report
+from eval.report.judged import Judged, areas
+from eval.report.page import NONE, write_report
 from eval.report.settings import Study, by_tier, own_study, recorded_study
 from seal.errors import UserError
 from seal.own_records import own_networks
@@ -52,6 +52,8 @@ def report(
     documents = {}
     for path in claims:
         document = read_verdicts(path)
+        if lacking := areas().keys() - {claim["area"] for claim in document["claims"]}:
+            raise UserError(f"{path}: found no claim of {min(lacking)}, expected some; `seal claims` judges anew")
         documents[document["tier"]] = document
 
     records = []
@@ -60,7 +62,7 @@ def report(
             names = ", ".join(map(str, claims))
             raise UserError(f"{names}: no verdicts on {study.params.tier}; `seal report --record` judges what it reads")
         records.append(Judged(study, documents[study.params.tier]))
-    return write_report(out, records, own_networks(own) if own else [], beside)
+    return write_report(out, records, own_networks(own) if own else NONE, beside)
 
 
 if __name__ == "__main__":

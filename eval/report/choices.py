@@ -50,7 +50,7 @@ def sensitivity(study: Study, shown_elsewhere: Sequence[str]) -> Table:
         changed = ", ".join(f"{key} = {value}" for key, value in changes.items())
         rows.append([label(arm), changed, with_diverged(percent(accuracies), diverged), gain, numbers])
 
-    title = "Sensitivity: one parameter changed; test accuracy at the end, %"
+    title = "Sensitivity: parameters changed; test accuracy at the end, %"
     note = (
         "The difference is to the method's arm without the change, at the same seeds, in points. With one seed it "
         "cannot tell an effect from noise."

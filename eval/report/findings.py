@@ -6,6 +6,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from eval.claims.show import BESIDE
 from eval.report.document import Told
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
@@ -17,11 +18,6 @@ FAILING_MEANS = {
     "R2": "this ascent did not forget as the paper's does, so the difference is not that of the paper's SEAL",
     "R3": "a later generation did not relearn what the first one knew, so it is not the paper's training",
     "R4": "at this scale longer training does not overfit, which the paper's claim starts from",
-}
-# A primary claim judged once more, beside its verdict.
-BESIDE = {
-    "where_held": "Over the seeds alone whose conditions all hold",
-    "own_best": "By each method's own best numbers",
 }
 SIDES = {True: "above", False: "below"}
 
@@ -50,7 +46,7 @@ def beside(claim: Claim, key: str) -> str:
     again = claim[key]
     worst = deciding(again)
     shown = worst or again["comparisons"][0]
-    sides = f"{BESIDE[key]}, {side(shown['term'])} against {side(shown['other'])}"
+    sides = f"{BESIDE[key].capitalize()}, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
     if worst is None:
         return f"{sides}: {verdict}."

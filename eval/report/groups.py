@@ -72,7 +72,7 @@ def seen(claims: Sequence[Claim]) -> str:
 
 
 def the_method(judged: Judged) -> Parts:
-    return [sensitivity(judged.study, ABLATIONS), curves_of_training(judged)]
+    return [sensitivity(judged.study, ABLATIONS), *curves_of_training(judged)]
 
 
 def in_distribution(judged: Judged) -> Parts:
@@ -163,9 +163,12 @@ def late_layers(judged: Judged) -> Parts:
     return [Table(title, table.columns, table.rows, table.note), figure]
 
 
-def curves_of_training(judged: Judged) -> Figure:
-    """Each arm's first seed; the caption's numbers are of all seeds."""
+def curves_of_training(judged: Judged) -> list[Figure]:
+    """Each arm's first seed; the caption's numbers are of all seeds. None without a main arm."""
     runs = judged.study.runs
+    if not judged.study.main_arms:
+        return []
+
     first, histories, seeds, rows = {}, {}, {}, []
     for arm in judged.study.main_arms:
         histories[arm] = [run.history for run in runs.of(arm)]
@@ -177,7 +180,7 @@ def curves_of_training(judged: Judged) -> Figure:
     svg = figures.training_curves(first, name)
     caption = f"Training accuracy, running, of {captions.seeds_shown(seeds)}; {PHASES}.{told}"
     alt = "Training accuracy by epoch, a panel a method; the caption says where ascents and training end."
-    return Figure(name, caption, svg, alt, as_csv(["arm", "epoch", "phase", "train_accuracy"], rows))
+    return [Figure(name, caption, svg, alt, as_csv(["arm", "epoch", "phase", "train_accuracy"], rows))]
 
 
 def nothing(judged: Judged) -> Parts:

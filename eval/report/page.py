@@ -23,22 +23,23 @@ from eval.report.settings import NOT_RECORDED, Study
 from eval.report.unrun import unrun
 from eval.report.verdicts import NOTE
 from eval.report.writing import write_page
+from seal.own_records import OwnNetworks
 from seal.record import Tier
-from seal.runs import RunFolder
 
 TITLE = "SEAL, reproduced: which claims hold"
 TIERS = get_args(Tier)  # the last one given leads
+NONE = OwnNetworks([], {})
 
 
 def write_report(
-    folder: Path, records: Sequence[Judged], own: Sequence[RunFolder] = (), beside: Sequence[Study] = ()
+    folder: Path, records: Sequence[Judged], own: OwnNetworks = NONE, beside: Sequence[Study] = ()
 ) -> Path:
     """Write the report of records of different tiers to `folder`. Gives the HTML file's path."""
     ordered = sorted(records, key=lambda judged: TIERS.index(judged.tier))
     return write_page(folder, page_of(ordered, own, beside))
 
 
-def page_of(records: Sequence[Judged], own: Sequence[RunFolder] = (), beside: Sequence[Study] = ()) -> Page:
+def page_of(records: Sequence[Judged], own: OwnNetworks = NONE, beside: Sequence[Study] = ()) -> Page:
     leads = records[-1]
     chapters = [
         Chapter("Claims, group by group", "groups", [NOTE], sections=groups(records[::-1])),

@@ -58,7 +58,8 @@ def by_tier(folders: Sequence[Path]) -> dict[str, list[Path]]:
     for folder in folders:
         runs = one_of_each_tier(folder)
         if not len(runs):
-            raise UserError(f"{folder}: found no run's folder with a summary.json, expected some, as in expected/mini")
+            problem = f"{folder}: found no run that holds together, expected some, as in expected/mini"
+            raise UserError(f"{problem}; `seal claims --record {folder}` says what is BROKEN")
         tiers.setdefault(str(runs.the_same("tier")), []).append(folder)
     return tiers
 

@@ -21,8 +21,12 @@ Installed = Mapping[str, Distribution]
 
 
 def installed_packages() -> dict[str, Distribution]:
-    """By normalised name, as a lock writes it (PEP 503)."""
-    return {re.sub(r"[-_.]+", "-", package.name).lower(): package for package in distributions()}
+    """By normalised name, as a lock writes it (PEP 503); one without a name, as pip leaves it when cut off, is none."""
+    installed = {}
+    for package in distributions():
+        if name := package.metadata["Name"]:
+            installed[re.sub(r"[-_.]+", "-", name).lower()] = package
+    return installed
 
 
 def check_python() -> Finding:

@@ -41,6 +41,9 @@ def judged(params: Params, rates: list[float], threads: int) -> Finding:
 
     timed = [f"{way} {rate:,.0f}" for way, rate in rate_of.items()]
     fact = f"{'; '.join(timed)} images/s by {threads} thread{'' if threads == 1 else 's'}. Set: {here}"
+    if not all(rates):
+        return Finding(NAME, "warn", fact, "0: no step ended in the time that it had; see what else is at work here")
+
     times = rate_of[fastest] / rate_of[here]
     if times < WORTH:
         return Finding(NAME, "ok", fact)

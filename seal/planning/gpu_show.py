@@ -31,7 +31,7 @@ def show_gpus(
         "\nOn one GPU: counted, not measured. A pass takes as long as the scarcest of three.", highlight=False
     )
     console.print(table_of_passes(prices.passes.values()))
-    for bills in (prices.by_kind(), *map(prices.of_a_seed, params.seeds[:1]), [prices.of_table_2()]):
+    for bills in (prices.by_kind(), *map(prices.of_a_seed, params.seeds[:1]), prices.of_table_2()):
         console.print()
         console.print(table_of_bills(bills, [*prices.rates]))
 

@@ -41,8 +41,16 @@ class MeasuredGpu:
         return int(self.sections.get("several_runs", {}).get("runs_per_gpu", 1))
 
     def rates(self, precision: str) -> Rates:
-        """Training in that precision by the captured step, without losing determinism; all else as it was measured."""
-        ms_a_step = self.sections["training"][f"resnet50_width64_{precision}"]["graph_ms_a_step"]
+        """Training in that precision by the captured step, without losing determinism; all else as it was measured.
+
+        Raises UserError where that precision was not timed.
+        """
+        setting = f"resnet50_width64_{precision}"
+        if setting not in self.sections["training"]:
+            problem = f"acceptance of {self.name}, {self.date}: found no training in {precision}"
+            raise UserError(f"{problem}, expected one; run `seal accept` there again")
+
+        ms_a_step = self.sections["training"][setting]["graph_ms_a_step"]
         trained = SHAPE["batch_size"] * 1e3 / ms_a_step
 
         known = {}
@@ -61,7 +69,7 @@ def read(path: Path) -> MeasuredGpu:
     """Raises UserError where the file is no JSON of the acceptance, or not of all its sections on a GPU."""
     try:
         accepted = json.loads(path.read_text(encoding="utf-8"))
-        sections, tiny = accepted["sections"], accepted["tiny"]
+        sections, tiny, date = dict(accepted["sections"]), accepted["tiny"], accepted["date"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: found no JSON of the acceptance ({error}); `seal accept --out {path}` writes it"
@@ -71,7 +79,7 @@ def read(path: Path) -> MeasuredGpu:
     if tiny or lacking:
         words = "a try on a CPU" if tiny else f"no rates of {', '.join(lacking)}"
         raise UserError(f"{path}: found {words}, expected all sections on a GPU; run `seal accept --out {path}` there")
-    return MeasuredGpu(sections["environment"]["gpu"], accepted["date"], sections)
+    return MeasuredGpu(str(sections["environment"].get("gpu", "unnamed GPU")), str(date), sections)
 
 
 def of_paper_shape(params: Params) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.config import load_params
-from seal.errors import UserError
+from seal.errors import UserError, printable
 from seal.evaluations import EVALUATIONS, Evaluation
 from seal.measure import numbers_of
 from seal.record import RESULTS, file_sha256, read_json
@@ -37,10 +37,10 @@ def check(path: Path, run: str | None = None, evaluation: str | None = None) -> 
 
     with open_bundle(path) as bundle:
         facts = bundle.facts
-        print(f"{path}: {len(bundle.checksums)} files, each as its checksum says; tier {facts.tier}")
-        print(f"weights of {_listed(bundle)}")
+        print(f"{path}: {len(bundle.checksums)} files, each as its checksum says; tier {printable(facts.tier)}")
+        print(printable(f"weights of {_listed(bundle)}"))
         for name, command in facts.gone.items():
-            print(f"weights of {name} are gone; {command} makes them")
+            print(printable(f"weights of {name} are gone; {command} makes them"))
         if run is None or evaluation is None:
             return True
 

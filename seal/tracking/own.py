@@ -15,16 +15,17 @@ TIER = "own"  # so that its key is no run's of a study
 
 
 def sync_own() -> list[SyncOutcome]:
-    """Make the view of these networks equal to their record; a second call changes nothing.
+    """Make the view of these networks equal to their record; a second call changes nothing. One that is BROKEN stays
+    as it is.
 
-    Raises UserError where the database cannot be used, and BrokenEvidence for a record that cannot.
+    Raises UserError where the database cannot be used.
     """
     networks = own_networks()
-    if not networks:
-        return []
-
-    view = View(Path.cwd())
-    return [SyncOutcome(network.name, _sync_network(view, network)) for network in networks]
+    outcomes = [SyncOutcome(name, "BROKEN", reason) for name, reason in networks.broken.items()]
+    if networks.sound:
+        view = View(Path.cwd())
+        outcomes += [SyncOutcome(network.name, _sync_network(view, network)) for network in networks.sound]
+    return outcomes
 
 
 def _sync_network(view: View, network: RunFolder) -> Written:

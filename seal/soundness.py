@@ -17,6 +17,7 @@ from seal.measure import Cell, Measure, stated
 from seal.readings import EvaluationFile, Reading
 from seal.record import SKIPPED, Row, file_sha256
 from seal.run_folder import RunFolder
+from seal.stage_names import STAGES
 
 # Rows, outcomes and values are rounded, to six digits and to seven.
 ROUNDED = {"rel_tol": 1e-5, "abs_tol": 1e-6}
@@ -35,6 +36,7 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
             _history_agrees(outcome, run)
             _predictions_agree(outcome, run)
 
+    _stages_are_named(folder / STAGES)
     checkpoints: dict[int, tuple[str, Path]] = {}
     for evaluation in run.evaluation_folders():
         for path in _evaluation_files(evaluation):
@@ -58,6 +60,12 @@ def _as_written(path: Path) -> Iterator[None]:
 
 def _broken(path: Path, key: str, met: object, expected: str) -> BrokenEvidence:
     return BrokenEvidence(f"{path}: {key}: found {met}, expected {expected}; {MEND}")
+
+
+def _stages_are_named(path: Path) -> None:
+    """What `seal study` says of a kept run's stages."""
+    if path.is_file() and not isinstance(record := read_checked_json(path), Mapping):
+        raise _broken(path, "it all", short(repr(record)), "a run's stages by their names")
 
 
 def _outcomes_follow(run: RunFolder) -> None:

@@ -18,11 +18,13 @@ from filelock import FileLock
 
 from seal.cluster.gather import machines_differ, sync
 from seal.cluster.job import main as job_main
+from seal.cluster.left import seconds_of_kind, time_left
 from seal.cluster.limits import limits_of, peaks_mb
 from seal.cluster.local import threads_at_once
 from seal.cluster.pipeline import cache_folder, locked_entries, not_in_cache
 from seal.cluster.queue import partition_minutes
 from seal.cluster.slurm import Sbatch, send
+from seal.cluster.status import Row
 from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import Prepared, check_cache, check_project, prepare, threads_of_a_job
 from seal.cluster.submitting import submit_locally
@@ -35,7 +37,7 @@ from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.tracking.sync import SyncOutcome
 from tests.invented_records import write_record
-from tests.strategies import params_with, run_with
+from tests.strategies import SMOKE, params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
 from tests.test_train_stage import write_params
@@ -236,10 +238,14 @@ def test_bad_input_is_one_line(toy: ToyProject, tmp_path: Path) -> None:
         ("--local", "0"): "found --local 0, expected --slurm, or a number of jobs at once, as --local 2",
         (): "found --local None, expected --slurm, or a number of jobs at once, as --local 2",
         ("--local", "2", "trian"): "found no stage trian, expected one of base, train, transfer, or as base@0",
-        ("--local", "2", "--dry"): "found --dry without --slurm, expected both or neither; leave --dry out",
-        ("--slurm", "--wait", "--gpus", "0"): (
-            "found --gpus --wait without --local, expected both or neither; leave --gpus out"
+        ("--local", "2", "--dry"): "found --dry, expected none of it with --local; leave it out",
+        ("--local", "2", "--restarts", "0", "--group", "run"): (
+            "found --group --restarts, expected none of it with --local; leave it out"
         ),
+        ("--local", "2", "--per-gpu", "2"): (
+            "found --per-gpu 2 without --gpus, expected the GPUs to share out, as --gpus 0,1"
+        ),
+        ("--slurm", "--wait", "--gpus", "0"): "found --gpus --wait, expected none of it with --slurm; leave it out",
         ("--local", "2", "--gpus", "0"): "found --gpus 0, expected one of this machine's, which are none by nvidia-smi",
     }
     path = pretended_gpus(tmp_path / "bin")
@@ -324,6 +330,15 @@ def test_a_damaged_snapshot_is_named_and_without_it_one_stage_goes_on_from_what_
     toy.submit("train@llf-0")
     assert toy.times("end")["base@0"] == toy.times("end")["train@llf-0"] == 1
     assert not {"train@seal-0", "claims"} & toy.times("begin").keys()
+
+
+@pytest.mark.slow
+def test_a_gathering_after_an_edit_says_so_whatever_the_edit_took_away(toy: ToyProject) -> None:
+    toy.submit("train")
+    params = yaml.safe_load((toy.folder / "params.yaml").read_text())
+    (toy.folder / "params.yaml").write_text(yaml.safe_dump(params | {"main_arms": ["llf"]}))
+    gathered = toy.seal("gather", "train@seal-0", "--digest", toy.submission.folder.name, status=1)
+    assert "found code or parameters that have changed since" in gathered
 
 
 @pytest.mark.slow
@@ -443,12 +458,41 @@ def test_a_job_asks_for_no_time_where_a_networks_costs_are_unknown(
     assert capsys.readouterr().err == ""
 
 
+def test_the_time_left_goes_by_what_this_submission_did_and_by_runs_of_its_parameters(
+    submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = params_with()
+    for seed, seconds in enumerate((7, 40, 900)):
+        row = {"seconds": seconds, "peak_mb": 1, "date": "2026-01-01"}
+        write_csv(Path(f"timings/train@seal-{seed}.csv"), TIMING_COLUMNS, [row])
+    write_record(RESULTS, params.find_run("seal-0"))
+    assert seconds_of_kind("train", submission, params) == 7
+    assert seconds_of_kind("base", submission, params) is None
+
+    submission.write_mark("train@seal-1", state="done")
+    submission.write_mark("train@seal-2", state="running")
+    assert seconds_of_kind("train", submission, params) == (7 + 40) / 2
+    assert seconds_of_kind("train", submission, params.model_copy(update={"tier": "paper"})) == 40
+
+
+def test_an_invalid_edit_meanwhile_leaves_the_status_as_it_is(
+    submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("tier: [")
+    submission.files.mkdir(parents=True)
+    (submission.files / "params.yaml").write_text(yaml.safe_dump(SMOKE))
+    assert time_left(submission, [Row("base@0", "waiting")]) == ["no time left to name: no base has ended here yet"]
+
+
 def test_a_stages_memory_is_of_runs_by_these_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     smoke = params_with()
     write_record(RESULTS, smoke.find_run("seal-0"))
-    write_csv(Path("timings/train@seal-0.csv"), TIMING_COLUMNS, [{"seconds": 1, "peak_mb": 700, "date": "2026-01-01"}])
-    assert peaks_mb("train@seal-0", smoke) == [700]
+    rows = [{"seconds": 1, "peak_mb": peak, "date": "2026-01-01"} for peak in (9000, 700)]
+    write_csv(Path("timings/train@seal-0.csv"), TIMING_COLUMNS, rows)
+    assert peaks_mb("train@seal-0", smoke) == [700], "of the last run, which has left what lies there"
     assert peaks_mb("train@seal-0", smoke.model_copy(update={"tier": "paper"})) == []
     assert peaks_mb("train@seal-0", smoke.model_copy(update={"source": next(reversed(smoke.datasets))})) == []
     assert peaks_mb("train@llf-0", smoke) == []

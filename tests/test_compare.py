@@ -94,6 +94,21 @@ def test_a_broken_run_is_named_and_agrees_with_nothing(
         compare(committed, own)
 
 
+def test_an_evaluation_that_an_earlier_tier_has_left_is_not_looked_at(
+    committed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = shutil.copytree(committed, tmp_path / "own")
+    left = own / "normal-0/eval/transfer-mnist_5k/gen-01.json"
+    left.parent.mkdir()
+    write_json(left, read_json(own / "normal-0/eval/transfer-digits/gen-01.json") | {"tier": "smoke"})
+    assert compare(committed, own)
+    assert "BROKEN" not in capsys.readouterr().out
+
+    shutil.copytree(left.parent, committed / "normal-0/eval/transfer-mnist_5k")
+    assert not compare(committed, own)
+    assert "BROKEN" in capsys.readouterr().out
+
+
 def change(path: Path, **values: Any) -> None:
     write_json(path, read_json(path) | values)
 

@@ -140,7 +140,8 @@ def test_where_longer_training_does_not_overfit_the_page_begins_with_it() -> Non
 
     assert sentences(passed=True) == []
     assert sentences(passed=False) == [
-        "Unlike in the paper, Normal (long) is better than Normal: normal_long-1: +0.99 points over Normal, and 1 more."
+        "Unlike in the paper, Normal (long) is better than Normal in 2 of 3 seeds: normal_long-1: +0.99 points over "
+        "Normal, and 1 more."
     ]
     assert len(sentences(passed=False, tier="smoke")) == 1, "it says nothing about the paper anyway"
 

@@ -56,7 +56,7 @@ ARROWS = {
     "seal.evidence": set(),
     "seal.readings": {"seal.evidence"},
     "seal.run_folder": {"seal.evidence", "seal.readings"},
-    "seal.soundness": {"seal.evidence", "seal.readings", "seal.run_folder"},
+    "seal.soundness": {"seal.evidence", "seal.readings", "seal.run_folder", "seal.stage_names"},
     "seal.runs": {"seal.evidence", "seal.run_folder", "seal.soundness"},
     "seal.stage_names": {"seal.evidence"},
     "seal.device": set(),
@@ -103,7 +103,7 @@ ARROWS = {
         "seal.resume", "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
     "seal.curves": {"seal.stage"},
-    "seal.study": {"seal.data", "seal.readings", "seal.runs", "seal.stage_names"},
+    "seal.study": {"seal.data", "seal.evidence", "seal.readings", "seal.runs", "seal.stage_names"},
     "seal.planning": {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
         "seal.phases", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers", "seal.trainer", "eval",

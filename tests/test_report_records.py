@@ -81,7 +81,7 @@ def test_a_broken_run_has_no_say_in_the_tier_of_its_folder(project: Path) -> Non
 
     for path in Path("first").glob("*/history.csv"):
         path.unlink()
-    with pytest.raises(UserError, match=r"^first: found no run's folder"):
+    with pytest.raises(UserError, match=r"^first: found no run that holds together"):
         by_tier([Path("first")])
 
 
@@ -231,6 +231,7 @@ def test_an_arm_without_a_seed_in_common_and_a_base_that_is_missing_are_told_as_
     found = lacks(Judged(without_normal, document([], tier="mini") | {"claims": [apart, based]}))
     assert [*found] == [("trainings", "no seed has both"), ("trainings", "asked for, not reached yet")]
     assert [lack.stages for lack in found.values()] == [set(), {"base@0", "base@1", "base@2"}]
+    assert price("mini", next(iter(found.values()))) == "–"
 
 
 def test_a_stages_time_is_its_longest_as_a_resumed_one_has_shorter_rows(
@@ -261,7 +262,7 @@ def test_what_was_not_run_says_why_and_what_it_would_cost_by_committed_timings()
     left_out, fewshot, trainings, later = found.values()
     for lack, target in ((left_out, "chestx_ray8"), (fewshot, "eurosat")):
         assert lack.stages == {f"fewshot@{arm}-{seed}-{target}" for arm in ("seal", "llf") for seed in (0, 1, 2)}
-    assert trainings.stages == {"train@imp-0"}, "the tier asks for one seed of it"
+    assert trainings.stages == {"train_sensitivity@imp-0"}, "the tier asks for one seed of it"
     assert later.longer == pytest.approx(10 / 3)
 
     known = committed_seconds(ROOT / "expected/mini/timings", "fewshot")

@@ -4,10 +4,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
 
+from seal.config import parse_params
 from seal.planning.stages import stages_of_tier
 from seal.stage_names import TRAINED, asked_stages, kept_stages, parts, stage_of
-from seal.tiers import tier_params
+from seal.tiers import tier_params, tier_text
 
 ROOT = Path(__file__).parents[1]
 OTHERS = ("fetch", "pack", "curves", "claims", "report")  # of no run
@@ -32,6 +34,17 @@ def test_the_stages_that_make_runs_are_those_of_dvc(tier: str) -> None:
     asked = asked_stages(tier_params(tier))
     assert [*asked] == tier_params(tier).run_names()
     made = [stage for stage in stages_of_tier(tier) if parts(stage).name not in OTHERS]
+    assert sorted(chain.from_iterable(stages.values() for stages in asked.values())) == made
+
+
+def test_so_are_those_of_extra_arms_that_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = yaml.safe_load(tier_text("smoke")) | {
+        "extra_arms": ["seal_s0"], "extra_seeds": [0, 5], "evaluated_extra_arms": ["seal_s0"],
+    }  # fmt: skip
+    monkeypatch.setattr("seal.planning.stages.tier_text", lambda tier: yaml.safe_dump(changed))
+    asked = asked_stages(parse_params(changed, "changed"))
+    assert asked["seal_s0-5"]["hessian"] == "hessian_extra@seal_s0-5"
+    made = [stage for stage in stages_of_tier("smoke") if parts(stage).name not in OTHERS]
     assert sorted(chain.from_iterable(stages.values() for stages in asked.values())) == made
 
 

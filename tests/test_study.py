@@ -15,6 +15,7 @@ from tests.test_dvc import project as project
 from tests.test_dvc import run
 from tests.test_train_stage import ARMS, write_params
 
+ROOT = Path(__file__).parents[1]
 IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "aa"}}}
 
 
@@ -106,15 +107,28 @@ def test_times_are_kept_of_the_stages_that_made_a_run_alone(tmp_path: Path, monk
 
 def test_a_study_by_other_numbers_does_not_replace_the_kept_one(tmp_path: Path) -> None:
     params = tier_params("regime")
-    for name, decay in (("seal-0", 1.0), ("normal-1", params.training.weight_decay)):
-        write_json(tmp_path / name / study.SUMMARY, {"training": {"weight_decay": decay}})
+    summary = read_json(ROOT / "expected/mini/normal-1" / study.SUMMARY) | {"tier": "regime"}
+    numbers = summary["training"] | params.training.model_dump(mode="json")
+    del numbers["channels_last"]
+    write_json(tmp_path / "normal-1" / study.SUMMARY, summary | {"training": numbers})
+    write_json(tmp_path / "seal-1" / study.SUMMARY, summary | {"training": numbers | {"weight_decay": 1.0}})
     study.refuse_another_base(tmp_path, params)  # an arm's own numbers are its own, and an old record lacks some
 
-    write_json(tmp_path / "normal-2" / study.SUMMARY, {"training": params.training.model_dump(mode="json")})
-    study.refuse_another_base(tmp_path, params)
-    expected = r"normal-1: found a run kept with training\.weight_decay = 0\.00549, expected 0\.001756; .* --record DIR"
-    with pytest.raises(UserError, match=expected):
-        study.refuse_another_base(tmp_path, tier_params("regime", "regime_d040"))
+    for tier, choices, words in (
+        ("regime", "regime_d040", r"weight_decay = 0\.00549, expected 0\.001756; .* --record DIR"),
+        ("mini", None, "tier = regime, expected mini"),
+    ):
+        with pytest.raises(UserError, match=f"normal-1: found a run kept that has {words}"):
+            study.refuse_another_base(tmp_path, tier_params(tier, choices))
+    wider = params.model_copy(update={"model": params.model.model_copy(update={"width": 64})})
+    with pytest.raises(UserError, match="normal-1: found a run kept that has width = 16, expected 64"):
+        study.refuse_another_base(tmp_path, wider)
+    with pytest.raises(UserError, match="has data = tiny_imagenet, expected digits"):
+        study.refuse_another_base(tmp_path, params.model_copy(update={"source": "digits"}))
+
+    (tmp_path / "normal-1" / study.SUMMARY).write_text("{")
+    with pytest.raises(UserError, match=r"normal-1/summary\.json: not JSON"):
+        study.refuse_another_base(tmp_path, params)
 
 
 @pytest.mark.slow

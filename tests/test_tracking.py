@@ -21,12 +21,12 @@ from seal.record import (
     TIMINGS,
     read_history,
     read_json,
-    run_digest,
     write_csv,
     write_json,
 )
+from seal.runs import RunFolder
 from seal.tracking.database import EXPERIMENT
-from seal.tracking.finished import numbers
+from seal.tracking.finished import FinishedRun, numbers
 from seal.tracking.mlflow_view import DIGEST, View, git_tags, run_key
 from seal.tracking.server import _environment as server_environment
 from seal.tracking.sync import SyncOutcome, stages_of, sync, times_of
@@ -103,7 +103,7 @@ def test_sync_shows_every_number_of_the_record(project: Path) -> None:
     assert view["params"]["options.ascent_lr_scale"] == "0.01"
     assert view["info"] == ("seal-1", "FINISHED", "active")
     expected_tags = {"seal.run_key": "smoke/seal-1", "tier": "smoke", "arm": "seal", "method": "seal", "seed": "1"}
-    expected_tags |= {"data.sha256": "4b" * 32, DIGEST: run_digest(folder)}
+    expected_tags |= {"data.sha256": "4b" * 32, DIGEST: FinishedRun.of(RunFolder.read(folder)).digest}
     assert view["tags"] == expected_tags  # no git and no DVC here
 
 
@@ -119,6 +119,22 @@ def test_a_second_sync_changes_nothing(project: Path) -> None:
     before = [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs]
     assert [outcome.status for outcome in sync(dict.fromkeys(names), RESULTS, TIMINGS)] == ["unchanged", "unchanged"]
     assert [view.find(run_key(facts_of(run)))[0].info.run_id for run in runs] == before
+
+
+def test_the_view_has_the_evaluations_that_are_asked_for(project: Path) -> None:
+    run = invented_run("seal", 3)
+    folder = write_record(RESULTS, run)
+    for target in ("digits", "eurosat"):
+        facts = evaluation_facts(folder, f"transfer-{target}", 2) | {"values": {"accuracy": 0.5}}
+        write_json(folder / f"eval/transfer-{target}/gen-02.json", facts)
+
+    view, both = View(project), {"final/transfer-digits-gen-02/accuracy", "final/transfer-eurosat-gen-02/accuracy"}
+    for asked, expected in ((["transfer-digits"], {min(both)}), (None, both), ((), set[str]())):
+        for status in ("written", "unchanged"):
+            (outcome,) = sync({run.name: asked}, RESULTS, TIMINGS)
+            assert outcome.status == status
+        (entry,) = view.find(run_key(facts_of(run)))
+        assert both.intersection(entry.data.metrics) == expected
 
 
 def test_mlflow_counts_nobody(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

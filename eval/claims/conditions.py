@@ -19,6 +19,8 @@ from seal.readings import Missing
 from seal.record import ROUNDING
 from seal.runs import RunFolder, Runs
 
+NOT_CHECKED = "not checked"  # what a failure begins with where nothing was found
+
 
 @dataclass(frozen=True)
 class Check:
@@ -61,7 +63,7 @@ def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tu
     for arm, seed in sorted(looked_at):
         finding = _finding(name, condition, runs, arm, seed)
         if isinstance(finding, Missing):
-            against[arm, seed] = f"not checked: {finding.reason}"
+            against[arm, seed] = f"{NOT_CHECKED}: {finding.reason}"
             continue
 
         files.update(finding.files)

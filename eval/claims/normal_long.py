@@ -35,8 +35,8 @@ def resolved(runs: Runs, term: Term, other: Term | None) -> list[Pair]:
 def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None = None) -> list[str]:
     """The arms that stand for Normal (long) after a generation: one, or both where validation images do not decide.
 
-    An arm with a single cosine counts only where that has ended, and one that lacks seeds of the other's not at all: it
-    would take them from the comparison. `seeds`: those that the other side has.
+    An arm with a single cosine counts only where that has ended; and one whose seeds are fewer, all of them the other's
+    too, not at all: it would take seeds from the comparison. `seeds`: those that the other side has.
     """
     arms = [arm for arm in NORMAL_LONG if _stands_for_it(runs.of(arm), generation)]
     if len(arms) < 2:

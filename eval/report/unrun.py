@@ -12,6 +12,7 @@ from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
+from eval.report.cells import NOTHING
 from eval.report.document import Table
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
@@ -24,7 +25,7 @@ from seal.planning.network import network_of_tier
 from seal.planning.show import duration
 from seal.record import EXPECTED, read_timings
 from seal.runs import RunFolder
-from seal.stage_names import asked_stages, parts, stage_of
+from seal.stage_names import TRAINED, asked_stages, parts, stage_of
 from seal.tiers import PARAMS
 
 PAPER = "paper"
@@ -135,18 +136,19 @@ def terms_of(claim: Claim) -> set[str]:
 def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
     """The stages that the claim still needs, for each seed that the tier asks for of an arm; of an arm that it does not
     know, for each of the study."""
-    runs, asked = judged.study.runs, judged.study.params.run_names()
+    runs, asked = judged.study.runs, asked_stages(judged.study.params)
     ends_early = claim["needs"] == ["train"] and longer(judged, claim) > 1
     for arm in arms_of(claim):
         seeds = [seed for seed in judged.study.seeds if f"{arm}-{seed}" in asked]
         for seed in seeds or judged.study.seeds:
             run, known = f"{arm}-{seed}", runs.get(arm, seed)
+            stages = asked.get(run, {})
             if known is None or ends_early:
-                yield stage_of(run)
+                yield stages.get(TRAINED) or stage_of(run)
             for evaluation in {*claim["needs"]} - {"train"}:
                 for folder in _folders(judged.study.params, claim, evaluation):
                     if known is None or _lacks(known, claim, folder):
-                        yield stage_of(run, folder)
+                        yield stages.get(folder) or stage_of(run, folder)
 
 
 def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
@@ -168,6 +170,9 @@ def _folders(params: Params, claim: Claim, evaluation: str) -> list[str]:
 
 def price(tier: str, lack: Lack) -> str:
     """By the committed timings of the tier's stages of the same kinds."""
+    if not lack.stages:
+        return NOTHING
+
     counts = Counter(parts(stage).name for stage in lack.stages)
     seconds = 0.0
     for name, count in counts.items():

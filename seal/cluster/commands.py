@@ -26,11 +26,12 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="until all has ended (--local)")] = False,
     sbatch: Annotated[list[str] | None, typer.Option(metavar="OPTION", help="for sbatch, as it is (--slurm)")] = None,
     group: Annotated[
-        Literal["run", "stage"], typer.Option(help="a job for all evaluations of a run, or for each (--slurm)")
-    ] = "run",
+        Literal["run", "stage"] | None,
+        typer.Option(help="a job for all evaluations of a run, or for each (--slurm); run"),
+    ] = None,
     remote: Annotated[str, typer.Option(help="of DVC, by which jobs share results without a common disk")] = "",
     image: Annotated[str, typer.Option(help="an Apptainer image to run jobs in (--slurm)")] = "",
-    restarts: Annotated[int, typer.Option(help="of a job that its time limit ends (--slurm)", min=0)] = 20,
+    restarts: Annotated[int | None, typer.Option(help="of a job that its time limit ends (--slurm); 20", min=0)] = None,
     dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
 ) -> None:
     """Send what is missing as jobs, many at once, each in a copy of the project as it is; and gather what they make."""
@@ -39,24 +40,26 @@ def submit(
     with one_line_errors():
         if slurm == (local is not None) or (local is not None and local < 1):
             raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")
+        of_slurm = {"--sbatch": sbatch, "--group": group, "--image": image, "--restarts": restarts, "--dry": dry}
         if local is None:
-            refuse_options_of("--local", {"--gpus": gpus, "--per-gpu": per_gpu, "--wait": wait})
+            refuse("--slurm", {"--gpus": gpus, "--per-gpu": per_gpu, "--wait": wait})
         else:
-            refuse_options_of("--slurm", {"--sbatch": sbatch, "--image": image, "--dry": dry})
+            refuse("--local", of_slurm)
 
         if local is None:
             if image and not Path(image).is_file():
                 raise UserError(f"found no --image {image}, expected a file; docker/README.md says how to build one")
-            handing = Handing(sbatch or [], group == "run", restarts, str(Path(image).absolute()) if image else "", dry)
+            image_path, most = str(Path(image).absolute()) if image else "", 20 if restarts is None else restarts
+            handing = Handing(sbatch or [], group != "stage", most, image_path, dry)
             submit_to_slurm(stages or [], threads, remote, handing)
         else:
             submit_locally(stages or [], local, threads, remote, [*filter(None, gpus.split(","))], per_gpu, wait)
 
 
-def refuse_options_of(mode: str, options: Mapping[str, object]) -> None:
-    """Raises UserError where one of them is given, as the other mode has none such."""
-    if given := [name for name, value in options.items() if value]:
-        raise UserError(f"found {' '.join(given)} without {mode}, expected both or neither; leave {given[0]} out")
+def refuse(mode: str, options: Mapping[str, object]) -> None:
+    """Raises UserError where one of these is given, which that mode does not have."""
+    if given := [name for name, value in options.items() if value not in (None, "") and value is not False]:
+        raise UserError(f"found {' '.join(given)}, expected none of it with {mode}; leave it out")
 
 
 @app.command()

@@ -25,13 +25,14 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     With a `digest` it is the end of that submission, and refuses code or parameters that are not the submission's.
     """
     pipeline = read_pipeline()
-    submission, wanted = submission_of(pipeline), wanted_stages(asked, pipeline.jobs, pipeline.needs)
+    submission = submission_of(pipeline)
     if digest not in (None, submission.folder.name):
         raise UserError(
             f"cluster/{digest}: found code or parameters that have changed since, expected those that were submitted; "
             "put them back and `seal gather`, or submit again, which takes what still holds from DVC's run cache"
         )
 
+    wanted = wanted_stages(asked, pipeline.jobs, pipeline.needs)
     done = take_over_done(submission, pipeline)
     lacking = [stage for stage in pipeline.jobs if stage in pipeline.to_run and stage not in done]
     print(f"{len(done)} stages taken over, {len(lacking)} not done", flush=True)

@@ -22,7 +22,7 @@ def time_left(submission: Submission, rows: Sequence[Row]) -> list[str]:
         return []
 
     left: dict[str, float] = {}
-    unknown, params = set[str](), load_params()
+    unknown, params = set[str](), load_params(submission.files / "params.yaml")
     for stage in still:
         seconds = seconds_of_kind(kind(stage), submission, params)
         if seconds is None:

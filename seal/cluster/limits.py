@@ -66,8 +66,8 @@ def is_chosen(options: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def peaks_mb(stage: str, params: Params) -> list[float]:
-    """The largest resident set of each run of a stage here; none where it has not run by these parameters."""
+    """The largest resident set of a stage's last run here; none where it has not run by these parameters."""
     path = TIMINGS / f"{stage}.csv"
     if not path.exists() or not has_active_parameters(parts(stage), params):
         return []
-    return [float(row["peak_mb"]) for row in read_timings(path)]
+    return [float(row["peak_mb"]) for row in read_timings(path)[-1:]]

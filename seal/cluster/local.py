@@ -51,6 +51,8 @@ def threads_at_once(chosen: int | None, places: int, gpus: Sequence[str]) -> int
 def gpu_options(gpus: Sequence[str], per_gpu: int | None) -> list[str]:
     """A job's own: the GPUs to take a place on, and how many share one: as the acceptance found best, where asked for
     nothing else (docs/gpu.md)."""
+    if per_gpu and not gpus:
+        raise UserError(f"found --per-gpu {per_gpu} without --gpus, expected the GPUs to share out, as --gpus 0,1")
     if not gpus:
         return []
     return ["--gpus", ",".join(gpus), "--per-gpu", str(per_gpu or runs_at_once(gpu_names()))]

@@ -41,15 +41,13 @@ class Earlier:
         return statistics.median(self.rates) if self.rates else None
 
     def _add(self, stage: StageParts, rows: list[TimingRow]) -> None:
+        """The last row is of what lies there now; those before it may be of another tier."""
         if stage.name not in TRAINING:
-            longest = max(float(row["seconds"]) for row in rows)
-            self._seconds[stage.name, stage.dataset].append(longest)
+            self._seconds[stage.name, stage.dataset].append(float(rows[-1]["seconds"]))
             return
 
-        for row in rows:
-            rate = float(row["rate"] or 0)
-            if rate > 0:
-                self.rates.append(rate)
+        rates = [rate for row in rows if (rate := float(row["rate"] or 0)) > 0]
+        self.rates += rates[-1:]
 
 
 def has_active_parameters(stage: StageParts, params: Params, results: Path = RESULTS) -> bool:
@@ -71,7 +69,8 @@ def has_active_parameters(stage: StageParts, params: Params, results: Path = RES
 def _is_like(run: RunFolder, params: Params) -> bool:
     """Of the same tier, on the same images by the same shape of network."""
     dataset, shape = params.datasets[params.source], params.model.model_dump(include={*SHAPE})
-    image_size = run.summary.get("provenance", {}).get("selection", {}).get("image_size", dataset.image_size)
+    selection = (run.summary.get("provenance") or {}).get("selection") or {}
+    image_size = selection.get("image_size", dataset.image_size)
     expected = {"tier": params.tier, "data": params.source}.items()
     same_images = expected <= run.summary.items() and image_size == dataset.image_size
     return same_images and shape.items() <= run.summary.get("model", {}).items()

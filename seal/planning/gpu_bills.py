@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from seal.config import Params
+from seal.config import BASE_ARM, Params
 from seal.measure import Rates, Work
 from seal.planning.counts import images_of
 from seal.planning.gpu import GPUS, RESERVED_BYTES, START, Gpu, memory_bytes, passes_of, rates_on
 from seal.planning.measured_gpu import MeasuredGpu
 from seal.planning.network import Network
 from seal.sections import TRAINING
-from seal.stage_names import parts
+from seal.stage_names import parts, stage_of
 
 # What the paper's Table 2 is of: SEAL, LLF and both ways to train on, beside generation 1, which the base stage trains.
 TABLE_2_ARMS = ("normal_long", "normal_long_cosine", "llf", "seal")
@@ -106,8 +106,7 @@ class Prices:
         wanted = {f"fetch@{source}", f"pack@{source}"}
         seeds = self.params.seeds[:TABLE_2_SEEDS]
         for seed in seeds:
-            wanted.add(f"base@{seed}")
-            wanted |= {f"train@{arm}-{seed}" for arm in TABLE_2_ARMS}
+            wanted |= {stage_of(f"{arm}-{seed}") for arm in (BASE_ARM, *TABLE_2_ARMS)}
 
         stages = [stage for stage in self.costs if stage in wanted]
         if seeds:

@@ -16,7 +16,7 @@ from seal.errors import UserError
 from seal.record import RESULTS, atomic, file_sha256
 from seal.release.archive import CHECKSUMS, FACTS, FORMAT, LISTS, RECORD, SUFFIXES, Facts, checksum_lines, is_recorded
 from seal.runs import RunFolder, Runs, are_folders
-from seal.stage_names import asked_stages
+from seal.stage_names import asked_stages, stage_of
 from seal.tiers import tier_params, tier_text
 
 BESIDE = ("LICENSE", "CITATION.cff")
@@ -154,9 +154,8 @@ def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path],
             weights[run.name] = path
             continue
 
-        stage = f"base@{run.seed}" if run.arm == BASE_ARM else f"train@{run.name}"
         seeds = "" if run.name in params.run_names() else f" and {run.seed} among its seeds"
-        gone[run.name] = f"`dvc repro {stage}` with the bundle's params.yaml{seeds}"
+        gone[run.name] = f"`dvc repro {stage_of(run.name)}` with the bundle's params.yaml{seeds}"
     return weights, gone
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from seal.errors import UserError
 from seal.readings import EvaluationFile
-from seal.runs import RunFolder, Runs, are_folders
+from seal.runs import Evaluations, RunFolder, Runs, are_folders
 from seal.study.spread import Spread, evaluation_in, not_the_same
 from seal.study.study import KEPT
 
@@ -38,8 +38,11 @@ def compare(expected: Path, own: Path) -> bool:
 
     A run that is BROKEN, here or there, is named and agrees with nothing.
     """
-    (kept, kept_broken), (yours, yours_broken) = _runs(expected), _runs(own)
-    broken = [*kept_broken.values(), *yours_broken.values()]
+    are_folders([expected, own])
+    expected_runs = Runs.read([expected])
+    own_runs = Runs.read([own], _evaluations_of(expected_runs))
+    kept, yours = ({run.name: run for run in runs} for runs in (expected_runs, own_runs))
+    broken = [*expected_runs.broken.values(), *own_runs.broken.values()]
     if not kept.keys() & yours.keys():
         names = ", ".join(kept)
         reasons = [f"; BROKEN: {reason}" for reason in broken]
@@ -53,7 +56,7 @@ def compare(expected: Path, own: Path) -> bool:
 
     for reason in broken:
         print(f"BROKEN, and agrees with nothing: {reason}")
-    missing = [name for name in kept if name not in yours and name not in yours_broken]
+    missing = [name for name in kept if name not in yours and name not in own_runs.broken]
     if missing:
         print(f"not in {own}: {', '.join(missing)}")
 
@@ -121,11 +124,13 @@ def _print(agreement: Agreement, expected: Path) -> None:
     )
 
 
-def _runs(folder: Path) -> tuple[dict[str, RunFolder], dict[str, str]]:
-    """The runs in a folder that hold together; of the others, by name, why they do not."""
-    are_folders([folder])
-    runs = Runs.read([folder])
-    return {run.name: run for run in runs}, runs.broken
+def _evaluations_of(runs: Runs) -> dict[str, Evaluations]:
+    """Run -> the evaluations that it has: of another's run of that name no other is looked at, as an earlier tier may
+    have left it."""
+    evaluations: dict[str, Evaluations] = dict.fromkeys(runs.broken)
+    for run in runs:
+        evaluations[run.name] = [folder.name for folder in run.evaluation_folders()]
+    return evaluations
 
 
 def _same_settings(kept: RunFolder, yours: RunFolder) -> None:

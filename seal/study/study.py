@@ -17,6 +17,7 @@ from typing import Any
 from seal.config import BASE_ARM, Params, load_params
 from seal.data.listing import FOLDERS
 from seal.errors import UserError
+from seal.evidence import read_summary
 from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
 from seal.stage_names import STAGES, by_folder
@@ -50,14 +51,17 @@ def study(only: int | None = None, record: Path | None = None) -> None:
 
 
 def refuse_another_base(target: Path, params: Params) -> None:
-    """Raises UserError where runs are kept whose generation 1 was trained by other numbers: they would be replaced one
-    after another, and no verdict is of two trainings."""
+    """Raises UserError where runs are kept whose generation 1 was trained on other images, by another network or by
+    other numbers: they would be replaced one after another, and no verdict is of two trainings."""
+    wanted = {"tier": params.tier, "data": params.source}
+    wanted |= params.model.model_dump(mode="json") | params.training.model_dump(mode="json")
     for path in sorted(target.glob(f"{BASE_ARM}-*/{SUMMARY}")):
-        recorded = read_json(path).get("training", {})
-        for key, here in params.training.model_dump(mode="json").items():
-            if recorded.get(key, here) != here:  # a record of an earlier version lacks some
-                problem = f"{path.parent}: found a run kept with training.{key} = {recorded[key]}, expected {here}"
-                raise UserError(f"{problem}; keep this study elsewhere with --record DIR, or move {target} away")
+        summary = read_summary(path)
+        recorded = summary | summary.get("model", {}) | summary.get("training", {})
+        for key, value in wanted.items():
+            if recorded.get(key, value) != value:  # a record of an earlier version lacks some
+                problem = f"{path.parent}: found a run kept that has {key} = {recorded[key]}, expected {value}"
+                raise UserError(f"{problem}; keep this study elsewhere with --record DIR, or move those runs away")
 
 
 def _seeds(params: Params) -> list[int]:

@@ -1,5 +1,6 @@
 """What MLflow shows of a run that is over: as plain values, read from its record and not yet in any database."""
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -21,13 +22,15 @@ class FinishedRun:
 
     @classmethod
     def of(cls, run: RunFolder) -> "FinishedRun":
-        evaluations = {}
-        for folder in run.evaluation_folders():
+        evaluations, folders = {}, run.evaluation_folders()
+        for folder in folders:
             for file in run.evaluations(folder.name).values():
                 evaluations[f"{folder.name}-{file.path.stem}"] = dict(file.values)
 
         texts = {name: run.existing(name).read_text(encoding="utf-8") for name in RECORD}
-        return cls(dict(run.summary), evaluations, texts, run_digest(run.folder))
+        parts = [run_digest(run.folder), *(folder.name for folder in folders)]  # of those there, which count
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return cls(dict(run.summary), evaluations, texts, digest)
 
 
 def final_values(run: FinishedRun) -> Iterator[tuple[str, float]]:

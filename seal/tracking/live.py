@@ -57,10 +57,14 @@ class Tracker:
         self._send({"row": row, "time": _now()})
 
     def finish(self, folder: Path) -> None:
-        """Hand over what the run's record in `folder` holds beyond its epochs, and mark the run as complete."""
+        """Hand over what the run's record in `folder` holds beyond its epochs, and mark the run as complete.
+
+        Evaluations that are there are of earlier weights, and not looked at.
+        """
         if self.enabled:
             with _harmless(self.run.name):
-                self._send({"finished": asdict(FinishedRun.of(RunFolder.read(folder))), "time": _now()})
+                finished = FinishedRun.of(RunFolder.read(folder, evaluations=()))
+                self._send({"finished": asdict(finished), "time": _now()})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

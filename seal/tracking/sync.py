@@ -11,6 +11,7 @@ from seal.evidence import BrokenEvidence
 from seal.record import read_timings
 from seal.runs import Evaluations, RunFolder, is_recorded
 from seal.soundness import sound_run
+from seal.stage_names import stage_of
 from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun
 from seal.tracking.mlflow_view import View, Written, run_key
@@ -39,7 +40,7 @@ def sync(asked: Mapping[str, Evaluations], results: Path, timings: Path) -> list
         view, stages = View(Path.cwd()), stages_of(Path("dvc.lock"))
         for name in recorded:
             stage = stages.get(name)
-            timing = timings / f"{stage or f'train@{name}'}.csv"
+            timing = timings / f"{stage or stage_of(name)}.csv"
             outcomes[name] = _sync_run(view, results / name, asked[name], stage, timing)
     return list(outcomes.values())
 

@@ -230,11 +230,12 @@ def test_a_new_evaluation_is_shown_without_an_edit_of_the_report(
     }
     new = replace(EVALUATIONS["transfer"], measures=measures)
     monkeypatch.setitem(EVALUATIONS, "corruption", new)
-    monkeypatch.setattr("eval.report.unrun.paper_price", lambda: "")  # params/paper.yaml has no such section
+    monkeypatch.setattr("eval.report.unrun.paper_price", lambda: "")  # no parameters have such a section
+    monkeypatch.setattr("eval.report.unrun.asked_stages", lambda params: {})
     for place, arm in enumerate(ARMS):
         values = {"kinds": {"accuracy": 0.2 + place / 10}, "blocks": ["a", "b", "c"], "at": [1, 2 + place, 3]}
         evaluation(project / f"results/{arm}-0", "corruption-digits", 2 if place else 1, values)
-    main(["--record", "results", "--claims", "claims/claims.json"])  # params.yaml has no such section
+    main(["--record", "results", "--claims", "claims/claims.json"])
     text = "\n".join(lines_of(project / "report/report.md"))
     assert "| under corruption, digits, % | 20.0 | 30.0 | 40.0 | 50.0 |" in text
     assert "| at the second block | 2.000 | 3.000 | 4.000 | 5.000 |" in text

@@ -42,12 +42,15 @@ def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None
     if len(arms) < 2:
         return arms or [NORMAL_LONG[0]]
 
-    seeds_of = [{*runs.seeds(arm)}.intersection(runs.seeds(arm) if seeds is None else seeds) for arm in arms]
-    for place, other in ((0, 1), (1, 0)):
-        if seeds_of[place] > seeds_of[other]:
-            return [arms[place]]
+    of_first, of_second = ({*runs.seeds(arm)} for arm in arms)
+    if seeds is not None:
+        of_first, of_second = of_first.intersection(seeds), of_second.intersection(seeds)
+    if of_first > of_second:
+        return arms[:1]
+    if of_second > of_first:
+        return arms[1:]
 
-    common = set.intersection(*seeds_of)
+    common = of_first & of_second
     first = _validation_accuracy(runs.of(arms[0]), common, generation)
     second = _validation_accuracy(runs.of(arms[1]), common, generation)
     if first is None or second is None:

@@ -11,6 +11,7 @@ from seal.errors import UserError, one_line_errors
 
 app = typer.Typer()
 FOLLOWED = 5.0  # s between two looks
+RESTARTS = 20  # of a job, where none are named
 
 
 @app.command()
@@ -27,11 +28,13 @@ def submit(
     sbatch: Annotated[list[str] | None, typer.Option(metavar="OPTION", help="for sbatch, as it is (--slurm)")] = None,
     group: Annotated[
         Literal["run", "stage"] | None,
-        typer.Option(help="a job for all evaluations of a run, or for each (--slurm); run"),
+        typer.Option(help="a job for all evaluations of a run, or for each (--slurm); for a run unless said"),
     ] = None,
     remote: Annotated[str, typer.Option(help="of DVC, by which jobs share results without a common disk")] = "",
     image: Annotated[str, typer.Option(help="an Apptainer image to run jobs in (--slurm)")] = "",
-    restarts: Annotated[int | None, typer.Option(help="of a job that its time limit ends (--slurm); 20", min=0)] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="of a job that its time limit ends (--slurm); 20 unless said", min=0)
+    ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
 ) -> None:
     """Send what is missing as jobs, many at once, each in a copy of the project as it is; and gather what they make."""
@@ -40,26 +43,25 @@ def submit(
     with one_line_errors():
         if slurm == (local is not None) or (local is not None and local < 1):
             raise UserError(f"found --local {local}, expected --slurm, or a number of jobs at once, as --local 2")
-        of_slurm = {"--sbatch": sbatch, "--group": group, "--image": image, "--restarts": restarts, "--dry": dry}
         if local is None:
             refuse("--slurm", {"--gpus": gpus, "--per-gpu": per_gpu, "--wait": wait})
-        else:
-            refuse("--local", of_slurm)
-
-        if local is None:
             if image and not Path(image).is_file():
                 raise UserError(f"found no --image {image}, expected a file; docker/README.md says how to build one")
-            image_path, most = str(Path(image).absolute()) if image else "", 20 if restarts is None else restarts
-            handing = Handing(sbatch or [], group != "stage", most, image_path, dry)
+            image_path = str(Path(image).absolute()) if image else ""
+            most_restarts = RESTARTS if restarts is None else restarts
+            handing = Handing(sbatch or [], group != "stage", most_restarts, image_path, dry)
             submit_to_slurm(stages or [], threads, remote, handing)
         else:
+            of_slurm = {"--sbatch": sbatch, "--group": group, "--image": image, "--restarts": restarts, "--dry": dry}
+            refuse("--local", of_slurm)
             submit_locally(stages or [], local, threads, remote, [*filter(None, gpus.split(","))], per_gpu, wait)
 
 
 def refuse(mode: str, options: Mapping[str, object]) -> None:
     """Raises UserError where one of these is given, which that mode does not have."""
-    if given := [name for name, value in options.items() if value not in (None, "") and value is not False]:
-        raise UserError(f"found {' '.join(given)}, expected none of it with {mode}; leave it out")
+    superfluous = [name for name, value in options.items() if value not in (None, "") and value is not False]
+    if superfluous:
+        raise UserError(f"found {' '.join(superfluous)}, expected none of it with {mode}; leave it out")
 
 
 @app.command()

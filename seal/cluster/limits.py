@@ -30,12 +30,15 @@ def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> di
     """Options for sbatch by job: `--time` within the partition's limit, `--mem`; none that `chosen` has already, and
     none that nobody knows."""
     options: dict[str, list[str]] = {label: [] for label in jobs}
-    if jobs and not is_chosen(chosen, OF_TIME):
-        for label, minutes in minutes_by_the_plan(jobs).items():
+    if not jobs:
+        return options
+
+    params = load_params()
+    if not is_chosen(chosen, OF_TIME):
+        for label, minutes in minutes_by_the_plan(jobs, params).items():
             options[label].append(f"--time={max(1, round(min(minutes, partition_minutes)))}")
 
     if not is_chosen(chosen, OF_MEMORY):
-        params = load_params()
         for label, stages in jobs.items():
             peaks = [*chain.from_iterable(peaks_mb(stage, params) for stage in stages)]
             if peaks:
@@ -43,9 +46,8 @@ def limits_of(jobs: Jobs, chosen: Sequence[str], partition_minutes: float) -> di
     return options
 
 
-def minutes_by_the_plan(jobs: Jobs) -> dict[str, float]:
+def minutes_by_the_plan(jobs: Jobs, params: Params) -> dict[str, float]:
     """Twice what the plan says, and some; for none, with a warning, where it does not know the network's costs."""
-    params = load_params()
     try:
         seconds = seconds_of([*chain.from_iterable(jobs.values())], params)
     except ConfigError as error:

@@ -41,7 +41,8 @@ def compare(expected: Path, own: Path) -> bool:
     are_folders([expected, own])
     expected_runs = Runs.read([expected])
     own_runs = Runs.read([own], _evaluations_of(expected_runs))
-    kept, yours = ({run.name: run for run in runs} for runs in (expected_runs, own_runs))
+    kept = {run.name: run for run in expected_runs}
+    yours = {run.name: run for run in own_runs}
     broken = [*expected_runs.broken.values(), *own_runs.broken.values()]
     if not kept.keys() & yours.keys():
         names = ", ".join(kept)

@@ -38,7 +38,7 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: "PredictionDep
         depth_values(probes, depth, test.labels, list(network.blocks)),
         {
             "votes": probes.votes.cpu().numpy().astype(np.int16),
-            "labels": np.asarray(test.labels, np.int16),
+            "labels": test.labels.cpu().numpy().astype(np.int16),
             "depth": depth.cpu().numpy().astype(np.uint8),
         },
         params=section.model_dump() | {"mean": training.mean, "std": training.std, "images": counts},

@@ -75,10 +75,13 @@ class RunFolder:
                 return dict(outcome)
 
         if self.diverged_in is not None:
-            return Missing("NOT-COMPARABLE", f"{self.name} diverged in generation {self.diverged_in}")
+            return self._diverged()
         if wanted > self.last:
             return Missing("NOT-RUN", f"{self.name} ends at generation {self.last}")
         raise BrokenEvidence(f"{self.summary_path}: no outcome of generation {wanted}; {MEND}")
+
+    def _diverged(self) -> Missing:
+        return Missing("NOT-COMPARABLE", f"{self.name} diverged in generation {self.diverged_in}")
 
     @cached_property
     def history(self) -> list[Row]:
@@ -137,6 +140,8 @@ class RunFolder:
         path = folder / f"gen-{wanted:02d}.json"
         if path.is_file():
             return self._evaluation_file(path)
+        if self.diverged_in is not None and wanted >= self.diverged_in:
+            return self._diverged()
         if any(folder.glob("gen-*.json")):
             return Missing("NOT-RUN", f"{self.name}: {name} has not been run for generation {wanted}")
         raise BrokenEvidence(f"{folder}: neither gen-{wanted:02d}.json nor {SKIPPED}; {MEND}")

@@ -14,16 +14,13 @@ from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 
+SMALL_HESSIAN = {
+    "batch_size": 4, "batches": 2, "max_steps": 60, "power_steps": 6, "bootstrap": 50, "solvers": ["lanczos", "power"],
+}  # fmt: skip
+
+
 def write_hessian_params(**changes: object) -> None:
-    small = {
-        "batch_size": 4,
-        "batches": 2,
-        "max_steps": 60,
-        "power_steps": 6,
-        "bootstrap": 50,
-        "solvers": ["lanczos", "power"],
-    }
-    write_params(hessian=small | changes)
+    write_params(hessian=SMALL_HESSIAN | changes)
 
 
 def test_the_stage_writes_its_values_and_twice_the_same(

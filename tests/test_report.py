@@ -233,7 +233,8 @@ def test_a_new_evaluation_is_shown_without_an_edit_of_the_report(
     monkeypatch.setattr("eval.report.unrun.paper_price", lambda: "")  # no parameters have such a section
     monkeypatch.setattr("eval.report.unrun.asked_stages", lambda params: {})
     for place, arm in enumerate(ARMS):
-        values = {"kinds": {"accuracy": 0.2 + place / 10}, "blocks": ["a", "b", "c"], "at": [1, 2 + place, 3]}
+        blocks = ["Block1.1", "Block1.2", "Block2.1", "Block2.2", "Block3.1"]
+        values = {"kinds": {"accuracy": 0.2 + place / 10}, "blocks": blocks, "at": [1, 7, 8, 2 + place, 3]}
         evaluation(project / f"results/{arm}-0", "corruption-digits", 2 if place else 1, values)
     main(["--record", "results", "--claims", "claims/claims.json"])
     text = "\n".join(lines_of(project / "report/report.md"))

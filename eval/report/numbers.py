@@ -26,10 +26,10 @@ class SeedNumbers:
 
 
 def last_numbers(runs: Iterable[RunFolder], evaluation: str, measure: Measure, cell: Cell = NOWHERE) -> SeedNumbers:
-    """Of each seed's last generation that was evaluated."""
+    """Of each seed's last generation that was evaluated; none of a run that diverged, which has no last."""
     results = []
     for run in runs:
-        generations = _files(run, evaluation, cell.target)
+        generations = [] if run.diverged_in else [*_files(run, evaluation, cell.target)]
         last: Generation = max(generations) if generations else "last"
         results.append(as_recorded(run, evaluation, measure, last, cell))
     return _parted(results, measure)
@@ -70,9 +70,18 @@ def keys(runs: Iterable[RunFolder], evaluation: str, measure: Measure, target: s
 
 
 def second_and_last(blocks: Sequence[str]) -> dict[str, str]:
-    """The block of which the paper's text speaks, and the last, by the words for them."""
-    last = {"the last block": blocks[-1]} if blocks else {}
-    return {"the second block": blocks[1]} | last if len(blocks) > 2 else last
+    """The block of which the paper's text speaks, its layer threshold, and the last, by the words for them.
+
+    Its second block is a stage of the network, which ends with the last of our Block2.1, Block2.2, ...; another network's
+    blocks are no such stages.
+    """
+    shown = {}
+    for name in blocks:
+        if name.startswith("Block2."):
+            shown["the second block"] = name
+    if blocks:
+        shown["the last block"] = blocks[-1]
+    return shown
 
 
 def _files(run: RunFolder, evaluation: str, target: str | None) -> dict[int, EvaluationFile]:

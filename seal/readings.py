@@ -38,6 +38,7 @@ class EvaluationFile:
     path: Path
     values: Mapping[str, Any]
     params: Mapping[str, Any]
+    data_sha256: str | None = None  # of the pack whose images it looked at
 
     @cached_property
     def arrays(self) -> Arrays:

@@ -158,5 +158,7 @@ class RunFolder:
     def _evaluation_file(self, path: Path) -> EvaluationFile:
         if path not in self._files:
             record = read_checked_json(path)
-            self._files[path] = EvaluationFile(path, entry(record, "values", path), record.get("params", {}))
+            self._files[path] = EvaluationFile(
+                path, entry(record, "values", path), record.get("params", {}), record.get("data_sha256")
+            )
         return self._files[path]

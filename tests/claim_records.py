@@ -39,7 +39,7 @@ def write_run(
     """A run whose test images are right at these shares, a little more or less by seed."""
     folder = results / f"{arm}-{seed}"
     facts = facts_of(PARAMS.run(arm, seed).model_copy(update={"tier": tier})) | {"classes": CLASSES}
-    facts["generations"]["num_generations"] = len(levels)
+    facts["generations"] |= {"num_generations": len(levels), "on_divergence": "record"}
 
     outcomes, rows = [], []
     for generation, level in enumerate(levels, start=1):
@@ -52,7 +52,7 @@ def write_run(
             "generation": generation, "test_accuracy": right / N, "val_accuracy": level, "clean_accuracy": clean,
             "clean_loss": 1.0, "best": None,
         })  # fmt: skip
-        if arm == "seal" and generation > 1:
+        if arm in ("seal", "seal_freeze", "seal_reinit") and generation > 1:
             place = {"generation": generation, "epoch": 0, "global_epoch": generation, "phase": "ascent"}
             rows.append(ROW | place | {"clean_accuracy_batch_statistics": ascent})
         place = {"generation": generation, "epoch": 1, "global_epoch": generation, "phase": "descent"}

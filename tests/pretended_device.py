@@ -21,9 +21,9 @@ MOVES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 
 
 class OnDevice(Tensor):
-    """A tensor of the device. `values` are its numbers, in the CPU's memory, of which a view shares its part."""
+    """A tensor of the device. `numbers` are its values, in the CPU's memory, of which a view shares its part."""
 
-    values: Tensor
+    numbers: Tensor
     is_meta = False  # else a module says that loading weights into it does nothing
 
     @staticmethod
@@ -31,7 +31,7 @@ class OnDevice(Tensor):
         tensor: OnDevice = Tensor._make_wrapper_subclass(
             cls, values.shape, strides=values.stride(), dtype=values.dtype, device=DEVICE
         )
-        tensor.values = values
+        tensor.numbers = values
         return tensor
 
     @classmethod
@@ -39,19 +39,19 @@ class OnDevice(Tensor):
         return computed(operation, args, kwargs or {})
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"OnDevice({self.values})"
+        return f"OnDevice({self.numbers})"
 
     def __format__(self, format_spec: str) -> str:
-        return format(self.values, format_spec)
+        return format(self.numbers, format_spec)
 
     def tolist(self) -> Any:
-        return self.values.tolist()
+        return self.numbers.tolist()
 
     def data_ptr(self) -> int:
-        return self.values.data_ptr()
+        return self.numbers.data_ptr()
 
     def untyped_storage(self) -> torch.UntypedStorage:
-        return self.values.untyped_storage()
+        return self.numbers.untyped_storage()
 
 
 class _Operations(TorchDispatchMode):
@@ -82,12 +82,12 @@ def computed(operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         goes_to_device = torch.device(kwargs["device"]) == DEVICE
         kwargs = dict(kwargs) | {"device": torch.device("cpu")}
 
-    values, named_values = tree_map(lambda leaf: leaf.values if isinstance(leaf, OnDevice) else leaf, (args, kwargs))
+    values, named_values = tree_map(lambda leaf: leaf.numbers if isinstance(leaf, OnDevice) else leaf, (args, kwargs))
     results = operation(*values, **named_values)
     if operation is torch.ops.aten.copy_.default:
         return args[0]
 
-    changed = {id(tensor.values): tensor for tensor in there}  # an operation in place gives back what it was given
+    changed = {id(tensor.numbers): tensor for tensor in there}  # an operation in place gives back what it was given
 
     def placed(result: Any) -> Any:
         if not goes_to_device or not isinstance(result, Tensor):

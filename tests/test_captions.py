@@ -5,14 +5,14 @@ import pytest
 from eval.report import captions
 from eval.report.figures import training_curves
 
-BLOCKS = ["Conv1", "Block1.1", "Block1.2"]
+BLOCKS = ["Conv1", "Block2.1", "Block3.1"]
 CURVES = {"normal": [[0.1, 0.2, 0.3], [0.1, 0.4, 0.5]], "seal": [[0.2, 0.5, 0.2], [0.2, 0.5, 0.4]]}
 
 
 def test_figure_2_names_the_lowest_and_the_highest_and_counts_the_leads() -> None:
     text = captions.probe_accuracy(BLOCKS, CURVES)
-    assert "at Block1.1 from 30.0% [20.0, 40.0] (Normal) to 50.0% [50.0, 50.0] (SEAL)" in text
-    assert "at Block1.2 from 30.0% [20.0, 40.0] (SEAL) to 40.0% [30.0, 50.0] (Normal)" in text
+    assert "at Block2.1 from 30.0% [20.0, 40.0] (Normal) to 50.0% [50.0, 50.0] (SEAL)" in text
+    assert "at Block3.1 from 30.0% [20.0, 40.0] (SEAL) to 40.0% [30.0, 50.0] (Normal)" in text
     assert "Of 3 blocks, highest are Normal at 1, SEAL at 2. Brackets: lowest and highest of 2 seeds." in text
 
 
@@ -22,7 +22,7 @@ def test_figure_3_gives_changes_seed_by_seed_and_leaves_out_arms_with_one_genera
         BLOCKS, {"normal": {1: CURVES["normal"]}, "seal": {1: CURVES["seal"], 3: grown}}
     )
     assert text.startswith(
-        " Change from the first to the last, in points, at Block1.1 and Block1.2: SEAL -10.0 [-30.0,"
+        " Change from the first to the last, in points, at Block2.1 and Block3.1: SEAL -10.0 [-30.0,"
     )
     assert "Normal" not in text
     assert captions.probe_accuracy_by_generation(BLOCKS, {"normal": {1: CURVES["normal"]}}) == ""

@@ -46,6 +46,34 @@ def test_the_paper_s_differences_are_those_of_its_tables(claim: str, differences
     assert [pair[0] for pair in CLAIMS.paper_differences(by_id[claim])] == pytest.approx(differences)
 
 
+def test_the_papers_differences_after_as_many_generations_are_its_table_2s() -> None:
+    by_id = {listed.id: listed for listed in CLAIMS.claims}
+    differences = {"seal_over_normal_long": [[7.09]], "seal_over_llf": [[2.13]], "seal_over_normal": [[3.88]]}
+    for claim, expected in differences.items():
+        (after_three,) = CLAIMS.paper_differences(by_id[claim], last=3)
+        assert [after_three] == [pytest.approx(expected[0])]
+    assert CLAIMS.paper_differences(by_id["seal_over_llf"], last=4) == [[]], "the paper gives none"
+
+
+@pytest.mark.parametrize(("condition", "key"), [("R2", "measure"), ("R3", "loss"), ("R1", "loss"), ("R4", "measure")])
+@pytest.mark.parametrize("stated", ["now", "first"])
+def test_a_condition_has_the_numbers_that_are_its_own_and_no_others(
+    condition: str, key: str, stated: str, tmp_path: Path
+) -> None:
+    raw = yaml.safe_load((ROOT / "eval/claims/claims.yaml").read_text(encoding="utf-8"))
+    bound = raw["conditions"][condition]
+    if stated == "first":
+        bound = bound.setdefault("first_stated", {"says": "x", "arms": ["seal"], "threshold": 1, "tiers": ["mini"]})
+    if key in bound:
+        del bound[key]
+    else:
+        bound[key] = "ascent_left" if key == "measure" else 5
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{condition}: `{key}` belongs to R"):
+        load_claims(path)
+
+
 def test_the_list_covers_the_cells() -> None:
     groups = [claim.group for claim in CLAIMS.claims]
     sizes = {"transfer": 5, "fewshot_cell": 32, "llf_fewshot_below_normal": 32, "affines_gain": 48}

@@ -71,6 +71,41 @@ def test_a_primary_claim_is_judged_beside_over_the_seeds_that_meet_its_condition
     assert verdicts(study)["seal_over_llf"].where_held is None, "two seeds give no verdict"
 
 
+def test_a_seed_that_diverges_stops_a_primary_claim_and_is_left_out_beside_it(study: Path) -> None:
+    def diverges(summary: dict[str, Any]) -> None:
+        summary |= {"diverged": {"generation": 2, "epoch": 0, "batch": 3}, "outcomes": summary["outcomes"][:1]}
+        summary["final"] = summary["outcomes"][0]
+
+    write_study(study, seeds=(3, 4))
+    refails(study, "seal", 1, change=diverges)
+    refails(study, "llf", 3, clean=0.5)
+    judged = verdicts(study)["seal_over_llf"]
+    assert judged.verdict == Verdict.NOT_COMPARABLE
+    assert judged.reason == "seal-1 diverged in generation 2"
+    assert judged.where_held
+    assert judged.where_held.comparisons[0].seeds == (0, 2, 4), "neither the diverged one nor R1's"
+    assert judged.where_held.verdict == Verdict.SUPPORTED
+
+
+def test_over_fewer_seeds_the_same_arm_stands_for_normal_long(study: Path) -> None:
+    """Chosen by all seeds, though by those that are left the other would have been."""
+
+    def best_by_validation(summary: dict[str, Any]) -> None:
+        summary["outcomes"][-1]["val_accuracy"] = 0.9
+
+    write_study(study, {"normal_long_cosine": LEVELS["normal_long_cosine"]})
+    write_study(study, seeds=(3,))
+    refails(study, "normal_long_cosine", 3, change=best_by_validation)
+    assert verdicts(study)["seal_over_normal_long"].comparisons[0].other.arm == "normal_long_cosine"
+
+    refails(study, "seal", 3, ascent=0.9)
+    judged = verdicts(study)["seal_over_normal_long"]
+    assert judged.verdict == Verdict.NOT_COMPARABLE
+    assert judged.where_held
+    (compared,) = judged.where_held.comparisons
+    assert (compared.other.arm, compared.seeds) == ("normal_long_cosine", (0, 1, 2))
+
+
 @pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])
 @pytest.mark.parametrize(
     ("arm", "changes"),

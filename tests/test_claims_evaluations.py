@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from eval.claims.rule import Verdict
+from eval.report.numbers import last_numbers
+from seal.errors import UserError
+from seal.evaluations import EVALUATIONS
 from seal.record import HISTORY_COLUMNS, read_history, read_json, write_csv, write_json
-from tests.claim_records import ROW, SEEDS, N, refails, verdicts, write_evaluation, write_run, write_transfer
+from seal.runs import Runs
+from tests.claim_records import ROW, SEEDS, N, refails, verdict, verdicts, write_evaluation, write_run, write_transfer
 from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.invented_records import evaluation_facts
 
@@ -198,6 +202,49 @@ def test_a_divergence_is_counted_by_its_own_claims_and_spoils_others(study: Path
     assert judged["adjusted_decay_diverges_too"].verdict == Verdict.WEAK, "of three the share's limit is 37%"
     assert judged["seal_over_llf"].verdict == Verdict.NOT_COMPARABLE
     assert judged["seal_over_llf"].reason == "llf-2 diverged in generation 2"
+
+
+def test_a_diverged_runs_evaluation_of_an_earlier_generation_is_not_its_last(study: Path) -> None:
+    """Prediction depth looks at generation 1 too, which a run that diverges later has."""
+    write_blocks(study, [f"Block{layer}.{block}" for layer in (1, 2, 3, 4) for block in (1, 2)])
+    assert verdict(study, "every_block") == Verdict.SUPPORTED
+
+    earlier = study / "seal-1/eval/prediction_depth"
+    for suffix in (".json", ".npz"):
+        (earlier / "gen-03").with_suffix(suffix).rename((earlier / "gen-01").with_suffix(suffix))
+    write_json(earlier / "gen-01.json", read_json(earlier / "gen-01.json") | {"generation": 1})
+    summary = read_json(study / "seal-1/summary.json")
+    summary |= {"diverged": {"generation": 3, "epoch": 0, "batch": 3}, "outcomes": summary["outcomes"][:2]}
+    write_json(study / "seal-1/summary.json", summary | {"final": summary["outcomes"][-1]})
+
+    judged = verdicts(study)["every_block"]
+    assert judged.verdict == Verdict.NOT_COMPARABLE
+    assert judged.reason == "seal-1 diverged in generation 3"
+    numbers = last_numbers(
+        Runs.read([study]).of("seal"), "prediction_depth", EVALUATIONS["prediction_depth"].measures["mean_depth"]
+    )
+    assert len(numbers.values) == 2
+    assert [missing.status for missing in numbers.missing] == ["NOT-COMPARABLE"]
+
+
+@pytest.mark.parametrize("changes", [{"params": {"epochs": 7}}, {"data_sha256": "other images"}])
+def test_runs_that_were_evaluated_otherwise_are_not_compared(study: Path, changes: dict[str, Any]) -> None:
+    write_transfer(study, "digits", {"seal": 0.8, "llf": 0.6, "normal": 0.5})
+    path = study / "llf-1/eval/transfer-digits/gen-03.json"
+    write_json(path, read_json(path) | changes)
+    with pytest.raises(UserError, match=r"^transfer-digits was run otherwise for .*llf-1/eval/transfer-digits"):
+        verdicts(study)
+
+
+def test_runs_whose_divergence_would_have_left_no_record_say_nothing_about_it(tmp_path: Path) -> None:
+    def refused(summary: dict[str, Any]) -> None:
+        summary["generations"]["on_divergence"] = "fail"
+
+    for seed in range(5):
+        write_run(tmp_path, "seal", seed, (0.5, 0.5), ascent=0.05, change=refused)
+    judged = verdicts(tmp_path)["small_rate_does_not_diverge"]
+    assert judged.verdict == Verdict.NOT_RUN
+    assert judged.reason == "seal-0 would have left no record, had it diverged (`on_divergence: fail`)"
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [(3, Verdict.WEAK), (4, Verdict.WEAK), (5, Verdict.SUPPORTED)])

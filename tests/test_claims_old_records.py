@@ -18,7 +18,7 @@ from tests.claim_records import CLAIMS, ROOT
 
 KEPT = ROOT / "expected/mini"
 RUNS = ("normal-0", "normal_long-0", "llf-0", "seal-0")
-NEEDED = {"num_generations", "schedule", "layer_threshold"}  # what claims ask of how a run was trained
+NEEDED = {"num_generations", "schedule", "layer_threshold", "on_divergence"}  # what claims ask of how a run was trained
 Section = dict[str, Any]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from eval.claims.show import shown
 from eval.report.__main__ import report
-from eval.report.findings import FAILING_MEANS, told
+from eval.report.findings import FAILING_MEANS, no_overfitting, told
 from eval.report.groups import group
 from eval.report.judged import Judged, areas
 from eval.report.marks import SIGNS, leading
@@ -144,6 +144,40 @@ def test_where_longer_training_does_not_overfit_the_page_begins_with_it() -> Non
         "Normal, and 1 more."
     ]
     assert len(sentences(passed=False, tier="smoke")) == 1, "it says nothing about the paper anyway"
+
+
+def test_of_two_arms_that_stand_for_normal_long_the_seeds_are_counted_once() -> None:
+    """Without validation images both are looked at."""
+    failures = [f"{arm}-{seed}: +0.5 points" for seed in range(3) for arm in ("normal_long", "normal_long_cosine")]
+    judged = judged_of(
+        claim("a", "WEAK", comparison(), conditions=[{"name": "R4", "passed": False, "failures": failures}])
+    )
+    (sentence,) = no_overfitting(judged)
+    assert "in 3 of 3 seeds: normal_long-0: +0.5 points, and 5 more." in sentence
+
+
+@pytest.mark.parametrize(
+    ("paper", "words"),
+    [
+        ({"differences": [[2.3]]}, "; in the paper 2.30 above)"),
+        (
+            {"differences": [[-2.3]], "after_as_many": [[1.2]]},
+            "in the paper 1.20 above after as many generations, 2.30 below at its end)",
+        ),
+        ({"differences": []}, "1 seed)"),
+    ],
+)
+def test_the_papers_difference_is_told_of_its_end_and_of_as_many_generations(paper: dict[str, Any], words: str) -> None:
+    (text,) = tell(claim("c", "WEAK", comparison(), primary=True, paper=paper | {"agrees": True}))
+    assert words in text
+
+
+def test_the_page_says_how_fast_seal_climbs_beside_the_papers_rate() -> None:
+    (mini, *_), (smoke, *_) = (
+        lead(Judged(recorded_study([RECORDS[tier]]), document([], tier=tier))) for tier in ("mini", "smoke")
+    )
+    assert "80 epochs, ascent at 0.3 of the learning rate (0.01), seeds 0, 1, 2." in mini
+    assert "ascent at 0.01 of the learning rate (0.01)" in smoke
 
 
 def test_a_difference_to_a_bound_shows_both() -> None:

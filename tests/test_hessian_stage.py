@@ -13,7 +13,6 @@ from tests.test_train_stage import packed as packed
 from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
-
 SMALL_HESSIAN = {
     "batch_size": 4, "batches": 2, "max_steps": 60, "power_steps": 6, "bootstrap": 50, "solvers": ["lanczos", "power"],
 }  # fmt: skip

@@ -21,6 +21,10 @@ def test_a_primary_claim_is_told_with_each_method_at_its_own_best_too(study: Pat
     assert verdicts(study)["seal_over_llf"].own_best is None
 
     write_best(study, "llf", (0.5, 0.7, 0.9))
+    (study / "llf_best-1").rename(study.parent / "llf_best-1")
+    assert verdicts(study)["seal_over_llf"].own_best is None, "not before it has all of the method's seeds"
+
+    (study.parent / "llf_best-1").rename(study / "llf_best-1")
     judged = verdicts(study)
     assert judged["seal_over_llf"].verdict == Verdict.SUPPORTED, "by the numbers fixed beforehand"
     best = judged["seal_over_llf"].own_best

@@ -120,8 +120,8 @@ def test_the_tables_hold_the_records_numbers_and_the_papers_beside_them(project:
     assert "| LLF | rate by validation | 60.00 |" in lines
     assert "| SEAL | Linear | 60.00 ± 1.00 | SKIPPED-DATA |" in lines
     assert "| SEAL | lanczos | 103.00 (847.89) | 3.00 (0.00) | 2 |" in lines
-    assert "| SEAL | 2 | 6.00 | 35.00 | 65.00 |" in lines
-    assert "35.0% (SEAL); at" in text, "the caption says who is highest at the second block"
+    assert "| SEAL | 2 | 6.00 | 45.00 | 65.00 |" in lines
+    assert "45.0% (SEAL); at" in text, "the caption says who is highest at the second block"
 
     page = (project / "report/report.html").read_text(encoding="utf-8")
     for caption in re.findall(r"\*\*(T.+)\*\*", "\n".join(lines)):
@@ -189,8 +189,10 @@ def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out
     (project / "results/llf-0/summary.json").unlink()
     main([])
     lines = lines_of(project / "report/report.md")
-    row = next(line for line in lines if line.startswith("| SEAL |"))
-    assert "±" in row.split("|")[-2], "SEAL has two seeds"
+    (header,) = [line.split("|") for line in lines if line.startswith("| method | generation 1 |")]
+    row = next(line for line in lines if line.startswith("| SEAL |")).split("|")
+    assert "±" in row[header.index(" generation 2 ")], "SEAL has two seeds"
+    assert (header[-2], row[-2]) == (" the paper's generation 10 ", " (59.22) "), "where it trained on"
     assert not [line for line in lines if line.startswith("| LLF |")]
 
 

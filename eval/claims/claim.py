@@ -31,10 +31,10 @@ class Term(Strict):
 
 class Bound(Strict):
     says: str
-    arms: list[str]
+    arms: list[str] = []  # that it looks at where the claim uses them; R4 goes by its own
     threshold: float
-    loss: float | None = None
-    measure: str | None = None  # where a condition may go by several
+    loss: float | None = None  # R3's, in percent
+    measure: str | None = None  # R2's, which may go by several
 
     @field_validator("measure")
     @classmethod
@@ -45,7 +45,7 @@ class Bound(Strict):
 
     def words(self) -> str:
         """`says` with its numbers."""
-        return self.says.format(threshold=f"{self.threshold:g}", loss=f"{self.loss or 0:g}")
+        return self.says.format(threshold=f"{self.threshold:g}", loss="" if self.loss is None else f"{self.loss:g}")
 
 
 class FirstStated(Bound):

@@ -7,9 +7,9 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from eval.claims.claim import Bound, Claim, Condition, ConditionName, Strict, Term, Untestable, Where
 from eval.claims.paper import paper_number
@@ -22,6 +22,7 @@ CLAIMS = Path(__file__).with_name("claims.yaml")
 KNOWS_THE_ARMS = "params/paper.yaml"
 ROOT = Path(__file__).parents[2]
 LAST_IN_PAPER = 10  # G, section 4.1
+OF_A_CONDITION = {"measure": "R2", "loss": "R3"}
 
 
 class Claims(Strict):
@@ -30,6 +31,15 @@ class Claims(Strict):
     areas: dict[str, str]  # title by name, in the order of tables
     claims: list[Claim]
     untestable: list[Untestable]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for name, condition in self.conditions.items():
+            for bound in filter(None, (condition, condition.first_stated)):
+                for key, owner in OF_A_CONDITION.items():
+                    if (getattr(bound, key) is None) == (name == owner):
+                        raise ValueError(f"{name}: `{key}` belongs to {owner}, and only to it")
+        return self
 
     def conditions_of(self, tier: str) -> dict[ConditionName, Bound]:
         """As a tier's runs are held to them: a restated one as its protocol has it."""
@@ -43,8 +53,9 @@ class Claims(Strict):
         """As they were first stated, for every tier."""
         return {name: condition.first_stated or condition for name, condition in self.conditions.items()}
 
-    def paper_differences(self, claim: Claim) -> list[list[float]]:
-        """For each pair, its cells' differences beyond the boundary in the paper's own numbers; empty: not given."""
+    def paper_differences(self, claim: Claim, last: int = LAST_IN_PAPER) -> list[list[float]]:
+        """For each pair, its cells' differences beyond the boundary in the paper's own numbers; empty: not given.
+        `last`: the generation that is meant where the claim means the last."""
         if claim.paper_difference is not None:
             return [[float(_reference(claim.paper_difference) or 0) - claim.tolerance]]
         if claim.paper is None:
@@ -54,7 +65,7 @@ class Claims(Strict):
         for pair in claim.pairs():
             known = []
             for cell in self.cells_in_paper(claim):
-                difference = self._difference(claim, *pair, *cell)
+                difference = self._difference(claim, *pair, *cell, last)
                 if difference is not None:
                     known.append(difference)
             differences.append(known)
@@ -81,22 +92,24 @@ class Claims(Strict):
                     cells.append((Cell(target, shot), measure))
         return cells
 
-    def in_paper(self, claim: Claim, term: Term, index: int, cell: Cell, measure: str | None = None) -> float | None:
+    def in_paper(
+        self, claim: Claim, term: Term, index: int, cell: Cell, measure: str | None = None, last: int = LAST_IN_PAPER
+    ) -> float | None:
         """The paper's number for a term at a cell; None where it gives none."""
         if claim.paper is None:
             return None
 
         reference = claim.paper if isinstance(claim.paper, str) else claim.paper[index]
-        generation = LAST_IN_PAPER if term.generation == "last" else term.generation
+        generation = last if term.generation == "last" else term.generation
         names = {"arm": term.arm, "generation": generation, "measure": measure or term.measure}
         return _reference(reference.format(**names, target=cell.target, shot=cell.shot))
 
     def _difference(
-        self, claim: Claim, term: Term, other: Term | None, cell: Cell, measure: str | None
+        self, claim: Claim, term: Term, other: Term | None, cell: Cell, measure: str | None, last: int
     ) -> float | None:
         terms = claim.parsed()
-        number = self.in_paper(claim, term, terms.index(term), cell, measure)
-        boundary = self.in_paper(claim, other, terms.index(other), cell, measure) if other else claim.bound
+        number = self.in_paper(claim, term, terms.index(term), cell, measure, last)
+        boundary = self.in_paper(claim, other, terms.index(other), cell, measure, last) if other else claim.bound
         if number is None or boundary is None:
             return None
         return claim.sign * (number - boundary) - claim.tolerance

@@ -46,12 +46,16 @@ def comparisons(runs: Runs, claim: Claim) -> list[Comparison]:
     compared = []
     for pair in claim.pairs():
         for term, other in resolved(runs, *pair):
-            pairs = pairs_of(runs, claim, term, other)
-            if isinstance(pairs, Missing):
-                compared.append(Comparison(term, other, absent=pairs))
-            else:
-                compared.append(_compared(claim, term, other, pairs))
+            compared.append(compare(runs, claim, term, other))
     return compared
+
+
+def compare(runs: Runs, claim: Claim, term: Term, other: Term | None) -> Comparison:
+    """The claim's comparison of these two terms, whichever arm stands for Normal (long)."""
+    pairs = pairs_of(runs, claim, term, other)
+    if isinstance(pairs, Missing):
+        return Comparison(term, other, absent=pairs)
+    return _compared(claim, term, other, pairs)
 
 
 def _compared(claim: Claim, term: Term, other: Term | None, pairs: Pairs) -> Comparison:

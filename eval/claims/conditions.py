@@ -91,7 +91,8 @@ def trained(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
 
 def forgot(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
     """R2: what each ascent leaves, by the condition's measure."""
-    measure = MEASURES[condition.measure or "ascent_left"]
+    assert condition.measure is not None
+    measure = MEASURES[condition.measure]
     left = measure.read(run, "last", Cell())
     if isinstance(left, Missing):
         return left
@@ -102,6 +103,7 @@ def forgot(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
 
 def recovered(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:
     """R3: clean training accuracy and loss at the end of each later generation, beside generation 1's."""
+    assert condition.loss is not None
     first = _end(run, 1)
     if isinstance(first, Missing):
         return first
@@ -113,7 +115,7 @@ def recovered(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing
 
         points = 100 * (first.accuracy - end.accuracy)
         percent = 100 * (end.loss / first.loss - 1)
-        if points > condition.threshold + ROUNDING or percent > (condition.loss or 0) + ROUNDING:
+        if points > condition.threshold + ROUNDING or percent > condition.loss + ROUNDING:
             against = f"generation {generation} ends {points:.2f} points below generation 1, with {percent:+.1f}% loss"
             return Finding(against, (run.summary_path,))
     return Finding(None, (run.summary_path,))

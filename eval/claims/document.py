@@ -56,6 +56,7 @@ class Checked(Open):
 class Paper(Open):
     agrees: bool | None
     differences: list[list[FiniteFloat]]
+    after_as_many: list[list[FiniteFloat]] | None = None  # generations as ours, where the paper trained on
 
 
 class Beside(Open):

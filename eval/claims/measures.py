@@ -146,8 +146,11 @@ def _ascents(run: RunFolder) -> Ascents | Missing:
     return Ascents(ascended, ended, classes, (path, run.summary_path))
 
 
-def diverged(run: RunFolder, generation: Generation) -> Reading:
-    """1 where the training loss stopped being finite, else 0: a share, seen once a run."""
+def diverged(run: RunFolder, generation: Generation) -> Reading | Missing:
+    """1 where the training loss stopped being finite, else 0: a share, seen once a run. Of an arm whose divergence is
+    refused, and leaves no record, each run that there is says 0: no evidence."""
+    if run.settings.get("on_divergence") == "fail":
+        return Missing("NOT-RUN", f"{run.name} would have left no record, had it diverged (`on_divergence: fail`)")
     return Reading(float(run.diverged_in is not None), None, (run.summary_path,), limit=1 - LEVEL)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from eval.claims.claim import Bound, Untestable
-from eval.claims.claim_list import Claims
+from eval.claims.claim import Bound, Claim, Untestable
+from eval.claims.claim_list import LAST_IN_PAPER, Claims
 from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
 from eval.claims.rule import Judgement, Verdict, by_weight
@@ -42,7 +42,7 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
 
     tier = runs.the_same("tier")
     conditions = {name: _condition(bound) for name, bound in claims.conditions_of(tier).items()}
-    judged = [_claim(claims, verdict, names) for verdict in verdicts]
+    judged = [_claim(runs, claims, verdict, names) for verdict in verdicts]
     described = {
         "schema": SCHEMA,
         "tier": tier,
@@ -74,20 +74,31 @@ def _stage(path: Path, run: RunFolder, stages: Stages) -> str:
 
 
 def _condition(bound: Bound) -> dict[str, Any]:
-    shown = bound.model_dump(exclude_none=True, include={"arms", "threshold", "loss"})
+    shown = bound.model_dump(exclude_unset=True, include={"arms", "threshold", "loss"})
     return {"says": bound.words()} | shown
 
 
-def _claim(claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> dict[str, Any]:
-    claim = verdict.claim
-    from_zero = []
-    for pair in claims.paper_differences(claim):
-        from_zero.append([difference + claim.tolerance for difference in pair])
+def _in_paper(runs: Runs, claims: Claims, claim: Claim) -> dict[str, Any]:
+    """The paper's own differences, from zero; where our training ends earlier, and the paper has that generation too,
+    those after as many."""
+    told: dict[str, Any] = {"differences": _from_zero(claim, claims.paper_differences(claim))}
+    last = max((run.last for term in claim.parsed() for run in runs.of(term.arm)), default=LAST_IN_PAPER)
+    after_as_many = _from_zero(claim, claims.paper_differences(claim, last))
+    if after_as_many != told["differences"] and all(after_as_many):
+        told["after_as_many"] = after_as_many
+    return told | {"agrees": claims.paper_agrees(claim)}
 
+
+def _from_zero(claim: Claim, differences: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [[difference + claim.tolerance for difference in pair] for pair in differences]
+
+
+def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> dict[str, Any]:
+    claim = verdict.claim
     described: dict[str, Any] = {
         "unit": claim.unit,
         "needs": claim.needs(),
-        "paper": {"differences": from_zero, "agrees": claims.paper_agrees(claim)},
+        "paper": _in_paper(runs, claims, claim),
         "files": [names[path] for path in verdict.files],
     } | _evidence(verdict)
     if verdict.as_first_stated is not None:

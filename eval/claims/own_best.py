@@ -12,10 +12,13 @@ BEST = "_best"
 
 
 def at_own_best(runs: Runs, claim: Claim) -> Claim | None:
-    """The claim of these arms; None where none of them has been run."""
+    """The claim of these arms; None where none of them has been run, or one not yet with all of the method's seeds."""
     terms = []
     for text, term in zip(claim.terms, claim.parsed(), strict=True):
-        terms.append(best_of(runs, term.arm) + text.removeprefix(term.arm))
+        best = best_of(runs, term.arm)
+        if not {*runs.seeds(term.arm)} <= {*runs.seeds(best)}:
+            return None
+        terms.append(best + text.removeprefix(term.arm))
     if terms == claim.terms:
         return None
     return claim.model_copy(update={"terms": terms, "conditions": [name for name in claim.conditions if name != "R2"]})

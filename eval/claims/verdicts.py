@@ -4,14 +4,14 @@ The stage, eval/claims/__main__.py, asks; eval/claims/output.py tells.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eval.claims.claim import Bound, Claim, ConditionName
 from eval.claims.claim_list import Claims
-from eval.claims.comparisons import Comparison, comparisons
+from eval.claims.comparisons import Comparison, compare, comparisons
 from eval.claims.conditions import Check, check
 from eval.claims.own_best import at_own_best
 from eval.claims.rule import FEWEST_SEEDS, LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
@@ -63,7 +63,8 @@ class ClaimVerdict:
 def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
     """Judge every claim; the primary ones by Holm's levels.
 
-    Raises UserError for runs that are not of one study, BrokenEvidence, which names the file.
+    Raises UserError for runs that are not of one study, or were not evaluated alike; BrokenEvidence, which names the
+    file.
     """
     for key in OF_ONE_STUDY:
         runs.the_same(key)
@@ -71,6 +72,7 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
         of_arm = Runs(runs.of(arm))
         for key in OF_ONE_ARM:
             of_arm.the_same(key)
+    runs.require_evaluated_alike()
 
     compared: dict[str, list[Comparison]] = {}
     p_values: dict[str, float | None] = {}
@@ -114,26 +116,36 @@ def _judged(
 def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
     """Beside the primary outcome, and none itself: at the level of any claim. None where no method has a best apart."""
     best = at_own_best(runs, claim)
-    return None if best is None else _judged_apart(runs, best, bounds)
+    return None if best is None else _judged_apart(runs, best, comparisons(runs, best), bounds)
 
 
 def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
-    """Beside a primary outcome too: a seed that fails a condition stops the claim on all. None where none fails, or
-    where those that are left are too few for a verdict."""
-    seeds, failing = set[int](), set[int]()
-    for comparison in judged.comparisons:
-        seeds.update(comparison.seeds)
-    for checked in judged.checks:
+    """Beside a primary outcome too: a seed that fails a condition, or diverges, stops the claim on all. The same
+    difference over the others; None where none fails, or where those that are left are too few for a verdict."""
+    arms = set[str]().union(*(comparison.arms() for comparison in judged.comparisons))
+    seeds = set.intersection(*(set(runs.seeds(arm)) for arm in arms))
+    failing = {run.seed for run in runs if run.arm in arms and run.diverged_in is not None}
+
+    of_others = _over_seeds(runs, judged, seeds - failing)
+    for checked in _checks(runs, bounds, judged.claim, of_others):
         failing |= checked.failing_seeds
-    if not failing or len(seeds - failing) < FEWEST_SEEDS:
+
+    left = seeds - failing
+    if left == seeds or len(left) < FEWEST_SEEDS:
         return None
+    return _judged_apart(runs, judged.claim, _over_seeds(runs, judged, left), bounds)
 
-    return _judged_apart(runs.of_seeds(seeds - failing), judged.claim, bounds)
+
+def _over_seeds(runs: Runs, judged: ClaimVerdict, seeds: Collection[int]) -> list[Comparison]:
+    """The comparisons of a verdict over these seeds alone, the same arm standing for Normal (long)."""
+    of_seeds = runs.of_seeds(seeds)
+    return [compare(of_seeds, judged.claim, comparison.term, comparison.other) for comparison in judged.comparisons]
 
 
-def _judged_apart(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict:
+def _judged_apart(
+    runs: Runs, claim: Claim, compared: Sequence[Comparison], bounds: Mapping[ConditionName, Bound]
+) -> ClaimVerdict:
     """A claim by itself, at the level of any."""
-    compared = comparisons(runs, claim)
     return _judged(runs, claim, compared, _largest_p(compared), LEVEL, bounds)
 
 

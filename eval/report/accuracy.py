@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.claims.paper import paper_number
 from eval.report import outcomes
-from eval.report.cells import NOTHING, beside, percent, with_diverged
+from eval.report.cells import NOTHING, beside, in_brackets, percent, with_diverged
 from eval.report.document import Figure, Table, as_csv
 from eval.report.drawing import label
 from seal.config import BASE_ARM
@@ -18,13 +18,19 @@ NOTE = "Last weights of each generation. Generation 1 is the same for all that s
 
 
 def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
-    """Test accuracy at the end of each generation, an arm a row."""
+    """Test accuracy at the end of each generation, an arm a row; beside it the paper's last where ours end earlier."""
     generations = trained_generations(runs, arms)
+    last = PAPER_GENERATIONS[-1]
+    at_its_end = {arm: paper(arm, last) for arm in arms if generations and last > generations[-1]}
+    goes_on = any(at_its_end.values())
+
     rows, seeds = [], {}
     for arm in arms:
         row = [label(arm)]
         for generation in generations:
             row.append(_accuracy_cell(runs.of(arm), generation, paper(arm, generation)))
+        if goes_on:
+            row.append(in_brackets(at_its_end[arm]))
         rows.append(row)
         seeds[label(arm)] = len(runs.of(arm))
 
@@ -32,6 +38,7 @@ def table_2(runs: Runs, arms: Sequence[str], paper: PaperAccuracy) -> Table:
     if len({*seeds.values()}) > 1:
         note += f" Seeds: {', '.join(f'{name} {count}' for name, count in seeds.items())}."
     columns = ["method", *(f"generation {generation}" for generation in generations)]
+    columns += [f"the paper's generation {last}"] if goes_on else []
     return Table("Table 2: test accuracy, %", columns, rows, note=note)
 
 

@@ -32,7 +32,12 @@ def mean_of(values: Sequence[float], scale: float = 1.0) -> float:
 
 def beside(ours: str, paper: float | None) -> str:
     """Ours, and the paper's number in brackets."""
-    return ours if paper is None else f"{ours} ({paper:.2f})"
+    return ours if paper is None else f"{ours} {in_brackets(paper)}"
+
+
+def in_brackets(paper: float | None) -> str:
+    """The paper's number alone."""
+    return NOTHING if paper is None else f"({paper:.2f})"
 
 
 def with_diverged(ours: str, diverged: int) -> str:

@@ -66,7 +66,8 @@ def no_overfitting(judged: Judged) -> list[str]:
     if not better:
         return []
 
-    of_all = f"{len(better)} of {len(judged.study.seeds)} seeds"
+    seeds = {words.partition(":")[0].rpartition("-")[2] for words in better}
+    of_all = f"{len(seeds)} of {len(judged.study.seeds)} seeds"
     return [f"Unlike in the paper, Normal (long) is better than Normal in {of_all}: {_failures([*better])}."]
 
 
@@ -81,7 +82,7 @@ def difference(claim: Claim, worst: Mapping[str, Any]) -> str:
     first, second = worst["means"]
     unit = " %" if claim["unit"] == "points" else ""
     seeds = f"{len(worst['seeds'])} seed{'s' if len(worst['seeds']) > 1 else ''}"
-    paper = ", ".join(map(_beside, chain.from_iterable(claim["paper"]["differences"])))
+    paper = _in_paper(claim["paper"])
 
     lies = f"{side(worst['term'])} ends {abs(first - second):.2f} {claim['unit']} {SIDES[first > second]}"
     numbers = f"{first:.2f}{unit} against {second:.2f}{unit}".replace(" %", "%")
@@ -89,8 +90,17 @@ def difference(claim: Claim, worst: Mapping[str, Any]) -> str:
     return f"{lies}, {numbers} ({evidence})."
 
 
+def _in_paper(paper: Mapping[str, Any]) -> str:
+    """Of a comparison that the paper has too: its difference, or both where it trained on."""
+    at_its_end = ", ".join(map(_beside, chain.from_iterable(paper["differences"])))
+    after_as_many = ", ".join(map(_beside, chain.from_iterable(paper.get("after_as_many", []))))
+    if after_as_many:
+        return f"in the paper {after_as_many} after as many generations, {at_its_end} at its end"
+    return f"in the paper {at_its_end}" if at_its_end else ""
+
+
 def _beside(paper_difference: float) -> str:
-    return f"in the paper {abs(paper_difference):.2f} {SIDES[paper_difference > 0]}"
+    return f"{abs(paper_difference):.2f} {SIDES[paper_difference > 0]}"
 
 
 def meaning(claim: Claim, worst: Mapping[str, Any] | None) -> Iterator[str]:

@@ -72,8 +72,8 @@ def keys(runs: Iterable[RunFolder], evaluation: str, measure: Measure, target: s
 def second_and_last(blocks: Sequence[str]) -> dict[str, str]:
     """The block of which the paper's text speaks, its layer threshold, and the last, by the words for them.
 
-    Its second block is a stage of the network, which ends with the last of our Block2.1, Block2.2, ...; another network's
-    blocks are no such stages.
+    Its second block is a stage of the network, which ends with the last of our Block2.1, Block2.2, ...; another
+    network's blocks are no such stages.
     """
     shown = {}
     for name in blocks:

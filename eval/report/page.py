@@ -28,6 +28,7 @@ from seal.record import Tier
 
 TITLE = "SEAL, reproduced: which claims hold"
 TIERS = get_args(Tier)  # the last one given leads
+PAPER_S = 0.01  # section 3
 NONE = OwnNetworks([], {})
 
 
@@ -73,12 +74,19 @@ def lead(judged: Judged) -> list[str]:
     epochs = study.value("training", "epochs_per_generation")
     text = (
         "“Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR 2023), at the tier "
-        f"{judged.tier}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, {seeds}. "
+        f"{judged.tier}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, "
+        f"{ascent_words(study)}{seeds}. "
         "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise."
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
     broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
     return [text, *broken, *([smoke] if judged.tier == "smoke" else no_overfitting(judged))]
+
+
+def ascent_words(study: Study) -> str:
+    """How fast SEAL's early layers climb, and in brackets the paper's; "" where the record has no such arm."""
+    scale = study.value("arms", "seal", "ascent_lr_scale")
+    return "" if scale == NOT_RECORDED else f"ascent at {scale:g} of the learning rate ({PAPER_S:g}), "
 
 
 def key_figure(judged: Judged) -> Figure:

@@ -1,4 +1,4 @@
-"""The paper's tables of evaluations in its own layout, its numbers beside ours: Tables 1, 4 and 5, 6, and depth."""
+"""The paper's tables of evaluations, its numbers beside ours: Tables 1, 4 and 5, 6, and depth."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

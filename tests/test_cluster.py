@@ -126,8 +126,9 @@ def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
     """From nothing, by the commands of docs/cluster.md for one machine; the project's own remote is not asked."""
     serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")
     serial.run("dvc", "repro")
-    project.run("dvc", "remote", "add", "--default", "bucket", "s3://seal/toy")
-    project.run("dvc", "remote", "modify", "bucket", "endpointurl", "http://127.0.0.1:9")  # nobody is there
+    config = (project.folder / ".dvc/config").read_text().replace("[core]", "[core]\n    remote = bucket")
+    bucket = "['remote \"bucket\"']\n    url = s3://seal/toy\n    endpointurl = http://127.0.0.1:9\n"  # nobody is there
+    (project.folder / ".dvc/config").write_text(config + bucket)
     submit, status = commands("One machine")
 
     printed = project.seal(*submit[1:])

@@ -46,10 +46,11 @@ test-processors: $(READY)  ## Run the numerical tests as other processors round,
 DRILLS := tests/test_cluster_drills.py tests/test_cluster_remote.py tests/test_cluster_slurm.py
 
 # Slurm on loopback needs root, and Debian's slurm-wlm and munge; without them its drills are left out.
+# A process for each file: they share nothing, and one alone uses Slurm.
 drills: $(READY)  ## Run the faults that jobs of `seal submit` may meet, of one machine, of a bucket and of Slurm
 	@state=$$(mktemp -d) && trap '.ci/slurm/stop.sh $$state; rm -rf $$state' EXIT && \
 	if command -v slurmctld >/dev/null && [ $$(id -u) = 0 ]; then eval "$$(.ci/slurm/start.sh $$state)"; fi && \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m drill $(DRILLS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m drill $(DRILLS)
 
 # Studies that are judged: their verdicts and their report are made of the runs beside them.
 STUDIES := $(patsubst %/claims.json,%,$(wildcard expected/*/claims.json))

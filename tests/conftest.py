@@ -1,6 +1,8 @@
-"""One Hypothesis profile, one new MLflow database; and closing lines that say what a green run has not covered."""
+"""One Hypothesis profile, and what a process makes once for all tests: projects, a report, a new MLflow database; and
+closing lines that say what a green run has not covered."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ settings.register_profile(
 settings.load_profile("seal")
 
 ROOT = Path(__file__).parents[1]
+# Their fixtures, and asserts that say what they met; `waiting` first, as another of them imports it.
+pytest_plugins = ("tests.waiting", "tests.claim_records", "tests.pages", "tests.toy_project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -80,6 +84,47 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
     printed, complaints = process.communicate(timeout=200)
     openers = subprocess.CompletedProcess(command, process.returncode, printed, complaints)
     return NewDatabase(folder / "mlflow.db", openers)
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder in which a user's image folder is packed and generation 1 trained; tests change copies."""
+    from seal.config import load_params
+    from seal.data import fetch, packing
+    from seal.train import run_stage
+    from tests.test_train_stage import make_images, write_params
+
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        make_images(root)
+        write_params()
+        fetch.main(["mine"])
+        packing.main(["mine"])
+        run_stage("normal-0", load_params())
+    return root
+
+
+@pytest.fixture
+def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which the test runs."""
+    folder = tmp_path / "project"
+    shutil.copytree(packed, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two committed records; those who ask for it are of one xdist group, and have one."""
+    from eval.report.__main__ import report
+    from eval.report.settings import recorded_study
+
+    out, records = tmp_path_factory.mktemp("report"), [ROOT / "expected/smoke", ROOT / "expected/mini"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        report([recorded_study([folder]) for folder in records], [folder / "claims.json" for folder in records], out)
+    return out
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

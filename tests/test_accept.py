@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seal.accept import __main__ as acceptance
-from seal.accept.__main__ import SECTIONS, Section, accept, guarded
+from seal.accept.__main__ import SECONDS, SECTIONS, Section, accept, guarded, main
 from seal.accept.bench import Bench, Result
 from seal.accept.environment import of_nvidia_smi
 from seal.accept.subjects import numbers, run_of
@@ -55,8 +55,19 @@ def test_a_section_that_fails_leaves_the_others_and_the_file_grows(
     assert "bad          FAILED" in capsys.readouterr().out
 
 
-def test_sections_fit_into_eight_minutes() -> None:
-    assert sum(section.seconds for section in SECTIONS.values()) < 480
+@pytest.mark.parametrize(("passed", "status"), [(True, 0), (None, 0), (False, 1)])
+def test_the_exit_status_says_whether_a_section_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed: bool | None, status: int
+) -> None:
+    first, second = Section(lambda bench: {"passed": passed}, 1), Section(lambda bench: {"passed": True}, 1)
+    monkeypatch.setattr(acceptance, "SECTIONS", {"first": first, "second": second})
+    with pytest.raises(SystemExit) as ended:
+        main(["--tiny", "--out", str(tmp_path / "acceptance.json")])
+    assert ended.value.code == status
+
+
+def test_sections_fit_into_the_time_of_all() -> None:
+    assert sum(section.seconds for section in SECTIONS.values()) <= SECONDS
 
 
 @pytest.mark.parametrize("method", METHODS)

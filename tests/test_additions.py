@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import NewDatabase
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
@@ -25,6 +24,7 @@ from seal.models import ResNet
 from seal.record import read_json
 from seal.rng import stream
 from seal.sections import Model
+from tests.conftest import NewDatabase
 from tests.copies import copy_project
 from tests.small import GENERATIONS, MODEL
 from tests.strategies import SMOKE

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from invented_records import evaluation_facts, facts_of, invented_run, write_record
 
 from seal.errors import UserError
 from seal.record import RESULTS, write_json
 from seal.tracking.arms import sync_aggregates
 from seal.tracking.mlflow_view import View, run_key
+from tests.invented_records import evaluation_facts, facts_of, invented_run, write_record
 from tests.test_tracking import project as project
 from tests.test_tracking import pytestmark as pytestmark
 from tests.test_tracking import shared_project as shared_project

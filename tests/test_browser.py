@@ -12,10 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import NewDatabase
-from invented_records import invented_run, write_record
-from pages import CHROMIUM, Served, browsed, free_port, serving
-from pages import FLAGS as FLAGS
 from playwright.sync_api import expect
 
 from seal.errors import UserError
@@ -24,6 +20,9 @@ from seal.tracking import server
 from seal.tracking.arms import sync_aggregates
 from seal.tracking.mlflow_view import View
 from seal.tracking.sync import sync
+from tests.conftest import NewDatabase
+from tests.invented_records import invented_run, write_record
+from tests.pages import CHROMIUM, Served, browsed, free_port, serving
 
 # MLflow asks for a signed-in user whom a local server does not have; the second is about the page's own layout.
 KNOWN_ERRORS = re.compile(r"404 \(Not Found\).*/users/current$|ResizeObserver loop completed")

@@ -23,7 +23,6 @@ from tests.claim_records import (
     write_study,
     write_transfer,
 )
-from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 
 ORDERS = [
     ("seal_over_llf", "seal", "llf"), ("seal_over_normal", "seal", "normal"), ("llf_over_normal", "llf", "normal"),

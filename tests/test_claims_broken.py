@@ -13,7 +13,6 @@ from seal.evidence import BrokenEvidence
 from seal.record import read_json, write_json
 from seal.runs import Runs
 from tests.claim_records import SEEDS, N, verdicts, write_evaluation, write_transfer
-from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 
 
 def poison_array(study: Path) -> Path:

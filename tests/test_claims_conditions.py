@@ -25,7 +25,6 @@ from tests.claim_records import (
     write_run,
     write_study,
 )
-from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 
 
 def one_generation(key: str, value: float) -> Change:

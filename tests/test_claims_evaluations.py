@@ -15,7 +15,6 @@ from seal.evaluations import EVALUATIONS
 from seal.record import HISTORY_COLUMNS, read_history, read_json, write_csv, write_json
 from seal.runs import Runs
 from tests.claim_records import ROW, SEEDS, N, refails, verdict, verdicts, write_evaluation, write_run, write_transfer
-from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.invented_records import evaluation_facts
 
 

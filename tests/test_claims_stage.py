@@ -10,13 +10,13 @@ import yaml
 from typer.testing import CliRunner
 
 from eval.claims.__main__ import main
+from eval.claims.claim_list import load_claims
 from eval.claims.rule import Verdict
 from eval.report.__main__ import main as report
 from seal.cli import app
 from seal.errors import UserError
 from seal.record import read_json
 from tests.claim_records import SEEDS, refails, verdict, verdicts, write_run, write_study, write_transfer
-from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.strategies import SMOKE
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +109,9 @@ def test_the_stage_writes_verdicts_with_the_files_they_rest_on(
     assert document["files"]["normal-0/summary.json"]["stage"] == "base@0"
     assert len(document["files"]["seal-0/summary.json"]["sha256"]) == 64
     assert str(project) not in text
-    assert capsys.readouterr().out == "claims/claims.json: 219 verdicts, and 10 claims that cannot be tested\n"
+    listed = load_claims()
+    counts = f"{len(listed.claims)} verdicts, and {len(listed.untestable)} claims that cannot be tested"
+    assert capsys.readouterr().out == f"claims/claims.json: {counts}\n"
     main(STAGE)
     assert (project / "claims/claims.json").read_text() == text
     capsys.readouterr()
@@ -141,14 +143,14 @@ def test_the_commands_read_committed_folders_at_their_own_tier(project: Path) ->
         path.write_text(json.dumps(summary))
     shown = CliRunner().invoke(app, ["claims", "--record", "expected"])
     assert (shown.exit_code, "seal_over_llf" in shown.output) == (0, True), shown.output
-    shown = CliRunner().invoke(app, ["report", "--record", "expected", "--out", "shown"])
-    assert (shown.exit_code, "report: shown/report.html" in shown.output) == (0, True), shown.output
-    text = Path("shown/report.md").read_text(encoding="utf-8")
+    shown = CliRunner().invoke(app, ["report", "--record", "expected"])
+    assert (shown.exit_code, "report: report-record/report.html" in shown.output) == (0, True), shown.output
+    text = Path("report-record/report.md").read_text(encoding="utf-8")
     words = " ".join(text.split())
     assert "tier mini" in words
     assert ", seeds 0, 1, 2." in words, "every run that is there"
     assert "| training.learning_rate | 0.01 | 0.1 | 0.0625 |" in words, "as the runs were made, not as a file says"
-    judged = verdicts_in(Path("shown/mini/claims.json"))
+    judged = verdicts_in(Path("report-record/mini/claims.json"))
     assert judged["seal_over_llf"] == "SUPPORTED"
     assert "- **SEAL against LLF**: ✓ SUPPORTED." in shown.output, "the first screen, in the terminal too"
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from contextlib import nullcontext
 from itertools import chain
@@ -26,12 +27,13 @@ from seal.cluster.queue import partition_minutes
 from seal.cluster.slurm import Sbatch, send
 from seal.cluster.status import Row
 from seal.cluster.submission import MARKER, Submission
-from seal.cluster.submit import Prepared, check_cache, check_project, prepare, threads_of_a_job
+from seal.cluster.submit import Prepared, check_cache, check_project, prepare, prepared, threads_of_a_job
 from seal.cluster.submitting import submit_locally
 from seal.cluster.workspace import hand_over_timings, repro, workspace
+from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.processor import usable_cores
-from seal.record import FIRST_TIMING_COLUMNS, RESULTS, TIMING_COLUMNS, read_timings, write_csv
+from seal.record import FIRST_TIMING_COLUMNS, RESULTS, TIMING_COLUMNS, read_json, read_timings, write_csv
 from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
@@ -40,10 +42,8 @@ from tests.invented_records import write_record
 from tests.strategies import SMOKE, params_with, run_with
 from tests.test_cluster_document import commands
 from tests.test_machine import write_timings
-from tests.test_train_stage import write_params
+from tests.test_train_stage import make_images, write_params
 from tests.toy_project import ToyProject
-from tests.toy_project import packed_toy as packed_toy
-from tests.toy_project import toy as toy
 
 pytestmark = pytest.mark.xdist_group("toy")  # one packed project
 
@@ -103,13 +103,32 @@ def test_more_threads_than_cores_are_warned_of(
     assert capsys.readouterr().err == ""
 
 
+def test_what_a_folder_holds_is_looked_at_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    make_images(tmp_path)
+    Path("dvc.yaml").touch()
+    monkeypatch.setattr("seal.cluster.submit.prepare", lambda *_: read_json(FOLDERS)["mine"]["files"])
+
+    def files_seen() -> object:
+        with prepared([], "local", 1, "") as files:
+            return files
+
+    assert files_seen() == 32
+    shutil.copy("images/cat/0.png", "images/cat/more.png")
+    assert files_seen() == 33
+
+
 @pytest.mark.slow
 def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
     """From nothing, by the commands of docs/cluster.md for one machine; the project's own remote is not asked."""
     serial, project = ToyProject(tmp_path / "serial"), ToyProject(tmp_path / "a % project")
     serial.run("dvc", "repro")
-    project.run("dvc", "remote", "add", "--default", "bucket", "s3://seal/toy")
-    project.run("dvc", "remote", "modify", "bucket", "endpointurl", "http://127.0.0.1:9")  # nobody is there
+    config = (project.folder / ".dvc/config").read_text().replace("[core]", "[core]\n    remote = bucket")
+    bucket = "['remote \"bucket\"']\n    url = s3://seal/toy\n    endpointurl = http://127.0.0.1:9\n"  # nobody is there
+    (project.folder / ".dvc/config").write_text(config + bucket)
     submit, status = commands("One machine")
 
     printed = project.seal(*submit[1:])
@@ -313,6 +332,45 @@ def test_slurms_jobs_find_their_submission_and_a_dry_one_notes_nothing(
     assert (seen, submission.facts_path.exists()) == (noted, not dry)
 
 
+def told(signal_name: str) -> str:
+    """A command whose job is sent a signal, until it is ended for it."""
+    return f"trap 'exit 143' TERM; while :; do kill -{signal_name} $PPID; sleep 0.1; done"
+
+
+TOLD_OF_ITS_LIMIT = told("USR1")
+
+
+@pytest.mark.parametrize(
+    ("command", "starts_before", "asks"),
+    [
+        (TOLD_OF_ITS_LIMIT, "", True), (TOLD_OF_ITS_LIMIT, "1", True),
+        (TOLD_OF_ITS_LIMIT, "2", False), (TOLD_OF_ITS_LIMIT, "3", False),
+        ("exit 143", "", False), (told("TERM"), "", False),
+    ],
+    ids=["first start", "second", "third", "fourth", "failed", "cancelled"],
+)  # fmt: skip
+def test_a_job_asks_for_another_start_as_often_as_restarts_says(
+    submission: Submission,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    starts_before: str,
+    asks: bool,
+) -> None:
+    """By a stand-in for scontrol, which refuses: else the job would wait for Slurm to end it."""
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\nexit 1\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    script = Sbatch(submission, {}, (), 2, "", False).script("base@0", ["sh", "-c", command])
+    environment = os.environ | {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": starts_before}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode > 128
+    assert [path.read_text() for path in tmp_path.glob("asked")] == ["requeue 7\n"] * asks
+    limit = "error: not done after 2 restarts; give it more --sbatch=--time=MINUTES\n"
+    assert done.stderr.endswith(limit) == (command == TOLD_OF_ITS_LIMIT), done.stderr
+
+
 def test_an_earlier_gathering_is_not_told_again(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
     submission.log("gather").write_text("6 stages taken over, 0 not done\n")
     ready = Prepared(submission, {"base@0": []}, {})
@@ -352,7 +410,9 @@ def test_a_result_that_the_cache_has_lost_is_made_again(toy: ToyProject, monkeyp
 
     submitted = toy.submit("train")
     assert f"found the results of {' '.join(both)} in DVC's cache no more; they are not done" in submitted
-    assert [toy.times("end")[stage] for stage in ("base@0", *both)] == [1, 2, 2]
+    ended = toy.times("end")
+    assert ended["base@0"] == 1
+    assert ended["train@llf-0"] + ended["train@seal-0"] > 2, "the later one may take what the other has just made"
     assert not_in_cache(["base@0", *both]) == []
 
 

@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy_project import ToyProject, wait_until
-from tests.toy_project import packed_toy as packed_toy
-from tests.toy_project import serial_toy as serial_toy
-from tests.toy_project import toy as toy
+from tests.toy_project import ToyProject
+from tests.waiting import wait_until
 
 HELD = "train@seal-0"
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
@@ -97,7 +95,8 @@ def test_a_stage_that_fails_stops_what_needs_it_alone(toy: ToyProject, serial_to
     assert re.search(rf"^transfer@seal-0 +stopped +needs {HELD}$", status, re.M)
     assert "4 done, 1 failed, 1 stopped" in status
 
-    toy.submit()
+    toy.seal("submit", "--local", "2")  # which ends at once, and make goes on
+    assert "6 done" in toy.seal("status", "--follow")
     toy.assert_as_serial(serial_toy)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy_project import ToyProject, wait_until
+from tests.toy_project import ToyProject
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1200)]
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "moto", "AWS_SECRET_ACCESS_KEY": "moto", "AWS_DEFAULT_REGION": "us-east-1"}

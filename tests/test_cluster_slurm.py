@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,8 @@ import pytest
 from seal.doctor.cluster import cluster_checks
 from tests.test_cluster_document import commands
 from tests.test_cluster_drills import HELD
-from tests.toy_project import ToyProject, wait_until
-from tests.toy_project import packed_toy as packed_toy
-from tests.toy_project import serial_toy as serial_toy
+from tests.toy_project import ToyProject
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 CONF = os.environ.get("SLURM_CONF", "")
@@ -50,6 +50,20 @@ def number_of(label: str) -> str:
 
 def wait_for_the_end() -> None:
     wait_until(lambda: not queue(), seconds=600)
+
+
+def wait_for_saved_jobs() -> None:
+    """Until the controller's saved state holds the queue as it is now. It saves within 5 s of a job's change; to be
+    told once more that gather may be requeued counts as one."""
+    now = time.time()
+    slurm("scontrol", "update", f"JobId={number_of('gather')}", "Requeue=1")
+
+    def are_saved() -> bool:
+        with suppress(FileNotFoundError):  # for a moment, while the new file takes the name
+            return (STATE / "ctld/job_state").stat().st_mtime > now
+        return False
+
+    wait_until(are_saved)
 
 
 @pytest.fixture
@@ -184,7 +198,9 @@ def test_a_lost_node(toy: ToyProject, serial_toy: ToyProject) -> None:
 
 
 def test_a_killed_controller(toy: ToyProject, serial_toy: ToyProject) -> None:
+    """Once it has saved that the other stages have ended: else it starts them again, a minute later."""
     with held(toy):
+        wait_for_saved_jobs()
         os.kill(int((STATE / "slurmctld.pid").read_text()), signal.SIGKILL)
         slurm(str(ROOT / ".ci/slurm/start.sh"), str(STATE))
         assert HELD in queue()

@@ -66,7 +66,7 @@ from tests.strategies import SMOKE, params_with, run_with
         (("arms", "seal", "ascent_lr_scale"), "0.1", "arms.seal.ascent_lr_scale is '0.1', expected a number"),
         (
             ("arms", "seal", "ascent_weight_decay"),
-            False,  # `off` without quotes
+            False,
             "arms.seal.ascent_weight_decay is False, expected one of adjusted, off, grow, for method seal",
         ),
         (

@@ -24,8 +24,6 @@ from tests.core_packages import core_entries, core_packages, core_requirements
 from tests.small import CPU, contents, small_arm
 from tests.test_evaluations import SMALL, folder_of, run_stage
 from tests.test_readme import example
-from tests.test_train_stage import packed as packed  # fixtures: images packed, generation 1 trained, as DVC leaves it
-from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.xdist_group("core")  # one wheel, installed

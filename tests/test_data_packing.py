@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -31,6 +30,7 @@ from tests.fixtures_data import (
     tiny_imagenet_files,
     write_tar,
 )  # fmt: skip
+from tests.waiting import wait_until
 
 __all__ = ["places", "small_source"]
 
@@ -138,10 +138,7 @@ def test_a_killed_pack_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     assert len(workers) == 2
     assert not (tmp_path / "packs").exists()
     assert next((tmp_path / "scratch/pack-mine").glob("rows-*")).stat().st_size == 24 * 8 * 8 * 3
-    deadline = time.monotonic() + 20
-    while not all(ended(pid) for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlives its parent"
-        time.sleep(0.05)
+    wait_until(lambda: all(ended(pid) for pid in workers), seconds=20)
     assert run(1000).returncode == 0
     resumed = open_pack(tmp_path / "packs/mine.safetensors").sha256
     (tmp_path / "packs/mine.safetensors").unlink()

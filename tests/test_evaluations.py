@@ -19,8 +19,6 @@ from seal.record import file_sha256, read_json
 from seal.runs import RunFolder
 from tests.small import contents
 from tests.test_train_stage import copy_declared, write_params
-from tests.test_train_stage import packed as packed  # fixtures: images packed, generation 1 trained, as DVC leaves it
-from tests.test_train_stage import project as project
 
 ROOT = Path(__file__).parents[1]
 EPISODES = {"n_way": 2, "shots": [2], "n_query": 3, "episodes": 5, "epochs": 3}

@@ -19,8 +19,6 @@ from seal.record import write_csv, write_json
 from seal.runs import Runs
 from seal.train import run_stage
 from tests.small import contents
-from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained
-from tests.test_train_stage import project as project  # a copy of it
 from tests.test_train_stage import write_params
 
 DEPTH = Path("results/normal-0/eval/prediction_depth")
@@ -43,22 +41,20 @@ def evaluated(project: Path) -> dict[str, bytes]:
     return contents(DEPTH)
 
 
-REFUSALS: dict[str, dict[str, Any]] = {
-    "a split": {
-        "datasets": {
-            "mine": {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.5, "val": 0.25}}
-        }
-    },
-    "generations": {"prediction_depth": {"generations": [7]}},
-    "a device": {"runtime": {"device": "gpu", "track": False}},
-    "neighbours": {"prediction_depth": {"neighbours": 1000}},
+MINE = {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.5, "val": 0.25}}
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "a split": ({"datasets": {"mine": MINE}}, r"packed with another split"),
+    "generations": ({"prediction_depth": {"generations": [7]}}, r"generation"),
+    "a device": ({"runtime": {"device": "gpu", "track": False}}, r"runtime\.device"),
+    "neighbours": ({"prediction_depth": {"neighbours": 1000}}, r"neighbours"),
 }
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_refused_evaluation_leaves_the_last_result(evaluated: dict[str, bytes], refusal: str) -> None:
-    write_params(**REFUSALS[refusal])
-    with pytest.raises((SystemExit, Exception)):
+    changes, words = REFUSALS[refusal]
+    write_params(**changes)
+    with pytest.raises(SystemExit, match=rf"^error: .*{words}"):
         evaluate()
     assert contents(DEPTH) == evaluated
     assert [path.name for path in DEPTH.parent.iterdir()] == [DEPTH.name], "and no litter"

@@ -9,8 +9,6 @@ from eval import curvature
 from eval.hessian import main
 from seal.config import load_params
 from seal.record import read_json
-from tests.test_train_stage import packed as packed
-from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 SMALL_HESSIAN = {

@@ -25,8 +25,6 @@ from seal.train import run_stage
 from seal.trainer import Trainer
 from tests.small import BATCHES, CPU, GENERATIONS, TRAINING, contents, small_arm, small_data, train_small
 from tests.strategies import SMOKE
-from tests.test_train_stage import packed as packed
-from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 VIT = {

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from signed_steps import ALL, FUSED, INTERPRETED, same_bits
 from torch import Tensor, nn
 
 from seal.optim import SignedSGD
+from tests.signed_steps import ALL, FUSED, INTERPRETED, same_bits
 
 pytestmark = pytest.mark.numerical
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from seal.optim import SignedSGD
@@ -112,5 +113,5 @@ def test_a_momentum_buffer_of_another_shape_or_dtype() -> None:
 
 
 def test_params_name_a_backend_that_exists() -> None:
-    with pytest.raises(Exception, match="optimizer_backend"):
+    with pytest.raises(ValidationError, match="optimizer_backend"):
         params_with(runtime={"optimizer_backend": "cuda"})

@@ -16,8 +16,6 @@ from tests.pretended_device import pretended_device
 from tests.small import contents, small_arm
 from tests.test_fewshot import SMALL
 from tests.test_hessian_stage import SMALL_HESSIAN
-from tests.test_train_stage import packed as packed
-from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 NUMBERS = {

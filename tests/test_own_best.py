@@ -13,7 +13,6 @@ from eval.report.findings import beside
 from seal.record import write_json
 from seal.runs import Runs
 from tests.claim_records import CLAIMS, verdicts, write_best
-from tests.claim_records import study as study  # the fixture: five arms and the ablations, three seeds
 from tests.claims_json import absent
 
 

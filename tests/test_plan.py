@@ -1,12 +1,10 @@
 """What `seal plan` says, from invented timings; and that the stages it names are those that DVC would run."""
 
-import math
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from dvc.lock import LockError
-from invented_records import write_record
 from rich.console import Console
 
 from seal.config import Params
@@ -30,16 +28,12 @@ from seal.record import TIMING_COLUMNS, read_json, write_csv, write_json
 from seal.stage_names import parts
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
+from tests.invented_machine import MACHINE, RATES
+from tests.invented_records import write_record
 from tests.strategies import params_with
 from tests.test_costs import ROOT, price
 from tests.test_costs import params as params
 
-# Every kind of work at its own rate, so that none can stand for another.
-RATES = Rates(
-    trained=100.0, measured=300.0, seen=400.0, tuned=150.0, curved=40.0, searched=10.0, saved=1e8, small=1.0,
-    launched=math.inf, compilers=0.5,
-)  # fmt: skip
-MACHINE = Machine(RATES, start_seconds=2.0)
 HERE = processor()
 
 

@@ -23,8 +23,6 @@ from seal.rng import stream
 from seal.sections import Model
 from tests.small import CPU, small_data, small_images, small_run
 from tests.strategies import SMOKE
-from tests.test_train_stage import packed as packed
-from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical

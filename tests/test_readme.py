@@ -1,6 +1,9 @@
 """The README's examples run as they stand."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,8 @@ from seal.tiers import TIERS
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run, train_small
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def example(heading: str, language: str, number: int = 0) -> str:
@@ -32,6 +36,25 @@ def example(heading: str, language: str, number: int = 0) -> str:
 def test_every_tier_is_in_the_table_of_tiers() -> None:
     tiers = README.partition("\n## Tiers\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)`", tiers, re.MULTILINE) == [*TIERS]
+
+
+def test_a_single_value_is_changed_as_dvc_users_do(tmp_path: Path) -> None:
+    """DVC writes all of params.yaml anew, in YAML 1.2: the other values are what they were."""
+    (command,) = re.findall(r"`(dvc exp run[^`]+)`", README)
+    before = load_params(shutil.copy(ROOT / "params.yaml", tmp_path))
+    stage = {"cmd": "cp params.yaml made", "params": ["training"], "outs": ["made"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"show": stage}}))
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    for words in (
+        ["git", "init", "--quiet"], ["git", "config", "user.name", "A"], ["git", "config", "user.email", "a@b"],
+        ["git", "add", "."], ["git", "commit", "--quiet", "--message", "."], [sys.executable, "-m", *command.split()],
+    ):  # fmt: skip
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    training = before.training.model_copy(update={"learning_rate": 0.02})
+    assert load_params(tmp_path / "params.yaml") == before.model_copy(update={"training": training})
 
 
 LOOP = "SEAL in your own training loop"

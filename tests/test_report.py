@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from invented_records import evaluation_facts, invented_run, write_record
 from numpy.typing import NDArray
 
 from eval.claims.__main__ import main as judge
@@ -29,6 +28,7 @@ from seal.readings import Reading
 from seal.record import RESULTS, read_json, write_json
 from seal.runs import Runs
 from tests.claims_json import absent, claim, comparison, document
+from tests.invented_records import evaluation_facts, invented_run, write_record
 
 ROOT = Path(__file__).parents[1]
 MINI = ROOT / "expected/mini"

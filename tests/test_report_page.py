@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import CHROMIUM, FLAGS
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.test_findings import written as written  # the report of both committed records
+from tests.pages import CHROMIUM, FLAGS
 
 SCREENS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 READ = [SCREENS[0], SCREENS[3]]  # by axe-core, which takes 15 s a page: each width and each scheme once

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invented_records import invented_run, write_record
 
 from eval.report.choices import sensitivity
 from eval.report.drawing import styles
@@ -15,6 +14,7 @@ from eval.report.settings import Study, recorded_study
 from seal.record import read_json, write_csv, write_json
 from seal.runs import Runs
 from seal.tiers import tier_params
+from tests.invented_records import invented_run, write_record
 from tests.strategies import params_with
 
 

@@ -6,9 +6,22 @@ from fractions import Fraction
 import pytest
 import torch
 from hypothesis import given
-from signed_steps import ALL, FEW, FUSED, INTERPRETED, LAYOUTS, Numbers, lay_out, numbers, same_bits, step, triples
-from tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 from torch import Tensor
+
+from tests.signed_steps import (
+    ALL,
+    FEW,
+    FUSED,
+    INTERPRETED,
+    LAYOUTS,
+    Numbers,
+    lay_out,
+    numbers,
+    same_bits,
+    step,
+    triples,
+)
+from tests.tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 
 pytestmark = pytest.mark.numerical
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from signed_steps import ALL, FEW, Numbers, lay_out, numbers, rates, same_bits, step, steps, triples, values
-from tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
+
+from tests.signed_steps import ALL, FEW, Numbers, lay_out, numbers, rates, same_bits, step, steps, triples, values
+from tests.tolerances import FORMATS, SIGNED_STEP_ROUNDINGS, SIGNED_STEP_UNDERFLOWS
 
 DTYPES = [torch.float32, torch.float64]
 NAMES = ["below a block", "tiny", "not a power of two", "channels last", "gaps"]

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from seal.errors import UserError
 from seal.stage import dataset_stage, stage
 from tests.test_train_stage import write_params
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,13 +79,6 @@ def test_a_datasets_stage_says_how_much_was_done_where_something_was(done: int, 
     (row,) = timings("fetch@mine")
     assert row["unit"] == unit
     assert bool(row["rate"]) == bool(done)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def lives(pid: int) -> bool:

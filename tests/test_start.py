@@ -5,11 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from seal.planning import rates
-from seal.planning.calibration import calibrate
 from seal.tiers import tier_params
+from tests.invented_machine import write_calibration
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchvision", "triton", "faiss", "mlflow", "matplotlib", "sklearn", "pandas", "scipy.stats"}
@@ -46,12 +43,8 @@ def test_claims_import_nothing_heavy(tmp_path: Path) -> None:
     assert not modules & (HEAVY | {"dvc", "networkx"})
 
 
-@pytest.mark.slow
-def test_a_plan_imports_nothing_heavy_once_the_machine_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rates, "SECONDS", 0.01)
-    calibrate(tier_params("smoke", folder=ROOT / "params"), tmp_path)
+def test_a_plan_imports_nothing_heavy_once_the_machine_is_measured(tmp_path: Path) -> None:
+    write_calibration(tier_params("smoke", folder=ROOT / "params"), tmp_path)
     modules = modules_of("plan", "--tier", "smoke", scratch=tmp_path)
     assert "dvc.repo" in modules
     assert not modules & HEAVY

@@ -1,6 +1,7 @@
 """`seal study` under a real DVC: what it keeps, what it skips, and what an edit makes it train again."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,7 @@ from seal.record import read_json, write_json
 from seal.study import study
 from seal.study.dvc_repo import Identity
 from seal.tiers import tier_params
-from tests.test_dvc import packed as packed  # a fixture of the next one
 from tests.test_dvc import project as project
-from tests.test_dvc import run
 from tests.test_train_stage import ARMS, write_params
 
 ROOT = Path(__file__).parents[1]
@@ -131,12 +130,22 @@ def test_a_study_by_other_numbers_does_not_replace_the_kept_one(tmp_path: Path) 
         study.refuse_another_base(tmp_path, params)
 
 
-@pytest.mark.slow
-def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) -> None:
-    def studied() -> str:
-        return run(project, "seal.study_for_tests")
+@pytest.fixture
+def studied(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Makes the study and gives what it and its stages print; verdicts and report only where they are `judged`."""
+    call = study.call
 
-    (project / "seal/study_for_tests.py").write_text("from seal.study.study import study\n\nstudy()\n")
+    def made(judged: bool = False) -> str:
+        chosen = call if judged else lambda *words: None if words[0].startswith("eval.") else call(*words)
+        monkeypatch.setattr(study, "call", chosen)
+        study.study()
+        return "".join(capfd.readouterr())
+
+    return made
+
+
+@pytest.mark.slow
+def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path, studied: Callable[..., str]) -> None:
     short = {"epochs_per_generation": 4}
     write_params(training=short, main_arms=["seal"])
     assert "normal-0: kept" in studied()
@@ -151,22 +160,17 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path) ->
 
     for name in (".dvc/cache", "results", "timings"):  # as on a fresh clone
         shutil.rmtree(project / name)
-    output = studied()
+    output = studied(judged=True)
     assert "normal-0: skipped" in output
     assert "seal-0: skipped" in output
     assert "epoch" not in output
+    assert {"claims.json", "report"} <= {path.name for path in kept.parent.iterdir()}
 
 
 @pytest.mark.slow
 def test_a_folder_that_has_changed_is_studied_anew_and_one_that_is_elsewhere_skipped(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    studied: Callable[..., str],
 ) -> None:
-    def studied() -> str:
-        study.study()
-        return capfd.readouterr().out
-
-    call = study.call
-    monkeypatch.setattr(study, "call", lambda *words: None if words[0].startswith("eval.") else call(*words))
     write_params(training={"epochs_per_generation": 1}, main_arms=[])
     assert "normal-0: kept" in studied()
     shutil.copy("images/cat/1.png", "images/cat/0.png")

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import NewDatabase
 from hypothesis import given
 from hypothesis import strategies as st
-from invented_records import evaluation_facts, facts_of, invented_run, write_record
 
 from seal.config import Run
 from seal.record import (
@@ -30,6 +28,8 @@ from seal.tracking.finished import FinishedRun, numbers
 from seal.tracking.mlflow_view import DIGEST, View, git_tags, run_key
 from seal.tracking.server import _environment as server_environment
 from seal.tracking.sync import SyncOutcome, stages_of, sync, times_of
+from tests.conftest import NewDatabase
+from tests.invented_records import evaluation_facts, facts_of, invented_run, write_record
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # one import of it, one new database
 

@@ -8,14 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import NewDatabase
-from invented_records import facts_of, invented_run, rows_of, write_record
 
 from seal.config import Run
 from seal.errors import UserError
@@ -23,11 +20,14 @@ from seal.record import RESULTS, TIMINGS
 from seal.tracking.live import Tracker, main, write_live
 from seal.tracking.mlflow_view import DIGEST, View, run_key
 from seal.tracking.sync import sync
+from tests.conftest import NewDatabase
+from tests.invented_records import facts_of, invented_run, rows_of, write_record
 from tests.test_tracking import project as project
 from tests.test_tracking import pytestmark as pytestmark
 from tests.test_tracking import shared_project as shared_project
 from tests.test_tracking import shown, status
 from tests.test_tracking import surroundings as surroundings
+from tests.waiting import wait_until
 
 PYTHONPATH = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
 KILLED = invented_run("seal", 36)
@@ -158,13 +158,12 @@ def test_the_real_process_writes_what_it_is_sent(project: Path) -> None:
 
 def test_a_training_that_is_killed_is_marked(killed_training: Path) -> None:
     view = View(killed_training)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        runs = view.find(run_key(facts_of(KILLED)))
-        if runs and runs[0].info.status != "RUNNING":
-            break
-        time.sleep(0.1)
 
+    def is_marked() -> bool:
+        runs = view.find(run_key(facts_of(KILLED)))
+        return bool(runs) and runs[0].info.status != "RUNNING"
+
+    wait_until(is_marked, seconds=120)
     view_of_it = shown(view, KILLED)
     assert view_of_it["info"][1] == "KILLED"
     assert view_of_it["metrics"]["epoch"] == [(0, 0), (1, 1)]
@@ -182,7 +181,14 @@ def written_by_the_process(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_that_is_killed_before_its_first_message_is_whole_leaves_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
+    view = View(project)
+
+    def runs() -> list[str]:
+        return [run.info.run_id for run in view.client.search_runs([view.experiment_id])]
+
+    before = runs()
     written_by_the_process(text, monkeypatch)
+    assert runs() == before
     assert capfd.readouterr().err == ""
 
 

@@ -5,6 +5,7 @@ import math
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -68,30 +69,6 @@ def make_images(root: Path) -> None:
         for position in range(16):
             pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=stream(position, name))
             Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder in which a user's image folder is packed and generation 1 trained."""
-    from seal.data import fetch, packing
-
-    root = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        make_images(root)
-        write_params()
-        fetch.main(["mine"])
-        packing.main(["mine"])
-        run_stage("normal-0", load_params())
-    return root
-
-
-@pytest.fixture
-def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(packed, folder)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def copy_declared(stage: str, arm: str, project: Path, folder: Path) -> None:
@@ -212,6 +189,39 @@ def test_raising_and_lowering_the_number_of_generations_keeps_what_is_there(proj
     assert "epoch" not in capfd.readouterr().err, "nothing was trained"
     assert (project / "results/seal-0/history.csv").read_text() == two
     assert sorted(path.name for path in (project / "results/seal-0/weights").iterdir()) == ["gen-02.safetensors"]
+
+
+class Chosen(Exception):
+    """Of the trainer that a stage would train by."""
+
+
+@pytest.mark.parametrize(
+    ("device", "capture", "chosen"),
+    [("cuda", "auto", "CapturedTrainer"), ("cuda", "off", "Trainer"), ("cpu", "auto", "Trainer")],
+)
+def test_steps_are_captured_on_a_gpu_unless_capture_is_off(
+    project: Path, monkeypatch: pytest.MonkeyPatch, device: str, capture: str, chosen: str
+) -> None:
+    for kind in ("CapturedTrainer", "Trainer"):
+        monkeypatch.setattr(f"seal.train.{kind}", Mock(side_effect=Chosen(kind)))
+    monkeypatch.setattr("seal.train.torch_device", lambda runtime: torch.device(device))
+    for there_alone in ("require_memory", "make_data"):
+        monkeypatch.setattr(f"seal.train.{there_alone}", lambda *_: None)
+    write_params(runtime={"capture": capture})
+    with pytest.raises(Chosen, match=f"^{chosen}$"):
+        run_stage("seal-0", load_params())
+
+
+@pytest.mark.parametrize(("minutes", "written"), [(0, 1), (1e6, 0)])
+def test_resume_states_are_as_many_minutes_apart_as_the_parameters_say(
+    project: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, written: int
+) -> None:
+    """Seen where a training is interrupted after its first epoch."""
+    monkeypatch.setattr("seal.train.TrainingProgress.on_epoch", Mock(side_effect=KeyboardInterrupt))
+    write_params(runtime={"resume_every_epochs": 1, "resume_every_minutes": minutes})
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("seal-0", load_params())
+    assert len([*Path("scratch").glob("seal-0-*/state.safetensors")]) == written
 
 
 def test_another_parameter_does_not_go_on_from_this_ones_state(project: Path) -> None:

@@ -12,14 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from eval import transfer
 from eval.linear_probe import ProbeScores, draw_layer, train_probes
-from seal.config import load_params
-from seal.data.packing import make_missing_pack
 from seal.errors import UserError
 from seal.record import read_json
 from seal.rng import stream
 from tests.strategies import params_with
-from tests.test_train_stage import packed as packed
-from tests.test_train_stage import project as project
 from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical
@@ -119,16 +115,3 @@ def test_the_stage_end_to_end(project: Path) -> None:
         assert correct.mean() == pytest.approx(values[rule]["accuracy"])
         assert values["rates"][f"{values[rule]['rate']:g}"]["last"] == values[rule]["accuracy"]
     assert values["paper"]["accuracy"] == max(rate["last"] for rate in values["rates"].values())
-    before = (folder / "gen-01.json").read_bytes(), (folder / "gen-01.npz").read_bytes()
-    transfer.main(ARGUMENTS)
-    assert ((folder / "gen-01.json").read_bytes(), (folder / "gen-01.npz").read_bytes()) == before
-
-
-def test_a_target_that_is_not_there_is_skipped(project: Path) -> None:
-    write_params(transfer={"targets": ["mine"]})
-    pack = project / "data/packs/mine.safetensors"
-    pack.unlink()
-    make_missing_pack(pack, "mine", load_params().datasets["mine"], "put the archive into data/drop")
-    transfer.main(ARGUMENTS)
-    found = read_json(project / "results/normal-0/eval/transfer-mine/skipped.json")
-    assert (found["status"], found["reason"]) == ("SKIPPED-DATA", "put the archive into data/drop")

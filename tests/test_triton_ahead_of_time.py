@@ -8,11 +8,11 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from signed_steps import INTERPRETED
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from seal.kernels.signed_sgd_triton import BLOCK, DTYPES, OPTIONS, VECTOR_BYTES, signed_sgd_kernel
+from tests.signed_steps import INTERPRETED
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
 

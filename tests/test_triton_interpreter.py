@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from signed_steps import INTERPRETED
+
+from tests.signed_steps import INTERPRETED
 
 MATRIX = ["test_signed_sgd.py", "test_signed_sgd_properties.py", "test_triton_step.py", "test_optim.py"]
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from signed_steps import INTERPRETED
 from torch import Tensor
 
 from seal.kernels import signed_sgd_triton
 from seal.kernels.memory import addresses
 from seal.kernels.signed_sgd_triton import SignedSGDTriton, signed_sgd_kernel
 from seal.optim import SignedSGD
+from tests.signed_steps import INTERPRETED
 
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
 DEVICE = "cuda" if ON_GPU else "cpu"

@@ -11,10 +11,9 @@ from safetensors.torch import load_file, save_file
 from seal.checkpoint import State
 from seal.config import load_params
 from seal.data import fetch, packing
+from seal.errors import UserError
 from seal.record import read_json, write_json
 from seal.train import run_stage
-from tests.test_train_stage import packed as packed  # the fixture: a packed folder, generation 1 trained
-from tests.test_train_stage import project as project  # a copy of it
 from tests.test_train_stage import write_params
 
 PACK = Path("data/packs/mine.safetensors")
@@ -30,7 +29,7 @@ def evaluate() -> None:
 
 
 def refused(command: Callable[[], object], words: str) -> None:
-    with pytest.raises((SystemExit, Exception), match=words) as caught:
+    with pytest.raises(SystemExit, match=words) as caught:
         command()
     assert "\n" not in str(caught.value)
     assert not [*Path("results/normal-0").glob("eval/*")], "nothing is recorded"
@@ -72,14 +71,14 @@ def test_an_evaluation_sees_what_the_network_was_trained_on(
 @pytest.mark.parametrize("change", [another_split, another_datasets_pack])
 def test_a_training_sees_what_its_parameters_choose(project: Path, change: Callable[[], None]) -> None:
     change()
-    with pytest.raises(Exception, match=r"data/packs/mine.safetensors: (packed with another|found the pack of)"):
+    with pytest.raises(UserError, match=r"data/packs/mine.safetensors: (packed with another|found the pack of)"):
         run_stage("seal-0", load_params())
 
 
 def test_a_training_goes_on_from_a_base_of_its_own_images(project: Path) -> None:
     """The split's images are packed anew, as the parameters now choose, and the base is the old one."""
     another_split_packed()
-    with pytest.raises(Exception, match=r"normal-0: generation 1 was trained on images of .*`dvc repro base@0`"):
+    with pytest.raises(UserError, match=r"normal-0: generation 1 was trained on images of .*`dvc repro base@0`"):
         run_stage("seal-0", load_params())
     assert not Path("results/seal-0").exists()
 
@@ -128,7 +127,7 @@ def test_the_handover_is_the_base_runs_own(project: Path) -> None:
     assert (state.run, state.threads) == (None, None), "what depends on the machine is in no output of a stage"
     state.generations[0]["test_accuracy"] = 0.123
     state.save(HANDOVER)
-    with pytest.raises(Exception, match=r"handover.safetensors: not the end of normal-0.*`dvc repro base@0`"):
+    with pytest.raises(UserError, match=r"handover.safetensors: not the end of normal-0.*`dvc repro base@0`"):
         run_stage("seal-0", load_params())
 
 
@@ -136,7 +135,7 @@ def test_a_handover_that_is_not_finite_is_refused(project: Path) -> None:
     state = State.load(HANDOVER)
     state.model["fc.weight"][0] = torch.nan
     state.save(HANDOVER)
-    with pytest.raises(Exception, match=r"handover.safetensors: fc.weight: found numbers that are not finite"):
+    with pytest.raises(UserError, match=r"handover.safetensors: fc.weight: found numbers that are not finite"):
         run_stage("seal-0", load_params())
 
 
@@ -154,7 +153,7 @@ def trained(project: Path) -> Path:
 def test_another_runs_resume_state_is_refused(trained: Path) -> None:
     run_stage("llf-0", load_params())
     shutil.copy(scratch("llf-0"), trained)
-    with pytest.raises(Exception, match=r"found the resume state of llf-0, expected seal-0's; delete it"):
+    with pytest.raises(UserError, match=r"found the resume state of llf-0, expected seal-0's; delete it"):
         run_stage("seal-0", load_params())
 
 
@@ -162,7 +161,7 @@ def test_a_resume_state_of_nothing_is_refused(trained: Path) -> None:
     tensors = load_file(trained)
     for metadata in (None, {"state": "{"}, {"state": "[]"}, {"state": '{"clock": {"x": 1}}'}):
         save_file(tensors, trained, metadata)
-        with pytest.raises(Exception, match=r"no resume state of this version .*; delete it and run again"):
+        with pytest.raises(UserError, match=r"no resume state of this version .*; delete it and run again"):
             run_stage("seal-0", load_params())
 
 
@@ -172,7 +171,7 @@ def test_a_run_goes_on_with_the_threads_that_it_began_with(trained: Path, monkey
     assert state.threads is not None
     state.threads += 1
     state.save(trained)
-    with pytest.raises(Exception, match=rf"trained with {state.threads} threads .* or SEAL_MIXED_THREADS=1 to mix"):
+    with pytest.raises(UserError, match=rf"trained with {state.threads} threads .* or SEAL_MIXED_THREADS=1 to mix"):
         run_stage("seal-0", load_params())
     monkeypatch.setenv("SEAL_MIXED_THREADS", "1")
     run_stage("seal-0", load_params())

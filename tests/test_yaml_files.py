@@ -1,9 +1,11 @@
 """YAML of a person's: a key twice, a value that cannot be and a text without bounds are one short line, at once."""
 
 import itertools
+import math
 from pathlib import Path
 
 import pytest
+import ruamel.yaml
 
 from seal.config import load_params
 from seal.errors import LONGEST, ConfigError, printable, short
@@ -15,6 +17,21 @@ pytestmark = pytest.mark.timeout(60)  # a text without bounds would never end
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
 BOMB = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10) if level else 'x'}]\n" for level in range(12))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("off", "off"), ("yes", "yes"), ("No", "No"), ("true", True), ("False", False), ("null", None), ("", None),
+        ("1e-05", 1e-05), ("1E5", 1e5), ("-2.5e+3", -2500.0), (".5", 0.5), ("1.", 1.0), ("-.inf", -math.inf),
+        ("12", 12), ("-3", -3), ("e5", "e5"), ("1.5.2", "1.5.2"), ("'1e-05'", "1e-05"), ("\u0663.5", "\u0663.5"),
+    ],
+)  # fmt: skip
+def test_words_and_numbers_are_what_dvc_takes_them_for(text: str, value: object, tmp_path: Path) -> None:
+    """DVC writes params.yaml too (`dvc exp run -S`), and dvc.lock."""
+    (tmp_path / "a.yaml").write_text(f"key: {text}\n", encoding="utf-8")
+    assert repr(read_yaml(tmp_path / "a.yaml", "")) == repr({"key": value})
+    assert repr(dict(ruamel.yaml.YAML(typ="safe").load(tmp_path / "a.yaml"))) == repr({"key": value})
 
 
 def refused(text: str | bytes, tmp_path: Path) -> str:

@@ -9,9 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,10 @@ import yaml
 
 from seal.cluster.processes import end_all, started_here
 from seal.cluster.submission import Submission
+from seal.config import load_params
+from tests.invented_machine import write_calibration
 from tests.strategies import SMOKE
+from tests.waiting import wait_until
 
 # A stage's command: a hash of what it reads is what it makes. Begins and ends go to a log that all workspaces share.
 TOY = """
@@ -177,21 +179,17 @@ class ToyProject:
         assert self.lock == serial.lock
         assert self.times("end") == serial.times("end")
         assert not self.left_in_work
-        wait_until(lambda: not self.processes(), seconds=10)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
+        wait_until(lambda: not self.processes(), seconds=60)
 
 
 @pytest.fixture(scope="session")
 def packed_toy(tmp_path_factory: pytest.TempPathFactory) -> ToyProject:
-    """A project whose datasets are packed."""
+    """A project whose datasets are packed, on a machine whose rates are known."""
     project = ToyProject(tmp_path_factory.mktemp("toy") / "packed")
     project.run("dvc", "repro", "pack")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", project.environment["OMP_NUM_THREADS"])
+        write_calibration(load_params(project.folder / "params.yaml"), project.folder / "scratch")
     return project
 
 

@@ -47,7 +47,7 @@ SECTIONS = {
     "knn": Section(knn, 30),
     "hessian": Section(hessian, 40),
     "fewshot": Section(fewshot, 40),
-    "several_runs": Section(several_runs, 80),
+    "several_runs": Section(several_runs, 75),
     "generation": Section(generation, 30),
 }
 

@@ -97,8 +97,12 @@ def open_pack(path: Path | str) -> Pack:
         raise DataError(f"{path}: {schemas}; run `dvc repro -f pack@{path.stem}`")
     if metadata["name"] != path.stem:
         raise DataError(f"{path}: found the pack of {metadata['name']}; run `dvc repro -f pack@{path.stem}`")
-    if metadata["status"] == "missing":
-        raise DatasetMissing(str(metadata.get("reason")))
+    status, reason = metadata["status"], metadata.get("reason")
+    if status == "missing" and isinstance(reason, str):
+        raise DatasetMissing(reason)
+    if status != "present":
+        expected = "expected present, or missing and a reason"
+        raise DataError(f"{path}: found status {status!r}, {expected}; run `dvc repro -f pack@{path.stem}`")
     facts = metadata.get("classes"), metadata.get("provenance")
     if not isinstance(facts[0], list) or not isinstance(facts[1], dict):
         raise DataError(f"{path}: found no classes or provenance; run `dvc repro -f pack@{path.stem}`")

@@ -1,0 +1,1 @@
+"""The tests as a package: a module of it is one, whoever imports it."""

@@ -50,8 +50,8 @@ def renewal_figure(study: Study, others: Sequence[Study]) -> list[Figure]:
 
     caption = (
         "SEAL less LLF and less Normal (long), in points of test accuracy at the end, by D, how often weight decay "
-        "renews the weights in a generation; Normal (long) is the arm whose rate restarts; ± is a mean's 95% interval over "
-        f"seeds alone. {' '.join(captions)}"
+        "renews the weights in a generation. Normal (long) is the arm whose rate restarts; ± is a mean's 95% interval "
+        f"over seeds alone. {' '.join(captions)}"
     )
     name = f"{study.params.tier}-renewal"
     points_csv = as_csv(["less", "record", "renewal", "scale", "seed", "difference"], rows)

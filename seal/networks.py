@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seal.errors import ConfigError
-from seal.rng import seed_from
+from seal.rng import torch_drawing_from
 
 TORCHVISION = "torchvision:"
 
@@ -44,8 +44,7 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 def drawn_by_itself(name: str, options: Mapping[str, Any], num_classes: int, generator: torch.Generator) -> nn.Module:
     """The network with the values that its own constructor draws: a function of the generator's state alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_from(generator))
+    with torch_drawing_from(generator):
         return build_named(name, {**options, "num_classes": num_classes})
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from PIL import Image
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from eval.report.document import Section
@@ -119,6 +120,17 @@ def test_what_the_pages_guess_is_what_they_enter(folder: Path) -> None:
     copied = guess(Path("copied.tar"))
     assert copied.says.startswith("a copy of EuroSAT, below EuroSAT/RGB: 50 images of 10 classes, of 27000; choose")
     assert yaml.safe_load(as_yaml(Path("copied.tar"), copied.entry))["datasets"]["copied"]["source"] == "eurosat"
+
+
+@pytest.mark.parametrize("folder", ["2024", "no", "null", "True", "1e5", "0o17", "0x1f", "1_000", "y", "2024-05-01"])
+def test_what_is_printed_is_read_as_names(folder: str, tmp_path: Path) -> None:
+    photos = write(tmp_path / folder, animals())
+    printed = as_yaml(photos, guess(photos).entry)
+    name = re.sub("[^a-z0-9]+", "_", folder.lower())
+    for read in (yaml.safe_load, YAML(typ="safe").load):  # this project's YAML 1.1, and DVC's 1.2
+        values = read(printed)
+        assert (values["source"], [*values["datasets"]]) == (name, [name])
+        assert values["datasets"][name]["path"] == str(photos)
 
 
 def test_an_image_beside_the_classes_folders_is_guessed_to_be_another_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from seal.blocks import BLOCKS
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
 TRAINING = ("base", "train", "train_extra", "train_sensitivity")  # the pipeline's stages that train
-BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
+BASE_KEYS = ("checkpoint",)  # what its networks depend on, of `generations`
 
 # Beyond these bounds no machine trains, and memory or float32 would say so first.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -211,7 +211,11 @@ class Run(Strict):
         return f"{self.arm}-{self.seed}"
 
     def facts(self) -> dict[str, Any]:
-        """Every parameter that the run's record depends on, as JSON values."""
+        """Every parameter that the run's networks depend on, as JSON values.
+
+        The base's do not depend on `layer_threshold`, so arms with another one go on from it too. The norms by side in
+        its rows are by the threshold that `generations` had when it was trained, also in the record of such an arm.
+        """
         facts = self.model_dump(mode="json")
         if self.arm == BASE_ARM:
             kept = ("num_generations", "schedule", *BASE_KEYS)

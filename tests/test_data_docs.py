@@ -8,15 +8,19 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 from ruamel.yaml import YAML
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from eval.report.document import Section
 from eval.report.provenance import provenance
 from eval.report.writing import write_sections
+from seal import Forgetting
 from seal.cli import app
+from seal.clock import Course
 from seal.config import load_params
 from seal.data import fetch, packing
 from seal.data.guess import as_yaml, guess
@@ -168,7 +172,22 @@ def test_a_path_without_images_is_one_line(path: str, words: str, folder: Path) 
     assert words in str(result.exception)
 
 
-def test_the_code_of_researcher(folder: Path) -> None:
+def test_the_code_of_researcher(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tests in evaluation mode, and a seed and a schedule reach the method."""
+    modes: set[tuple[bool, bool]] = set()
+    courses: list[Course] = []
+    forward, begin = nn.BatchNorm2d.forward, Forgetting.__init__
+
+    def noted_forward(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        modes.add((torch.is_grad_enabled(), norm.training))
+        return forward(norm, x)
+
+    def noted_begin(forgetting: Forgetting, *arguments: Any, **numbers: Any) -> None:
+        begin(forgetting, *arguments, **numbers)
+        courses.append(forgetting.course)
+
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", noted_forward)
+    monkeypatch.setattr(Forgetting, "__init__", noted_begin)
     with_datasets(ENTRIES[0])
     run("dvc repro pack@photos")
     code = "".join(blocks("researcher", "python"))
@@ -179,6 +198,9 @@ def test_the_code_of_researcher(folder: Path) -> None:
     after: dict[str, Any] = {}
     exec(code, after)
     assert [len(values) for values in after["accuracy"].values()] == [2, 2]
+    assert modes == {(True, True), (False, False)}
+    assert [course.seed for course in courses] == [0, 1, 0, 1]
+    assert all(course.rate_restarts for course in courses)
     assert load_params().datasets["photos"].path == "photos"
     shutil.rmtree("photos")
 

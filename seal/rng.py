@@ -31,7 +31,8 @@ def torch_drawing_from(generator: torch.Generator) -> Iterator[None]:
     does not yet, `torch.manual_seed` would leave them a seed for their beginning, so it is not called.
     """
     seed = seed_from(generator)
-    gpus = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count() if begun else 0)
     with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(seed)
         if gpus:

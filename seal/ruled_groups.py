@@ -4,6 +4,7 @@ What a schedule, a log or a scaler sees of a group between steps is what its own
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ class RuledGroups:
         for owner in owners:
             if hold_statistics and isinstance(owner, _BatchNorm):
                 owner.eval()  # a compiled network sees this alone, no hook that came later
-                self._undo.append(lambda norm=owner: norm.train(self.model.training))
+                self._undo.append(partial(_release, owner, self.model))
                 self._undo.append(owner.register_forward_pre_hook(_hold).remove)
 
     def _before_step(self) -> None:
@@ -133,6 +134,11 @@ class RuledGroups:
         if self._turned:
             self._turned = False
             self.optimizer.turn_momentum()
+
+
+def _release(norm: nn.Module, model: nn.Module) -> None:
+    """Into the mode of the whole, which its owner may have changed since."""
+    norm.train(model.training)
 
 
 def _hold(norm: nn.Module, inputs: object) -> None:

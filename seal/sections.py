@@ -213,8 +213,7 @@ class Run(Strict):
     def facts(self) -> dict[str, Any]:
         """Every parameter that the run's networks depend on, as JSON values.
 
-        The base's do not depend on `layer_threshold`, so arms with another one go on from it too. The norms by side in
-        its rows are by the threshold that `generations` had when it was trained, also in the record of such an arm.
+        Not the base's `layer_threshold`: an arm of another goes on from it, with its rows and their norms by side.
         """
         facts = self.model_dump(mode="json")
         if self.arm == BASE_ARM:

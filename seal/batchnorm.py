@@ -55,13 +55,15 @@ def running_statistics(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm by the statistics of each batch inside the block, without touching the running ones."""
+    """BatchNorm by the statistics of each batch inside the block, without touching the running ones; all else as in
+    evaluation, so that dropout draws nothing. Training mode after it."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    model.train()
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
+    with running_statistics(model):
         for norm in norms:
-            norm.track_running_stats = True
+            norm.train()
+            norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True

@@ -25,8 +25,8 @@ MB = 2**20
 def torch_device(runtime: "Runtime") -> torch.device:
     """The device that `runtime.device` names, `auto` being CUDA where there is one; sets torch's threads too.
 
-    A GPU becomes the process's current one, deterministic or not as `runtime` says. Raises UserError for a name that
-    torch does not know, and for a GPU that is not there or cannot be used.
+    A GPU becomes the process's current one, deterministic or not as `runtime` says. Raises UserError for another
+    name, and for a GPU that is not there or cannot be used.
     """
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
@@ -44,9 +44,9 @@ def device_named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(
-            f"runtime.device: found {name!r}, expected auto, cpu, cuda or cuda:NUMBER; correct it"
-        ) from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):  # torch knows more, such as mps and meta
+        raise UserError(f"runtime.device: found {name!r}, expected auto, cpu, cuda or cuda:NUMBER; correct it")
 
     if device.type == "cuda":
         device = torch.device("cuda", device.index or 0)

@@ -72,7 +72,9 @@ def new_folder(beside: Path) -> Iterator[Path]:
 
 
 def put_in_place(made: Path, target: Path) -> None:
-    """Rename a file or folder to a name that may be another's; needs no room on the disk."""
+    """Rename a file or folder to a name that may be another's; needs no room on the disk. What a killed process has
+    left of an earlier try goes."""
+    remove_litter(target)
     if target.is_dir() and not target.is_symlink():
         old = Path(tempfile.mkdtemp(dir=target.parent, prefix=_owned(target)))
         target.rename(old / target.name)

@@ -3,9 +3,10 @@
 Of this project it needs what the trainer steps by, and neither parameter files nor records.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import fields
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,14 @@ from seal.optim import SignedSGD
 from seal.options import options_from
 from seal.phases import Phases
 from seal.reinit import put, with_statistics
-from seal.rng import seed_from, stream
+from seal.rng import stream, torch_drawing_from
 from seal.ruled_groups import RuledGroups
 from seal.rules import Network, Values
 from seal.split import Sides, split_parameters
 from seal.steps import Masks, Teacher
+
+# By whose rules an optimizer steps, one at a time: of two the numbers that the one puts back would be the other's.
+LEADERS: MutableMapping[SignedSGD, "Forgetting"] = WeakKeyDictionary()
 
 
 class Forgetting:
@@ -68,6 +72,7 @@ class Forgetting:
 
         self.clock: Clock | None = None  # the last epoch that is over
         self._running: Clock | None = None
+        self._walk: object = None  # which iterator over epochs was asked for last
         self.scheduler: LRScheduler | None = None
         self.previous: Values = {}
         self.kept: Values = {}
@@ -80,13 +85,22 @@ class Forgetting:
             self.groups.check(self.method.rules(clock))
 
     def epochs(self) -> Iterator[Clock]:
-        """The epochs that are left, each begun as the method says; it ends as the next is asked for."""
-        for clock in self.course.clocks(after=self.clock):
-            self._begin(clock)
-            self._running = clock
-            yield clock
-            self._end()
-        self.groups.thaw()
+        """The epochs that are left, each begun as the method says; it ends as the next is asked for.
+
+        After the last, and where the loop is left before, the optimizer and the model are their owner's again: no rule
+        changes a step, nothing is frozen, no mask holds. An iterator that is kept lets go as it is closed, or as
+        another begins an epoch of that optimizer.
+        """
+        walk = self._walk = object()
+        try:
+            for clock in self.course.clocks(after=self.clock):
+                self._begin(clock)
+                self._running = clock
+                yield clock
+                self._end()
+        finally:
+            if self._walk is walk:
+                self._let_go()
 
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
         """The loss of a step: `of_labels`, the labels' mean loss, or what a teacher makes of inputs x and logits."""
@@ -107,13 +121,13 @@ class Forgetting:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; the model's and the optimizer's are loaded before."""
+        self._let_go()
         self._running, self._losses = None, []
         self.clock = None if state["clock"] is None else Clock(*state["clock"])
         self.rows, self.first_rates = list(state["rows"]), [float(rate) for rate in state["first_rates"]]
 
         tensors = state["tensors"]
         self.previous, self.kept, self.begun = tensors["previous"], tensors["kept"], tensors["begun"]
-        self.masks.release()
         self.masks = Masks(self.model, tensors["alive"])
         if self.schedule is not None and state["scheduler"] is not None:
             self.scheduler = self._new_scheduler(self.schedule)
@@ -122,8 +136,12 @@ class Forgetting:
                 _set_rate(group, float(rate))
 
     def _begin(self, clock: Clock) -> None:
-        self.model.train()
+        if (leader := LEADERS.get(self.optimizer, self)) is not self:
+            leader._let_go()
+        LEADERS[self.optimizer], self._losses = self, []
+
         self.groups.thaw()
+        self.model.train()
         sides = split_parameters(self.model, self.threshold, self.example)
         network = Network(
             Sides(_trained(sides.early), _trained(sides.late)), lambda names: self._drawn(names, clock),
@@ -145,6 +163,12 @@ class Forgetting:
         self.teacher = None if lesson is None else Teacher(self.model, self.previous, lesson)
         coins = stream(self.course.seed, "toss", clock.generation, clock.epoch)
         self.groups.begin(self.method.rules(clock), self.method.toss(clock, self.rows), coins)
+
+    def _let_go(self) -> None:
+        self.groups.let_go()
+        self.masks.release()
+        if LEADERS.get(self.optimizer) is self:
+            del LEADERS[self.optimizer]
 
     def _end(self) -> None:
         if self._running is None:
@@ -176,8 +200,7 @@ class Forgetting:
             raise ValueError(f"{self.name} draws values anew: give `fresh`, a function that builds such a network")
 
         generator = stream(self.course.seed, "reinitialisation", clock.generation)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_from(generator))
+        with torch_drawing_from(generator):
             state = self.fresh().state_dict()
 
         wanted = with_statistics(self.model, names)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seal.errors import ConfigError
-from seal.rng import seed_from
+from seal.errors import ConfigError, first_line, short
+from seal.rng import torch_drawing_from
 
 TORCHVISION = "torchvision:"
 
@@ -34,9 +34,10 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
 
     try:
         network = builder(**options)
-    except (TypeError, ValueError) as error:
-        told = ", ".join(f"{key}={value}" for key, value in options.items()) or "no options"
-        raise ConfigError(f"network {name} can't be built with {told}: {error}") from error
+    except Exception as error:  # of a reader's file, or a bare assert of torchvision's
+        told = short(", ".join(f"{key}={value}" for key, value in options.items())) or "no options"
+        kind, reason = type(error).__name__, first_line(error)
+        raise ConfigError(f"network {name} can't be built with {told}: {kind}: {reason}") from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"network {name} is a {type(network).__name__}, expected a torch.nn.Module")
     return network
@@ -44,8 +45,7 @@ def build_named(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 def drawn_by_itself(name: str, options: Mapping[str, Any], num_classes: int, generator: torch.Generator) -> nn.Module:
     """The network with the values that its own constructor draws: a function of the generator's state alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_from(generator))
+    with torch_drawing_from(generator):
         return build_named(name, {**options, "num_classes": num_classes})
 
 

@@ -4,9 +4,12 @@ Types and ranges stand in one place, that dataclass; nothing here knows a method
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from seal.errors import short
 
 T = TypeVar("T")
 Bounds = Mapping[str, Any]  # the values of `training`, which a range may name
@@ -55,7 +58,7 @@ def options_from(kind: type[T], values: Mapping[str, Any], bounds: Bounds) -> T:
 
         value = values[field.name]
         if not fits(field.type, value, bounds):
-            raise ImpossibleOption(f"{field.name} is {value!r}, expected {expected}")
+            raise ImpossibleOption(f"{field.name} is {short(repr(value))}, expected {expected}")
         checked[field.name] = _converted(field.type, value)
     return kind(**checked)
 
@@ -86,7 +89,7 @@ def words(annotation: Any, bounds: Bounds) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be beyond
 
 
 def _converted(annotation: Any, value: Any) -> Any:

@@ -51,7 +51,8 @@ METRIC_COLUMNS = (
     "train_accuracy",
     "val_loss",
     "val_accuracy",
-    "norm_early",  # L2 norm over the side's parameters
+    # L2 norm over the side's parameters; in a generation 1 that is shared, of the sides by the base's layer_threshold.
+    "norm_early",
     "norm_late",
     "clean_loss",  # training images without augmentation, at the ends of a phase and of a generation
     "clean_accuracy",

@@ -1,6 +1,8 @@
 """Named random streams from one seed: each purpose, generation and epoch has its own, so no draw shifts another."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -19,3 +21,20 @@ def stream(seed: int, purpose: str, *at: int) -> torch.Generator:
 def seed_from(generator: torch.Generator) -> int:
     """A seed for torch's global generator, for what draws from no other: a draw from this one."""
     return int(torch.randint(2**62, (), generator=generator))
+
+
+@contextmanager
+def torch_drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """What draws from torch's own generators, as a constructor does, draws by a seed of this one inside the block.
+
+    After it they go on as if nothing had been drawn: the CPU's, and those of the GPUs where torch uses any. Where it
+    does not yet, `torch.manual_seed` would leave them a seed for their beginning, so it is not called.
+    """
+    seed = seed_from(generator)
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count() if begun else 0)
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        if gpus:
+            torch.cuda.manual_seed_all(seed)
+        yield

@@ -4,11 +4,13 @@ What a schedule, a log or a scaler sees of a group between steps is what its own
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from seal.optim import SignedSGD
 from seal.rules import Part, Rule, Rules, Toss, parts, weights_of
@@ -30,23 +32,36 @@ class RuledGroups:
         self._own: list[tuple[dict[str, Any], dict[str, Any]]] = []  # groups and their numbers, in a step
         self._turned = False
         self._take_parts()
-
-        optimizer.register_step_pre_hook(lambda *_: self._before_step())
-        optimizer.register_step_post_hook(lambda *_: self._put_back())
+        self._hooks = self._hooked()
 
     def begin(self, rules: Rules, toss: Toss | None, coins: torch.Generator) -> None:
         """Follow these rules from the next step on; by the toss's chance a step follows its rules instead."""
         self._put_back()
+        self._hooks = self._hooks or self._hooked()
         self.rules, self.toss, self.coins = rules, toss, coins
         for part, parameters in self._take_parts().items():
             if rules[part].frozen:
                 self._freeze(parameters, rules[part].hold_statistics)
+
+    def let_go(self) -> None:
+        """Follow no rules from here on: the optimizer and the network are as their owner has set them."""
+        self._put_back()
+        self.thaw()
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self.rules = [], None
 
     def thaw(self) -> None:
         """Undo what the last rules froze, before others begin; what is frozen then, its owner has frozen."""
         for undo in self._undo:
             undo()
         self._undo = []
+
+    def _hooked(self) -> list[RemovableHandle]:
+        return [
+            self.optimizer.register_step_pre_hook(lambda *_: self._before_step()),
+            self.optimizer.register_step_post_hook(lambda *_: self._put_back()),
+        ]
 
     def _take_parts(self) -> dict[Part, dict[str, nn.Parameter]]:
         """Look at the model and at the groups anew: either may have got parameters since."""
@@ -84,6 +99,7 @@ class RuledGroups:
         for owner in owners:
             if hold_statistics and isinstance(owner, _BatchNorm):
                 owner.eval()  # a compiled network sees this alone, no hook that came later
+                self._undo.append(partial(_release, owner, self.model))
                 self._undo.append(owner.register_forward_pre_hook(_hold).remove)
 
     def _before_step(self) -> None:
@@ -118,6 +134,11 @@ class RuledGroups:
         if self._turned:
             self._turned = False
             self.optimizer.turn_momentum()
+
+
+def _release(norm: nn.Module, model: nn.Module) -> None:
+    """Into the mode of the whole, which its owner may have changed since."""
+    norm.train(model.training)
 
 
 def _hold(norm: nn.Module, inputs: object) -> None:

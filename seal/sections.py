@@ -13,7 +13,7 @@ from seal.blocks import BLOCKS
 
 BASE_ARM = "normal"  # generation 1, trained once per seed and shared (base stage)
 TRAINING = ("base", "train", "train_extra", "train_sensitivity")  # the pipeline's stages that train
-BASE_KEYS = ("checkpoint",)  # what its record depends on, of `generations`
+BASE_KEYS = ("checkpoint",)  # what its networks depend on, of `generations`
 
 # Beyond these bounds no machine trains, and memory or float32 would say so first.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -211,7 +211,10 @@ class Run(Strict):
         return f"{self.arm}-{self.seed}"
 
     def facts(self) -> dict[str, Any]:
-        """Every parameter that the run's record depends on, as JSON values."""
+        """Every parameter that the run's networks depend on, as JSON values.
+
+        Not the base's `layer_threshold`: an arm of another goes on from it, with its rows and their norms by side.
+        """
         facts = self.model_dump(mode="json")
         if self.arm == BASE_ARM:
             kept = ("num_generations", "schedule", *BASE_KEYS)

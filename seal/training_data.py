@@ -38,6 +38,8 @@ def bytes_of(pack: Pack) -> int:
 def check_splits(run: "Run", pack: Pack) -> None:
     """Raises ConfigError where a split has too few images for what the run does with it."""
     images = {split: len(pack[split].labels) for split in ("train", "val", "test")}
+    if images["train"] == 0:
+        raise ConfigError(f"datasets.{pack.name}.split leaves no training image")
     if images["train"] % run.training.batch_size == 1:
         raise ConfigError(
             f"training.batch_size: {run.training.batch_size} leaves a last batch of one of {images['train']} images, "

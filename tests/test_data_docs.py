@@ -8,14 +8,19 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 import yaml
 from PIL import Image
+from ruamel.yaml import YAML
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from eval.report.document import Section
 from eval.report.provenance import provenance
 from eval.report.writing import write_sections
+from seal import Forgetting
 from seal.cli import app
+from seal.clock import Course
 from seal.config import load_params
 from seal.data import fetch, packing
 from seal.data.guess import as_yaml, guess
@@ -121,6 +126,17 @@ def test_what_the_pages_guess_is_what_they_enter(folder: Path) -> None:
     assert yaml.safe_load(as_yaml(Path("copied.tar"), copied.entry))["datasets"]["copied"]["source"] == "eurosat"
 
 
+@pytest.mark.parametrize("folder", ["2024", "no", "null", "True", "1e5", "0o17", "0x1f", "1_000", "y", "2024-05-01"])
+def test_what_is_printed_is_read_as_names(folder: str, tmp_path: Path) -> None:
+    photos = write(tmp_path / folder, animals())
+    printed = as_yaml(photos, guess(photos).entry)
+    name = re.sub("[^a-z0-9]+", "_", folder.lower())
+    for read in (yaml.safe_load, YAML(typ="safe").load):  # this project's YAML 1.1, and DVC's 1.2
+        values = read(printed)
+        assert (values["source"], [*values["datasets"]]) == (name, [name])
+        assert values["datasets"][name]["path"] == str(photos)
+
+
 def test_an_image_beside_the_classes_folders_is_guessed_to_be_another_file(tmp_path: Path) -> None:
     photos = write(tmp_path / "photos", animals() | {"cover.png": b""})
     guessed = guess(photos)
@@ -156,7 +172,22 @@ def test_a_path_without_images_is_one_line(path: str, words: str, folder: Path) 
     assert words in str(result.exception)
 
 
-def test_the_code_of_researcher(folder: Path) -> None:
+def test_the_code_of_researcher(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tests in evaluation mode, and a seed and a schedule reach the method."""
+    modes: set[tuple[bool, bool]] = set()
+    courses: list[Course] = []
+    forward, begin = nn.BatchNorm2d.forward, Forgetting.__init__
+
+    def noted_forward(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        modes.add((torch.is_grad_enabled(), norm.training))
+        return forward(norm, x)
+
+    def noted_begin(forgetting: Forgetting, *arguments: Any, **numbers: Any) -> None:
+        begin(forgetting, *arguments, **numbers)
+        courses.append(forgetting.course)
+
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", noted_forward)
+    monkeypatch.setattr(Forgetting, "__init__", noted_begin)
     with_datasets(ENTRIES[0])
     run("dvc repro pack@photos")
     code = "".join(blocks("researcher", "python"))
@@ -167,6 +198,9 @@ def test_the_code_of_researcher(folder: Path) -> None:
     after: dict[str, Any] = {}
     exec(code, after)
     assert [len(values) for values in after["accuracy"].values()] == [2, 2]
+    assert modes == {(True, True), (False, False)}
+    assert [course.seed for course in courses] == [0, 1, 0, 1]
+    assert all(course.rate_restarts for course in courses)
     assert load_params().datasets["photos"].path == "photos"
     shutil.rmtree("photos")
 

@@ -1,7 +1,10 @@
 """From image files to square RGB bytes."""
 
+import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -38,6 +41,74 @@ def test_deeper_images_are_refused(mode: str) -> None:
     Image.new(mode, (8, 8)).save(file, "TIFF")
     with pytest.raises(DataError, match=f"deep.tif: found colour mode {mode}"):
         decode_image("deep.tif", file.getvalue(), 8, Preprocessing())
+
+
+def png(bits: int, kind: int, channels: int) -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = 8 * (b"\0" + bytes(range(channels * bits)))
+    header = struct.pack(">IIBBBBB", 8, 8, bits, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(bits: Sequence[int], kind: int) -> bytes:
+    """An uncompressed one, of shorts in the order of an Intel machine."""
+    of_bits = b"".join(struct.pack("<H", channel) for channel in bits)
+    content = bytes(8 * sum(bits))
+    tags = {256: 8, 257: 8, 258: 300 if len(bits) > 1 else bits[0], 259: 1, 262: kind, 273: 400, 277: len(bits), 278: 8,
+            279: len(content)}  # fmt: skip
+    entries = [struct.pack("<HHII", tag, 3, len(bits) if tag == 258 else 1, value) for tag, value in tags.items()]
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries)
+    return header.ljust(300, b"\0") + of_bits.ljust(100, b"\0") + content
+
+
+def jpeg_2000(bits: int) -> bytes:
+    """Its header's bits alone are these."""
+    content = bytearray(image_bytes(0, (8, 8), kind="JPEG2000"))
+    start = content.index(b"\xff\x4f\xff\x51") + 42
+    content[start : start + 9 : 3] = 3 * bytes([bits - 1])
+    return bytes(content)
+
+
+def saved(kind: str, mode: str, **how: int) -> bytes:
+    file = BytesIO()
+    Image.new(mode, (8, 8)).save(file, kind, **how)
+    return file.getvalue()
+
+
+DEEPER = {
+    "png": png(16, 2, 3), "png with alpha": png(16, 6, 4), "grey png with alpha": png(16, 4, 2),
+    "tiff": tiff((16, 16, 16), 2), "cmyk tiff": tiff((16, 16, 16, 16), 5), "grey tiff of 12": tiff((12,), 1),
+    "ppm": b"P6 8 8 65535\n" + bytes(384), "ppm of 10": b"P6 8 8 1023\n" + bytes(384),
+    "ppm in words": b"P3 8 8 4095\n" + 192 * b"1 ", "jpeg 2000": jpeg_2000(12),
+    "sgi": saved("SGI", "RGB", bpc=2), "grey sgi": saved("SGI", "L", bpc=2),
+}  # fmt: skip
+SHALLOW = {
+    "png": png(8, 2, 3), "png with alpha": png(8, 6, 4), "tiff": tiff((8, 8, 8), 2), "cmyk tiff": tiff((8,) * 4, 5),
+    "ppm": b"P6 8 8 255\n" + bytes(192), "ppm of 7": b"P6 8 8 100\n" + bytes(192), "pbm": b"P4 8 8\n" + bytes(8),
+    "ppm in words": b"P3 8 8 255\n" + 192 * b"1 ", "jpeg 2000": jpeg_2000(8), "sgi": saved("SGI", "RGB"),
+}  # fmt: skip
+DEEP_GREY = {
+    "png": png(16, 0, 1), "tiff": tiff((16,), 1), "jpeg 2000": saved("JPEG2000", "I;16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("deep", ["error", "scale"])
+@pytest.mark.parametrize("kind", DEEPER)
+def test_deeper_channels_than_the_mode_tells_are_refused(kind: str, deep: Literal["error", "scale"]) -> None:
+    with pytest.raises(DataError, match=r"x: found (1[026] bits a channel.*, expected at most 8|colour mode I;16)"):
+        decode_image("x", DEEPER[kind], 8, Preprocessing(deep=deep))
+
+
+@pytest.mark.parametrize("kind", SHALLOW)
+def test_eight_bits_of_every_format_are_taken(kind: str) -> None:
+    decode_image("x", SHALLOW[kind], 8, Preprocessing())
+
+
+@pytest.mark.parametrize("kind", DEEP_GREY)
+def test_sixteen_bits_of_grey_are_taken_where_they_are_to_be_scaled(kind: str) -> None:
+    decode_image("x", DEEP_GREY[kind], 8, Preprocessing(deep="scale"))
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:

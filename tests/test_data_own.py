@@ -150,6 +150,21 @@ def test_a_group_stays_on_one_side(tmp_path: Path) -> None:
     assert all(2 <= int((made["test"].labels == label).sum()) <= 6 for label in (0, 1))
 
 
+@pytest.mark.parametrize("given", ["a list", "a column"])
+def test_a_group_on_two_sides_of_a_given_split_is_one_line(given: str, tmp_path: Path) -> None:
+    files = animals()
+    sides = {name: "test" if name[7] in "01" else "train" for name in files}
+    rows = [(name, name[:3], f"{name[:3]}-{int(name[7]) % 5}", sides[name]) for name in files]
+    folder = write(tmp_path / "images", files | {"t.csv": table(rows, ("file", "label", "patient", "side"))})
+    split_list = tmp_path / "list.csv"
+    split_list.write_bytes(table([(split, name) for name, split in sides.items()], ("split", "file")))
+    values = {"a list": {"split": str(split_list)}, "a column": {"split": "official", "columns": Columns(split="side")}}
+    with pytest.raises(DataError, match=r"group cat-0 has images in train and test, expected one of them"):
+        pack(folder, labels="t.csv", group="patient", **values[given])
+
+    assert pack(folder, labels="t.csv", **values[given]).classes == ["cat", "dog"]
+
+
 WRONG: dict[str, tuple[list[tuple[str, ...]], str]] = {
     "files that are not there": ([("cat/cat0.png", "cat"), ("x.png", "cat")], r"1 rows are not there \(x\.png\)"),
     "doubled rows": ([("cat/cat0.png", "cat"), ("cat0", "cat")], r"1 rows stand in two rows \(cat0\)"),

@@ -156,6 +156,31 @@ def test_a_list_is_followed_and_recorded_by_its_hash(places: Places, tmp_path: P
     assert made.provenance["selection"]["split"]["list"] == "two.csv"
 
 
+@pytest.mark.parametrize(("test", "val", "count"), [(0.5, 0.5, 10), (0.4, 0.3, 2)], ids=["shares of 1", "rounded to 1"])
+def test_fractions_that_leave_train_no_image_are_one_line(test: float, val: float, count: int, places: Places) -> None:
+    changes = {"split": SplitFractions(test=test, val=val), "images_per_class": count}
+    with pytest.raises(
+        DataError, match=rf"split test={test} val={val}: found no image in train, expected some; choose"
+    ):
+        make_tiny(places, tiny_imagenet_files(val=0), dataset=OFFICIAL.model_copy(update=changes))
+    assert not leftovers(places)
+
+
+@pytest.mark.parametrize("listed_in_train", [0, 2], ids=["none is listed", "copies that are dropped"])
+def test_a_list_that_leaves_train_no_image_is_one_line(listed_in_train: int, places: Places, tmp_path: Path) -> None:
+    kept, copied = ([f"train/n0000000{k}/images/n0000000{k}_{at}.JPEG" for k in (0, 2)] for at in (0, 1))
+    files = tiny_imagenet_files()
+    for original, copy in zip(kept, copied, strict=True):
+        files[f"tiny-imagenet-200/{copy}"] = files[f"tiny-imagenet-200/{original}"]
+
+    rows = [f"test,{name}" for name in kept] + [f"train,{name}" for name in copied[:listed_in_train]]
+    (tmp_path / "list.csv").write_text("\n".join(["split,file", *rows, ""]))
+    dataset = OFFICIAL.model_copy(update={"split": str(tmp_path / "list.csv"), "duplicates": "drop"})
+    with pytest.raises(DataError, match=r"list\.csv: found no image in train, expected some; .* name images of train"):
+        make_tiny(places, files, dataset=dataset)
+    assert not leftovers(places)
+
+
 def test_a_list_that_is_not_there_is_an_error_before_an_archive_is_opened(places: Places, tmp_path: Path) -> None:
     gone = OFFICIAL.model_copy(update={"split": str(tmp_path / "gone.csv")})
     with pytest.raises(DataError, match=r"gone\.csv: no such file"):

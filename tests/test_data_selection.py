@@ -1,6 +1,7 @@
 """Classes, images and splits are chosen by names alone; the mini tier's list follows its stated rule."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,15 @@ def test_a_list_names_images_and_splits_and_classes_narrow_it() -> None:
     narrowed = chosen(class_items(a=5, b=5), dataset(split="l.csv", classes=["a"]), listed=listed)
     assert narrowed.classes == ("a",)
     assert not narrowed.splits["train"]
+
+
+def test_a_list_leaves_an_image_its_group() -> None:
+    items = [replace(item, group=f"patient {item.file[-5]}") for item in class_items(a=3, b=3)]
+    listed = {item.file: split for item, split in zip(items, 2 * SPLITS, strict=True)}
+    selection = chosen(items, dataset(split="l.csv"), listed=listed)
+    for split in SPLITS:
+        expected = {replace(item, split=split) for item in items if listed[item.file] == split}
+        assert set(selection.splits[split]) == expected
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
         raise error
 
 
-@pytest.mark.parametrize("name", ["cud", "cuda:x", "", "cuda:99"])
+@pytest.mark.parametrize("name", ["cud", "cuda:x", "", "cuda:99", "mps", "mps:0", "xpu", "meta", "hpu:1"])
 def test_a_device_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(
         UserError, match=r"^runtime\.device: found .*expected auto, cpu|^runtime\.device: found .* GPUs"

@@ -1,5 +1,6 @@
 """A method in other people's loops: networks, schedules, scalers and groups that are not ours."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from seal import Forgetting, SignedSGD, split_parameters
 from seal.clock import Clock
 from seal.methods import METHODS
-from seal.rng import stream
+from seal.rng import stream, torch_drawing_from
 from tests.strategies import numbers_of
 
 E, G = 2, 2
@@ -339,6 +340,150 @@ def test_what_the_last_epoch_froze_is_let_go_at_the_end() -> None:
     model.train()
     model(batches()[0][0])
     assert not any(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
+def sparse_then_dense() -> tuple[Forgetting, nn.Module, SignedSGD, Callable[[], Forgetting]]:
+    """In its third generation all parts go at a tenth of the rate."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    optimizer = SignedSGD(model.parameters(), 1.0, backend="reference")
+
+    def make() -> Forgetting:
+        numbers = {"layer_pruned_share": 0.5, "dense_lr_scale": 0.1}
+        return Forgetting("dsd", model, optimizer, "2", generations=3, epochs=1, **numbers)
+
+    return make(), model, optimizer, make
+
+
+def rates_in_a_step(optimizer: SignedSGD) -> list[float]:
+    rates: list[float] = []
+    hook = optimizer.register_step_pre_hook(lambda *_: rates.extend(group["lr"] for group in optimizer.param_groups))
+    optimizer.step()
+    hook.remove()
+    return rates
+
+
+LEFT: dict[str, Callable[[Forgetting], object]] = {
+    "ended": lambda forgetting: [*forgetting.epochs()],
+    "left in the second generation": lambda forgetting: next(iter(itertools.islice(forgetting.epochs(), 1, None))),
+    "left in the third generation": lambda forgetting: next(iter(itertools.islice(forgetting.epochs(), 2, None))),
+    "ended after it was left": lambda forgetting: [next(forgetting.epochs()), *forgetting.epochs()],
+}
+
+
+@pytest.mark.parametrize("how", LEFT)
+def test_steps_after_the_loop_are_the_optimizers_own(how: str) -> None:
+    forgetting, model, optimizer, _ = sparse_then_dense()
+    LEFT[how](forgetting)
+    assert rates_in_a_step(optimizer) == [1.0]
+
+    weight = model.get_parameter("0.weight")
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), before - 1.0)
+
+
+def test_no_mask_holds_after_the_loop() -> None:
+    forgetting, model, _, _ = sparse_then_dense()
+    clocks = forgetting.epochs()
+    for _ in range(2):
+        next(clocks)
+    dead, x = ~forgetting.masks.alive["0.weight"], torch.randn(4, 3, generator=stream(0, "x"))
+    for held in (True, False):
+        if not held:
+            clocks.close()
+        model.zero_grad()
+        cross_entropy(model(x), torch.arange(4) % 3).backward()
+        gradient = model.get_parameter("0.weight").grad
+        assert gradient is not None
+        assert bool(gradient[dead].any()) != held
+
+
+@pytest.mark.parametrize("first_is_kept", [False, True])
+def test_one_after_another_leads_the_optimizer(first_is_kept: bool) -> None:
+    first, _, optimizer, make = sparse_then_dense()
+    clocks = first.epochs()
+    for _ in range(3):
+        next(clocks)
+
+    assert rates_in_a_step(optimizer) == [pytest.approx(0.1)]
+    if not first_is_kept:
+        clocks.close()
+
+    seen = []
+    for _ in make().epochs():
+        seen += rates_in_a_step(optimizer)
+        assert [group["lr"] for group in optimizer.param_groups] == [1.0]
+    assert seen == pytest.approx([1.0, 1.0, 0.1])
+    assert rates_in_a_step(optimizer) == [1.0]
+
+
+def test_an_iterator_that_another_has_followed_closes_without_harm() -> None:
+    forgetting, _, optimizer, _ = sparse_then_dense()
+    old = forgetting.epochs()
+    next(old)
+    state, new = forgetting.state_dict(), forgetting.epochs()
+    for _ in range(2):
+        next(new)
+    old.close()
+    assert rates_in_a_step(optimizer) == [pytest.approx(0.1)]
+    forgetting.load_state_dict(state)
+    assert rates_in_a_step(optimizer) == [1.0]
+
+
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_what_was_frozen_is_let_go_where_the_loop_is_left(evaluated: bool) -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **numbers)
+    late = split_parameters(model, threshold).late
+    for clock in forgetting.epochs():
+        if clock == Clock(2, 0):
+            assert not any(value.requires_grad for value in late.values())
+            model.train(not evaluated)
+            break
+    assert all(value.requires_grad for value in late.values())
+    assert {module.training for module in model.modules()} == {not evaluated}, "norms are as the network is"
+
+
+def test_a_failing_draw_leaves_nothing_behind() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    forgetting = Forgetting(
+        "seal_reinit", model, optimizer, threshold, generations=2, epochs=1, **options("seal_reinit")
+    )
+    with pytest.raises(ValueError, match="draws values anew"):
+        train(forgetting, model, optimizer)
+    assert rates_in_a_step(optimizer) == [0.05, 0.05]
+
+
+@pytest.mark.parametrize("gpus", [None, 0, 2], ids=["not begun", "none", "two"])
+def test_a_draw_leaves_torchs_own_generators_where_they_were(gpus: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's too, here invented ones; and one that torch has not begun to use is left alone."""
+    states = {number: torch.tensor([number]) for number in range(gpus or 0)}
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: gpus is not None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 if gpus is None else gpus)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[device].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.__setitem__(device, state))
+    seeds: list[int] = []
+
+    def seed_all(seed: int) -> None:
+        seeds.append(seed)
+        states.update(dict.fromkeys(states, torch.tensor([seed])))
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seed_all)
+    torch.default_generator.manual_seed(3)
+    expected = torch.rand(2)
+
+    torch.default_generator.manual_seed(3)
+    drawn = []
+    for _ in range(2):
+        with torch_drawing_from(stream(0, "draw")):
+            drawn.append(torch.rand(2))
+    assert torch.equal(torch.rand(2), expected)
+    assert torch.equal(*drawn)
+    assert states == {number: torch.tensor([number]) for number in range(gpus or 0)}
+    assert len(seeds) == (2 if gpus else 0)
 
 
 @pytest.mark.parametrize("method", METHODS)

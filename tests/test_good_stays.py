@@ -155,6 +155,28 @@ def test_litter_of_processes_that_are_no_more_goes_with_the_next_run(tmp_path: P
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_litter_of_a_kill_between_two_renames_goes(kind: str, is_there: bool, tmp_path: Path) -> None:
+    left, living = (tmp_path / f".weights.{owner(pid)}.abc" for pid in (dead_process(), os.getpid()))
+    for folder in (left, living):
+        (folder / "weights").mkdir(parents=True)
+    for name in ("made", *(["weights"] if is_there else [])):
+        (tmp_path / name).mkdir() if kind == "folder" else (tmp_path / name).write_text(name)
+
+    put_in_place(tmp_path / "made", tmp_path / "weights")
+    assert {path.name for path in tmp_path.iterdir()} == {"weights", living.name}
+
+
+def test_a_run_that_is_published_again_takes_the_litter_of_its_parts(project: Path) -> None:
+    left = [SEAL / f".{name}.{owner(dead_process())}.abc" for name in ("weights", "predictions")]
+    for folder in left:
+        (folder / "weights").mkdir(parents=True)
+    run_stage("seal-0", load_params())
+    assert not any(folder.exists() for folder in left)
+    assert (SEAL / "weights").is_dir()
+
+
 @pytest.mark.parametrize("name", ["swp", "bak", "orig-2", "old", owner(1).replace("-1", "-a"), platform.node()])
 def test_what_an_editor_or_a_user_has_laid_beside_stays(name: str, tmp_path: Path) -> None:
     (tmp_path / f".params.yaml.{name}").write_text("mine")

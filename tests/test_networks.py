@@ -138,12 +138,20 @@ def test_a_file_of_ones_own_builds_a_network(tmp_path: Path, capsys: pytest.Capt
     ]
 
 
+VIT = {"image_size": 8, "patch_size": 4, "num_layers": 1, "num_heads": 1, "hidden_dim": 4, "mlp_dim": 4}
+
+
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
         ("resnet50", {}, "expected torchvision:NAME or path/to/file.py:function"),
         ("torchvision:resnet_50", {}, "has no network 'resnet_50', expected one such as resnet50"),
         ("torchvision:resnet18", {"depth": 3}, "resnet18 can't be built with depth=3: .*unexpected keyword"),
+        ("torchvision:vit_b_16", {"image_size": 60}, "can't be built with image_size=60: AssertionError: .*divisible"),
+        ("torchvision:VisionTransformer", VIT | {"patch_size": 0}, "can't be built with .*: ZeroDivisionError: "),
+        ("torchvision:resnet18", {"num_classes": -1}, "can't be built with num_classes=-1: RuntimeError: .*negative"),
+        ("{folder}/good.py:lost", {}, r"good\.py:lost can't be built with no options: KeyError: 'x'$"),
+        ("{folder}/good.py:bare", {}, r"can't be built with no options: AssertionError: AssertionError$"),
         ("nothing.py:net", {}, r"nothing\.py: not found, expected a Python file with the function net"),
         ("{folder}/broken.py:net", {}, r"broken\.py can't be run: SyntaxError"),
         ("{folder}/good.py:buld", {}, r"good\.py has no function buld, expected one such as build"),
@@ -152,7 +160,10 @@ def test_a_file_of_ones_own_builds_a_network(tmp_path: Path, capsys: pytest.Capt
 )
 def test_a_name_that_is_wrong_is_a_line(tmp_path: Path, name: str, options: dict[str, int], words: str) -> None:
     (tmp_path / "broken.py").write_text("def net(:\n")
-    (tmp_path / "good.py").write_text("def build():\n    pass\n\n\ndef number():\n    return 1\n")
+    (tmp_path / "good.py").write_text(
+        "def build():\n    pass\n\n\ndef number():\n    return 1\n"
+        "\n\ndef lost():\n    return {}['x']\n\n\ndef bare():\n    assert not bare\n"
+    )
     with pytest.raises(UserError, match=words):
         build_named(name.format(folder=tmp_path), options)
 

@@ -1,6 +1,7 @@
 """A method's numbers are checked by their annotations, whatever the method."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seal.errors import short
 from seal.options import Epochs, ImpossibleOption, Range, Scale, Share, fits, options_from, words
 from tests.strategies import option
 
@@ -46,7 +48,12 @@ def test_values_become_the_dataclass_and_those_of_others_are_left_alone() -> Non
         ("count", True, "an integer"),
         ("rate", math.nan, "a number"),
         ("rate", math.inf, "a number"),
+        ("rate", -math.inf, "a number"),
         ("rate", True, "a number"),
+        ("rate", 2 * int(sys.float_info.max), "a number"),
+        ("scale", 10**400, "a number, at least 0"),
+        ("share", -(10**400), "a number, at least 0 and at most 1"),
+        ("k", 10**400, "an integer, at least 0 and at most epochs_per_generation = 4"),
         ("k", 5, "an integer, at least 0 and at most epochs_per_generation = 4"),
         ("k", -1, "an integer, at least 0 and at most epochs_per_generation = 4"),
         ("scale", -0.1, "a number, at least 0"),
@@ -59,7 +66,12 @@ def test_values_become_the_dataclass_and_those_of_others_are_left_alone() -> Non
 def test_a_value_that_does_not_fit_is_said_with_what_would(name: str, value: object, expected: str) -> None:
     with pytest.raises(ImpossibleOption) as caught:
         options_from(Every, GOOD | {name: value}, BOUNDS)
-    assert str(caught.value) == f"{name} is {value!r}, expected {expected}"
+    assert str(caught.value) == f"{name} is {short(repr(value))}, expected {expected}"
+    assert len(str(caught.value)) < 250
+
+
+def test_the_largest_integer_that_is_a_float_is_one() -> None:
+    assert options_from(Every, GOOD | {"rate": int(sys.float_info.max)}, BOUNDS).rate == sys.float_info.max
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from seal.batchnorm import batch_statistics
 from seal.checkpoint import State
@@ -161,6 +162,19 @@ def test_batch_statistics_leave_the_running_ones_alone() -> None:
     trainer.model.eval()
     by_running, _ = trainer.objective.measure(trainer.model, trainer.data.clean.clean())
     assert by_batch != pytest.approx(by_running, rel=1e-3)
+
+
+@pytest.mark.parametrize("noise", [nn.Dropout(0.5), StochasticDepth(0.5, "row")], ids=["dropout", "depth"])
+def test_by_batch_statistics_no_dropout_draws(noise: nn.Module) -> None:
+    network = nn.Sequential(nn.BatchNorm1d(3), noise, nn.BatchNorm1d(3, affine=False))
+    x = torch.randn(8, 3, generator=stream(0, "x")) + 2
+    once = nn.functional.batch_norm(x, None, None, training=True)
+    torch.manual_seed(0)
+    with batch_statistics(network):
+        y = network(x)
+    torch.testing.assert_close(y, nn.functional.batch_norm(once, None, None, training=True))
+    assert all(module.training for module in network.modules())
+    assert torch.equal(network.get_buffer("0.running_mean"), torch.zeros(3))
 
 
 def test_clean_measures_are_those_of_the_whole_training_set() -> None:

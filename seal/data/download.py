@@ -14,7 +14,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
-from safetensors import SafetensorError
 
 from seal.data.archives import DataError
 from seal.data.sources import Archive
@@ -104,9 +103,7 @@ def full_disk_is_an_error(folder: Path) -> Iterator[None]:
     """A write below `folder` that finds no room raises DataError."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        # safetensors gives the system's message and no errno.
-        number = error.errno if isinstance(error, OSError) else errno.ENOSPC if "os error 28" in str(error) else None
-        if number not in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DataError(f"{folder}: the disk is full; make room and run again") from error

@@ -13,7 +13,8 @@ OfClass = dict[str, list[Item]]  # a class's images, in natural order
 
 
 def drawn(of_class: Mapping[str, Sequence[Item]], fractions: SplitFractions) -> OfClass:
-    """Every image in a split. Raises DataError where the fractions or groups leave a class without training images."""
+    """Every image in a split. Raises DataError where the fractions are more than all of a class, or groups leave it
+    without images of a split that it is to have."""
     items = chain.from_iterable(of_class.values())
     if any(item.group for item in items):
         return _drawn_by_group(of_class, fractions)

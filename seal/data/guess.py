@@ -42,6 +42,8 @@ def guess(path: Path) -> Guess:
 def as_yaml(path: Path, entry: dict[str, Any]) -> str:
     """The lines for params.yaml: a dataset called after the folder, and how it is made the source."""
     name = re.sub(r"[^a-z0-9_]+", "_", path.name.partition(".")[0].lower()).strip("_") or "mine"
+    if not isinstance(yaml.safe_load(name), str) or name[0].isdigit():  # as DVC reads YAML 1.2, 1e5 is a number too
+        name = f"'{name}'"
     flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10**6).strip()
     return f"source: {name}\ndatasets:\n  {name}: {flow}"
 

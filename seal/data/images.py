@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from seal.data.archives import DataError, Encoded
 from seal.sections import Preprocessing
@@ -19,6 +20,7 @@ MAX_PIXELS = 64_000_000  # below Pillow's own warning at 89 million
 # Modes of at most eight bits a channel. Others (16-bit, float) have no one meaning as RGB bytes.
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}  # which preprocessing may scale
+CODE_STREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start, and the segment that says each component's bits
 DIGEST_BYTES = 16
 
 # What Pillow raises on damaged files: libavif's errors are RuntimeErrors, and a TIFF's tags may be of any type. A
@@ -66,6 +68,7 @@ def decode_image(name: str, content: Encoded, size: int, how: Preprocessing) -> 
     try:
         image = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.open(BytesIO(content))
         _check(name, image, how)
+        _check_depth(name, image, content)
         if how.orientation == "exif":
             ImageOps.exif_transpose(image, in_place=True)
         image = _as_rgb(image, how)  # here the pixels are decoded
@@ -85,6 +88,35 @@ def _check(name: str, image: Image.Image, how: Preprocessing) -> None:
     modes = MODES | DEEP_MODES if how.deep == "scale" else MODES
     if image.mode not in modes:
         raise DataError(f"{name}: found colour mode {image.mode}, expected one of {', '.join(sorted(modes))}")
+
+
+def _check_depth(name: str, image: Image.Image, content: Encoded) -> None:
+    """Raises DataError for channels that are deeper than the mode tells: Pillow has none for colours of more than eight
+    bits, and reads them by their high bytes, or rounded; and grey of twelve it does not scale."""
+    bits = _bits(image, content)
+    if bits > 8 and (image.mode not in DEEP_MODES or bits != 16):
+        raise DataError(
+            f"{name}: found {bits} bits a channel in a file of mode {image.mode}, expected at most 8 (`deep: scale` "
+            "takes 16 of grey); save it at 8"
+        )
+
+
+def _bits(image: Image.Image, content: Encoded) -> int:
+    """Of the deepest channel, as the file says it; 8 where its format has no more, or tells it by the mode."""
+    if isinstance(image, TiffImageFile):
+        return int(max(image.tag_v2.get(BITSPERSAMPLE, (1,))))
+    if image.format == "JPEG2000" and image.mode not in DEEP_MODES:  # for which Pillow scales what is less than 16
+        start = bytes(content).index(CODE_STREAM)
+        components = int.from_bytes(content[start + 40 : start + 42], "big")
+        return max(1 + (bits & 0x7F) for bits in content[start + 42 : start + 42 + 3 * components : 3])
+
+    bits = 8
+    for tile in getattr(image, "tile", ()):
+        if image.format == "PPM" and not isinstance(tile.args, str):  # a raw mode and the highest value
+            bits = max(bits, tile.args[1].bit_length())
+        elif re.search("SGI16|;16[BLN]", f"{tile.codec_name} {tile.args}"):
+            bits = 16
+    return bits
 
 
 def _as_rgb(image: Image.Image, how: Preprocessing) -> Image.Image:

@@ -57,8 +57,7 @@ def make_pack(
             named = set(files_of(items))
             others = _others(dataset, paths, members, named, files)
             usable = sound(selection, names, rows.digests, rows.bad, dataset, list_of(target), others)
-            if dataset.source == "folder":
-                check_own(selection.classes, usable.selection.splits, dataset.split)
+            _check(usable.selection, dataset)
 
             provenance |= _left_out(dataset, paths, members, named) | usable.counts(selection)
             facts = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
@@ -120,9 +119,19 @@ def _selected(
     if len(selection.classes) < 2:
         raise DataError(f"classes: found {selection.classes[0]} alone, expected two or more to tell apart")
 
+    _check(selection, dataset)
+    return selection
+
+
+def _check(selection: Selection, dataset: Dataset) -> None:
+    """Raises DataError for splits that cannot be meant: before anything is decoded, and of what is left after it."""
+    if not selection.splits["train"]:
+        raise DataError(
+            f"split {dataset.split}: found no image in train, expected some; choose smaller fractions, or name "
+            "images of train"
+        )
     if dataset.source == "folder":
         check_own(selection.classes, selection.splits, dataset.split)
-    return selection
 
 
 def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -132,12 +132,12 @@ def read_list(path: Path) -> dict[str, str]:
 
 
 def _follow_list(items: Sequence[Item], listed: Mapping[str, str], name: str) -> list[Item]:
-    labels = {item.file: item.label for item in items}
-    lacking = [file for file in listed if file not in labels]
+    by_file = {item.file: item for item in items}
+    lacking = [file for file in listed if file not in by_file]
     if lacking:
         count = f"{len(lacking)} of {len(listed)} listed files"
         raise DataError(f"{name}: the archive lacks {count}: {', '.join(lacking[:3])}")
-    return [Item(file, labels[file], split) for file, split in listed.items()]
+    return [replace(by_file[file], split=split) for file, split in listed.items()]
 
 
 def _choose_classes(names: Sequence[str], dataset: Dataset, official: int | None) -> list[str]:

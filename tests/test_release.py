@@ -335,6 +335,14 @@ def test_a_bundle_holds_the_parameters_by_which_its_runs_were_trained(copied: Pa
     assert (status, printed) == (1, f"error: kept/{RUN}/{words}`seal tier` with its --choices writes them\n")
     assert not Path("new.zip").exists()
 
+    named = yaml.safe_load(by_which) | {"model": {"network": "torchvision:resnet18"}}
+    Path("params.yaml").write_text(yaml.safe_dump(named))
+    for record, words in (("results", "make repro"), ("kept", "seal tier")):
+        status, printed = seal("bundle", "--record", record, "--out", "new.zip")
+        assert (status, f"error: {record}/{RUN}/summary.json: found model {{'" in printed) == (1, True)
+        assert "expected {'network': 'torchvision:resnet18'" in printed
+        assert words in printed
+
 
 def test_other_images_than_the_records_are_refused(bundle: Path, elsewhere: Path) -> None:
     record = elsewhere / "record.json"

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from seal.errors import UserError
-from seal.record import read_json, write_json
+from seal.evidence import read_summary
+from seal.record import Tier, read_json, write_json
+from seal.sections import NamedModel
 from seal.study import study
 from seal.study.dvc_repo import Identity
+from seal.study.numbers import difference, facts_of
 from seal.tiers import tier_params
 from tests.test_dvc import packed as packed  # a fixture of the next one
 from tests.test_dvc import project as project
@@ -129,6 +132,55 @@ def test_a_study_by_other_numbers_does_not_replace_the_kept_one(tmp_path: Path) 
     (tmp_path / "normal-1" / study.SUMMARY).write_text("{")
     with pytest.raises(UserError, match=r"normal-1/summary\.json: not JSON"):
         study.refuse_another_base(tmp_path, params)
+
+
+NAMED = NamedModel(network="torchvision:resnet18", options={"zero_init_residual": True})
+
+
+@pytest.mark.parametrize("tier", ["smoke", "mini", "regime"])
+def test_the_committed_studies_are_of_their_own_tiers_parameters_and_of_no_other_network(tier: Tier) -> None:
+    """Also their oldest records, which lack sections and keys of today."""
+    kept, params = ROOT / "expected" / tier, tier_params(tier)
+    study.refuse_another_base(kept, params)
+    study.refuse_another_base(kept, params.model_copy(update={"evaluated_arms": [], "seeds": [7]}))
+    for path in sorted(kept.glob(f"*/{study.SUMMARY}")):
+        arm, _, seed = path.parent.name.rpartition("-")
+        facts = facts_of(params, arm, int(seed))
+        assert difference(read_summary(path), facts) is None, path
+
+    with pytest.raises(UserError, match=r"that has model = .*'depth'.*, expected .*'torchvision:resnet18'"):
+        study.refuse_another_base(kept, params.model_copy(update={"model": NAMED}))
+
+
+def test_another_network_is_another_training_in_either_direction() -> None:
+    named = {
+        "model": NAMED.model_dump(),
+        "options": {"zero_init_residual": 1},
+    }  # the method's number, not the network's
+    own = {"model": {"depth": 18, "width": 16}, "options": {}}
+    older = {"model": {"depth": 18}}
+    assert difference(own, named) == ("model", own["model"], named["model"])
+    assert difference(named, own) == ("model", named["model"], own["model"])
+    assert difference(named, older) is not None
+    assert difference(older, own) is None
+    assert difference(own, older) is None
+    assert difference(named, named | {"model": {"network": "torchvision:resnet18"}}) is None, "older than options"
+
+    for model in ({"network": "torchvision:resnet34"}, NAMED.model_dump() | {"options": {}}):
+        other = difference(named, named | {"model": model})
+        assert other is not None
+        assert other.key in ("network", "options")
+    assert difference(named, named | {"options": {"zero_init_residual": 2}}) == ("zero_init_residual", 1, 2)
+
+
+def test_numbers_of_a_method_are_the_same_in_either_of_their_sections() -> None:
+    old = {"generations": {"num_generations": 2, "ascent_epochs": 3, "retired": 1}, "method": "seal"}
+    new = {"generations": {"num_generations": 2, "checkpoint": "last"}, "options": {"ascent_epochs": 3}}
+    assert difference(old, new) is None
+    assert difference(old, new | {"options": {"ascent_epochs": 4}}) == ("ascent_epochs", 3, 4)
+    assert difference(new, new | {"generations": {"checkpoint": "best"}}) == ("checkpoint", "last", "best")
+    assert difference(old, {"method": "llf"}) == ("method", "seal", "llf")
+    assert difference({"data_sha256": "a", "data": "x"}, {"data_sha256": "a", "data": "y"}, "data_sha256") is None
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
 from seal.stage_names import STAGES, by_folder
 from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
+from seal.study.numbers import difference, facts_of
 
 SUMMARY = "summary.json"
 KEPT = ("history.csv", SUMMARY, "metrics.json", "predictions", "eval")  # no weights, no handover
@@ -53,15 +54,12 @@ def study(only: int | None = None, record: Path | None = None) -> None:
 def refuse_another_base(target: Path, params: Params) -> None:
     """Raises UserError where runs are kept whose generation 1 was trained on other images, by another network or by
     other numbers: they would be replaced one after another, and no verdict is of two trainings."""
-    wanted = {"tier": params.tier, "data": params.source}
-    wanted |= params.model.model_dump(mode="json") | params.training.model_dump(mode="json")
+    wanted = facts_of(params, BASE_ARM, 0)
     for path in sorted(target.glob(f"{BASE_ARM}-*/{SUMMARY}")):
-        summary = read_summary(path)
-        recorded = summary | summary.get("model", {}) | summary.get("training", {})
-        for key, value in wanted.items():
-            if recorded.get(key, value) != value:  # a record of an earlier version lacks some
-                problem = f"{path.parent}: found a run kept that has {key} = {recorded[key]}, expected {value}"
-                raise UserError(f"{problem}; keep this study elsewhere with --record DIR, or move those runs away")
+        if other := difference(read_summary(path), wanted):
+            problem = f"found a run kept that has {other.key} = {other.recorded}, expected {other.wanted}"
+            remedy = "keep this study elsewhere with --record DIR, or move those runs away"
+            raise UserError(f"{path.parent}: {problem}; {remedy}")
 
 
 def _seeds(params: Params) -> list[int]:

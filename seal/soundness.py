@@ -5,16 +5,15 @@ shown; what fails is no evidence. Old records are asked for what they say, and f
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from seal.errors import short
 from seal.evaluations import EVALUATIONS
-from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, read_checked_json
+from seal.evidence import MEND, BrokenEvidence, Items, as_written, entry, finite, read_checked_json
 from seal.measure import Cell, Measure, stated
-from seal.readings import EvaluationFile, Reading
+from seal.readings import EvaluationFile, Reading, generation_of
 from seal.record import SKIPPED, Row, file_sha256
 from seal.run_folder import RunFolder
 from seal.stage_names import STAGES
@@ -30,7 +29,7 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
     part of it cannot be read, or contradicts another."""
     run = RunFolder.read(folder, evaluations)
     _outcomes_follow(run)
-    with _as_written(run.summary_path):
+    with as_written(run.summary_path):
         for outcome in run.summary["outcomes"]:
             _numbers_are_possible(outcome, run.summary_path)
             _history_agrees(outcome, run)
@@ -40,22 +39,13 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
     checkpoints: dict[int, tuple[str, Path]] = {}
     for evaluation in run.evaluation_folders():
         for path in _evaluation_files(evaluation):
-            with _as_written(path):
+            with as_written(path):
                 record = read_checked_json(path)
                 _is_the_runs(record, path, run)
                 if path.name != SKIPPED:
                     _one_checkpoint(record, path, run, checkpoints)
                     _measures_hold(run, path)
     return run
-
-
-@contextmanager
-def _as_written(path: Path) -> Iterator[None]:
-    """A value of another kind than is written there is broken evidence, wherever in the file it is met."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise BrokenEvidence(f"{path}: not as it was written ({short(repr(error))}); {MEND}") from None
 
 
 def _broken(path: Path, key: str, met: object, expected: str) -> BrokenEvidence:
@@ -138,20 +128,13 @@ def _is_the_runs(record: Any, path: Path, run: RunFolder) -> None:
     expected: dict[str, Any] = {"evaluation": evaluation, "target": target or None}
     expected |= {key: run.summary[key] for key in ("arm", "seed", "tier")}
     if path.name != SKIPPED:
-        expected["generation"] = _generation(path)
+        expected["generation"] = generation_of(path)
         if not target:
             expected["data_sha256"] = run.summary["data_sha256"]
 
     for key, value in expected.items():
         if entry(record, key, path) != value:
             raise _broken(path, key, record[key], f"{value}, as {path.parent.name} of {run.name} has it")
-
-
-def _generation(path: Path) -> int:
-    number = path.stem.removeprefix("gen-")
-    if not number.isdigit():
-        raise _broken(path, "its name", path.name, "gen-NN.json")
-    return int(number)
 
 
 def _one_checkpoint(record: Any, path: Path, run: RunFolder, seen: dict[int, tuple[str, Path]]) -> None:
@@ -169,7 +152,7 @@ def _one_checkpoint(record: Any, path: Path, run: RunFolder, seen: dict[int, tup
 def _measures_hold(run: RunFolder, path: Path) -> None:
     """Every number that an evaluation states can be read, lies in its range and is the mean of its parts."""
     name, _, target = path.parent.name.partition("-")
-    generation, described = _generation(path), EVALUATIONS.get(name)
+    generation, described = generation_of(path), EVALUATIONS.get(name)
     file = run.evaluation(name, generation, target or None)
     if described is None or not isinstance(file, EvaluationFile):
         return

@@ -9,14 +9,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from seal.errors import short
 from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, Items, as_written, entry, finite, read_checked_json
 from seal.measure import Cell, Measure, stated
 from seal.readings import EvaluationFile, Reading, generation_of
 from seal.record import SKIPPED, Row, file_sha256
 from seal.run_folder import RunFolder
-from seal.stage_names import STAGES
+from seal.stage_names import read_stages
 
 # Rows, outcomes and values are rounded, to six digits and to seven.
 ROUNDED = {"rel_tol": 1e-5, "abs_tol": 1e-6}
@@ -35,7 +34,7 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
             _history_agrees(outcome, run)
             _predictions_agree(outcome, run)
 
-    _stages_are_named(folder / STAGES)
+    read_stages(folder)
     checkpoints: dict[int, tuple[str, Path]] = {}
     for evaluation in run.evaluation_folders():
         for path in _evaluation_files(evaluation):
@@ -50,12 +49,6 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
 
 def _broken(path: Path, key: str, met: object, expected: str) -> BrokenEvidence:
     return BrokenEvidence(f"{path}: {key}: found {met}, expected {expected}; {MEND}")
-
-
-def _stages_are_named(path: Path) -> None:
-    """What `seal study` says of a kept run's stages."""
-    if path.is_file() and not isinstance(record := read_checked_json(path), Mapping):
-        raise _broken(path, "it all", short(repr(record)), "a run's stages by their names")
 
 
 def _outcomes_follow(run: RunFolder) -> None:

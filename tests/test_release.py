@@ -118,6 +118,9 @@ def test_other_values_are_found_and_close_ones_told_with_the_tolerance(bundle: P
 
     status, printed = seal("check", str(with_accuracy_less_by(0.25)), "--run", RUN, "--evaluation", "transfer")
     assert (status, "other values" in printed, "2.5e-01 apart" in printed) == (1, True, True)
+    without = changed(bundle, lambda contents: contents.update({VALUES: record_with(contents, values={})}), sums=True)
+    status, printed = seal("check", str(without), "--run", RUN, "--evaluation", "transfer")
+    assert (status, "transfer-mine: other values, and no number among them" in printed) == (1, True), printed
     status, printed = seal("check", str(with_accuracy_less_by(0.004)), "--run", RUN, "--evaluation", "transfer")
     assert (status, "within the tolerance" in printed, "tolerance 0.01" in printed) == (0, True, True)
 
@@ -136,6 +139,22 @@ def changed(bundle: Path, change: Callable[[dict[str, bytes]], object], sums: bo
         for name, data in contents.items():
             archive.writestr(name, data)
     return path
+
+
+def record_with(contents: dict[str, bytes], **facts: object) -> bytes:
+    return json.dumps(json.loads(contents[VALUES]) | facts).encode()
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{", b"{}", b'{"data_sha256": 3}', b'{"data_sha256": 3, "values": 3}'])
+def test_a_record_in_a_bundle_that_is_none_is_one_line(
+    bundle: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    """Its checksums say that it is as it was written, not by whom."""
+    for name in ("_call", "_images"):
+        monkeypatch.setattr(f"seal.release.check.{name}", lambda *arguments: None)
+    path = changed(bundle, lambda contents: contents.update({VALUES: text}), sums=True)
+    status, printed = seal("check", str(path), "--run", RUN, "--evaluation", "transfer")
+    assert (status, printed.splitlines()[-1].startswith(f"error: check/{path.stem}/{VALUES}: ")) == (1, True), printed
 
 
 def facts_with(**values: object) -> Callable[[dict[str, bytes]], object]:

@@ -1,5 +1,7 @@
 """`seal study` under a real DVC: what it keeps, what it skips, and what an edit makes it train again."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -39,6 +41,33 @@ def test_a_record_is_current_by_parameters_and_code_and_a_users_own_images(
     assert not study.is_current(tmp_path, identity, own_packs), "nothing is kept"
     write_json(tmp_path / study.STAGES, {"base@0": IDENTITY["base@0"] | {"data": {"data/packs/a": "bb"}}})
     assert study.is_current(tmp_path, identity, own_packs) == expected
+
+
+STAGE = {"params": {}, "code": {}, "data": {}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "", "[" * 100_000, "[3]", "3", '{"base@0": 3}', '{"base@0": {"params": {}, "code": {}}}']
+    + [json.dumps({"base@0": {key: value for key, value in STAGE.items() if key != lost}}) for lost in STAGE]
+    + [json.dumps({"base@0": STAGE | {"data": ["x"]}})],
+)
+def test_what_a_kept_run_says_of_its_stages_is_checked(tmp_path: Path, text: str) -> None:
+    (tmp_path / study.STAGES).write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / study.STAGES}: ")):
+        study.is_current(tmp_path, IDENTITY, {})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_list_of_folders_that_is_none_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A listing of no folder leaves what lies there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "call", lambda *words: None)
+    Path("folders.json").write_text(text)
+    with pytest.raises(UserError, match=r"^folders\.json: "):
+        study.packed_anew()
+    Path("folders.json").write_text("{}")
+    assert study.packed_anew() == {}
 
 
 def test_lists_of_episodes_are_kept_once_and_those_that_differ_with_their_run(tmp_path: Path) -> None:

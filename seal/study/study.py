@@ -17,10 +17,10 @@ from typing import Any
 from seal.config import BASE_ARM, Params, load_params
 from seal.data.listing import FOLDERS
 from seal.errors import UserError
-from seal.evidence import read_summary
+from seal.evidence import as_written, read_checked_json, read_summary
 from seal.files import new_folder, put_in_place
-from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
-from seal.stage_names import STAGES, by_folder
+from seal.record import EXPECTED, RESULTS, TIMINGS, write_json
+from seal.stage_names import STAGES, by_folder, read_stages
 from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
 from seal.study.numbers import difference, facts_of
 
@@ -69,7 +69,10 @@ def _seeds(params: Params) -> list[int]:
 def packed_anew() -> dict[str, str]:
     """The packs of the user's own images that are on this machine, up to date: their hashes, by path."""
     call("seal.data.listing")
-    stages = [f"pack@{name}" for name in read_json(FOLDERS)]
+    folders = read_checked_json(FOLDERS)
+    if not isinstance(folders, Mapping):
+        raise UserError(f"{FOLDERS}: found no datasets by their names; `git restore {FOLDERS}` brings them back")
+    stages = [f"pack@{name}" for name in folders]
     if not stages:
         return {}
 
@@ -97,16 +100,13 @@ def make(stages: dict[str, list[Any]], target: Path, own_packs: Mapping[str, str
 
 def is_current(folder: Path, identity: Identity, own_packs: Mapping[str, str]) -> bool:
     """Whether a committed run was made with these parameters and this code, in all of its stages, and, as far as it
-    reads these packs, from these."""
-    path = folder / STAGES
-    if not path.exists():
-        return False
-
+    reads these packs, from these. Raises BrokenEvidence where what it says of itself is damaged."""
     recorded = {}
-    for name, stage in read_json(path).items():
-        recorded[name] = {"params": stage["params"], "code": stage["code"]}
-        if any(own_packs.get(pack, digest) != digest for pack, digest in stage["data"].items()):
-            return False
+    with as_written(folder / STAGES):
+        for name, stage in read_stages(folder).items():
+            recorded[name] = {"params": stage["params"], "code": stage["code"]}
+            if any(own_packs.get(pack, digest) != digest for pack, digest in stage["data"].items()):
+                return False
     return recorded == identity
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def keep(run: str, target: Path, identity: Identity) -> None:
         share_episodes(staged, target / "episodes")
         write_json(staged / STAGES, identity)
 
-        _copy_timings(list(identity), target / "timings")
+        _keep_timings(identity, read_stages(target / run), target / "timings")
         put_in_place(staged, target / run)
 
 
@@ -153,12 +153,17 @@ def _copy(source: Path, target: Path) -> None:
         raise UserError(f"{source}: not found, expected the record of run {source.parent.name}; `dvc repro` makes it")
 
 
-def _copy_timings(stages: Sequence[str], target: Path) -> None:
+def _keep_timings(made: Mapping[str, Any], before: Mapping[str, Any], target: Path) -> None:
+    """Of the stages that have made a run, where it is replaced by what stages before have made. A stage that was made
+    elsewhere, as DVC's cache may give it back, has no timing here: then one that was kept stays with its stage alone.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    for name in stages:
+    for name in {**before, **made}:
         path = TIMINGS / f"{name}.csv"
-        if path.exists():  # DVC may have restored the stage from its cache
+        if name in made and path.exists():
             shutil.copyfile(path, target / path.name)
+        elif made.get(name) != before.get(name):
+            (target / path.name).unlink(missing_ok=True)
 
 
 def call(*arguments: str) -> None:

@@ -108,7 +108,9 @@ ARROWS = {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
         "seal.phases", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers", "seal.trainer", "eval",
     },
-    "seal.release": {"seal.checkpoint", "seal.evidence", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers"},
+    "seal.release": {
+        "seal.checkpoint", "seal.data", "seal.evidence", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers",
+    },
     "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.stage_names", "seal.study", "seal.tracking"},
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.stage_names", "seal.tracking"},
     "seal.cli": {

@@ -38,7 +38,7 @@ class SignedSGD(SGD):
     one that runs.
 
     Raises ValueError or TypeError for parameters, gradients and groups that it can't step, before it changes anything;
-    BackendError, a RuntimeError, for a backend that can't run here.
+    RuntimeError for a backend that can't run here.
     """
 
     _step_supports_amp_scaling = True

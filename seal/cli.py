@@ -49,7 +49,7 @@ def study(
     """Train and evaluate all of params.yaml seed by seed, keep small files in expected/TIER, and judge the claims."""
     from seal.study import study as studies
 
-    with one_line_errors():
+    with one_line_errors(resumes="the same command goes on; what is kept stays"):
         studies.study(seed, record)
 
 
@@ -88,8 +88,9 @@ def doctor(
     """Check this machine and environment, and say what to do about each finding."""
     from seal import doctor as checks
 
-    findings = checks.check(of_cluster=cluster)
-    checks.render(findings)
+    with one_line_errors():
+        findings = checks.check(of_cluster=cluster)
+        checks.render(findings)
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
 

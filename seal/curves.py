@@ -8,7 +8,8 @@ from pathlib import Path
 
 from seal.config import load_params
 from seal.errors import UserError
-from seal.record import HISTORY_COLUMNS, RESULTS, Row, read_history, read_json, write_csv
+from seal.evidence import entry, read_summary
+from seal.record import HISTORY_COLUMNS, RESULTS, Row, read_history, write_csv
 from seal.stage import stage
 
 CURVES, ACCURACY = Path("curves/history.csv"), Path("curves/accuracy.csv")
@@ -30,10 +31,11 @@ def ends(run_names: Sequence[str]) -> list[Row]:
     """A row for each generation of these runs: test accuracy at its end."""
     rows = []
     for run in run_names:
-        summary = read_json(RESULTS / run / "summary.json")
+        path = RESULTS / run / "summary.json"
+        summary = read_summary(path)
         for outcome in summary["outcomes"]:
             row = {"arm": summary["arm"], "seed": summary["seed"]} | outcome
-            rows.append({column: row[column] for column in ACCURACY_COLUMNS})
+            rows.append({column: entry(row, column, path) for column in ACCURACY_COLUMNS})
     return rows
 
 

@@ -53,10 +53,11 @@ REMEDIES = {
 
 
 @contextmanager
-def one_line_errors(prefix: str = "error") -> Iterator[None]:
+def one_line_errors(prefix: str = "error", resumes: str = "") -> Iterator[None]:
     """Turn a UserError into one line on stderr, `prefix: message`, and exit status 1, and Ctrl-C into one and 130.
 
-    So too a file that cannot be written, and an optimizer backend that cannot run here.
+    So too a file that cannot be written, and an optimizer backend that cannot run here. `resumes`: what the same
+    command does after Ctrl-C, where it goes on from what is there.
     """
     try:
         yield
@@ -69,11 +70,11 @@ def one_line_errors(prefix: str = "error") -> Iterator[None]:
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(printable(f"{prefix}: {place}{error.strerror}; {REMEDIES[error.errno]}"))
     except RuntimeError as error:
-        if not str(error).startswith("backend '"):  # seal/kernels, which know no UserError
+        if type(error).__name__ != "BackendError":  # of seal/kernels, which know no UserError and bring torch
             raise
 
         sys.exit(f"{prefix}: runtime.optimizer_backend: {first_line(error)}")
     except KeyboardInterrupt:
         place = "" if prefix == "error" else f"{prefix}: "
-        print(f"{place}interrupted: the same command goes on from the last resume point", file=sys.stderr)
+        print(f"{place}interrupted{resumes and f': {resumes}'}", file=sys.stderr)
         sys.exit(130)

@@ -7,7 +7,8 @@ left alone, and one is missed only where it is asked for.
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -52,16 +53,28 @@ class Place(Open):
     generation: int
 
 
+class End(Open):
+    best: dict[str, Any] | None = None  # of the best epoch so far, where it was kept
+
+
+class Outcome(Place, End):
+    pass
+
+
 class SummaryFacts(Open):
     arm: str
     seed: int
     tier: str
+    method: str
     data: str
     data_sha256: str
     provenance: dict[str, Any]
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     generations: GenerationsFacts
-    outcomes: list[Place]
-    final: dict[str, Any] | None
+    options: dict[str, Any] = {}
+    outcomes: list[Outcome]
+    final: End | None
     diverged: Place | None
 
 
@@ -69,13 +82,8 @@ def read_summary(path: Path) -> Mapping[str, Any]:
     """A run's summary.json, an older one with the choices it had. Raises BrokenEvidence where it lacks what a training
     writes."""
     raw = read_checked_json(path)
-    try:
-        facts = SummaryFacts.model_validate(raw)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise BrokenEvidence(f"{path}: {short(place) or 'it all'}: {problem['msg']}; {MEND}") from None
-    name = f"{facts.arm}-{facts.seed}"
+    check_facts(SummaryFacts, raw, path)
+    name = f"{raw['arm']}-{raw['seed']}"
     if name != path.parent.name:
         raise BrokenEvidence(f"{path}: found run {name}, expected {path.parent.name}; {MEND}")
 
@@ -87,6 +95,25 @@ def read_summary(path: Path) -> Mapping[str, Any]:
         if section in raw:
             summary[section] = before | raw[section]
     return summary
+
+
+def check_facts(kind: type[Open], document: Any, path: Path, mend: str = MEND) -> None:
+    """Raises BrokenEvidence where a file lacks one of these facts, or has another kind of it. `mend`: what to do."""
+    try:
+        kind.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise BrokenEvidence(f"{path}: {short(place) or 'it all'}: {problem['msg']}; {mend}") from None
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """A value of another kind than is written there is broken evidence, wherever in the file it is met."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BrokenEvidence(f"{path}: not as it was written ({short(repr(error))}); {MEND}") from None
 
 
 def read_checked_json(path: Path) -> Any:

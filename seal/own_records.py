@@ -4,19 +4,29 @@ A folder holds network.json, of the checkpoint, and eval/EVALUATION-DATASET/ as 
 read it here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seal.evaluations import EVALUATIONS
-from seal.evidence import BrokenEvidence, read_checked_json
+from seal.evidence import BrokenEvidence, Open, as_written, check_facts, read_checked_json
 from seal.measure import Measure, cells_of
 from seal.readings import EvaluationFile, Missing, reading
 from seal.record import OWN, OWN_FACTS
 from seal.run_folder import RunFolder
 
-FACTS = ("model", "options", "checkpoint_sha256", "size", "head", "mean", "std")  # that others read of network.json
+
+class NetworkFacts(Open):
+    """What others read of network.json."""
+
+    model: str
+    options: dict[str, Any]
+    checkpoint_sha256: str
+    size: int | None
+    head: str
+    mean: list[float]
+    std: list[float]
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,7 @@ def own_networks(folder: Path = OWN) -> OwnNetworks:
 
 def _read(path: Path) -> RunFolder:
     facts = read_checked_json(path)
-    for key in FACTS:
-        if not isinstance(facts, Mapping) or key not in facts:
-            raise BrokenEvidence(f"{path}: no {key!r}, expected what `seal evaluate` writes; evaluate it again")
+    check_facts(NetworkFacts, facts, path, "evaluate it again by `seal evaluate`")
     return RunFolder(path.parent, facts)
 
 
@@ -61,16 +69,19 @@ def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:
     evaluation that this version does not know is left alone."""
     for folder in network.evaluation_folders():
         evaluation, _, dataset = folder.name.partition("-")
+        files = network.evaluations(folder.name)
         if evaluation not in EVALUATIONS:
             continue
         if skipped := network.skipped(folder.name):
             yield OwnNumber(dataset, evaluation, skipped.reason)
             continue
 
-        for file in network.evaluations(folder.name).values():
+        for file in files.values():
             for measure in EVALUATIONS[evaluation].measures.values():
                 if measure.shown:
-                    yield from _numbers_at(file, measure, dataset)
+                    with as_written(file.path):
+                        numbers = [*_numbers_at(file, measure, dataset)]
+                    yield from numbers
 
 
 def _numbers_at(file: EvaluationFile, measure: Measure, dataset: str) -> Iterator[OwnNumber]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from seal.errors import short
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, finite_items, read_arrays
 from seal.measure import Arrays, Cell, Measure, keys_of, lookup
 
@@ -33,12 +34,18 @@ class Reading:
 
 @dataclass(frozen=True)
 class EvaluationFile:
-    """An evaluation of one generation: gen-NN.json, and gen-NN.npz beside it."""
+    """An evaluation of one generation: gen-NN.json, and gen-NN.npz beside it. Raises BrokenEvidence for sections that
+    are none."""
 
     path: Path
     values: Mapping[str, Any]
     params: Mapping[str, Any]
     data_sha256: str | None = None  # of the pack whose images it looked at
+
+    def __post_init__(self) -> None:
+        for key, section in (("values", self.values), ("params", self.params)):
+            if not isinstance(section, Mapping):
+                raise BrokenEvidence(f"{self.path}: {key}: found {short(repr(section))}, expected a section; {MEND}")
 
     @cached_property
     def arrays(self) -> Arrays:
@@ -50,6 +57,14 @@ class EvaluationFile:
             return keys_of(self.values, measure)
         except LookupError as error:
             raise _no_key(self.path, error) from None
+
+
+def generation_of(path: Path) -> int:
+    """Whose file gen-NN.json is. Raises BrokenEvidence for one of another name, as a copy's."""
+    number = path.stem.removeprefix("gen-")
+    if not number.isdecimal():
+        raise BrokenEvidence(f"{path}: its name: found {short(path.name)}, expected gen-NN.json; {MEND}")
+    return int(number)
 
 
 def reading(

@@ -84,7 +84,7 @@ def read_history(path: Path) -> list[Row]:
     """The rows of a history.csv: integers, floats, the phase's name, None where nothing was measured."""
     rows: list[Row] = []
     remedy = "`dvc checkout` or `dvc repro` restores it"
-    for cells in _table(path, KEY_COLUMNS, remedy):
+    for cells in read_table(path, KEY_COLUMNS, remedy):
         try:
             rows.append(_row(cells))
         except (TypeError, ValueError) as error:
@@ -94,7 +94,7 @@ def read_history(path: Path) -> list[Row]:
 
 def read_timings(path: Path) -> list[dict[str, str]]:
     """The rows of a stage's timings. Raises UserError for what is none."""
-    rows = _table(path, FIRST_TIMING_COLUMNS, NEW_TIMINGS)
+    rows = read_table(path, FIRST_TIMING_COLUMNS, NEW_TIMINGS)
     for number, row in enumerate(rows, start=1):
         try:
             numbers = float(row["seconds"]), float(row["rate"] or 0)
@@ -106,7 +106,7 @@ def read_timings(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
+def read_table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
     """The rows of a csv file. Raises UserError where it is none, or lacks one of these columns or a cell of a row."""
     header, rows = _header_and_rows(path, remedy)
     if lacking := [column for column in columns if column not in header]:

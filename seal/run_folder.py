@@ -12,7 +12,7 @@ from typing import Any, Literal
 from seal.errors import UserError
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite_items, read_arrays, read_checked_json, read_summary
 from seal.measure import NOWHERE, Cell, Measure
-from seal.readings import EvaluationFile, Missing, Reading, Status, reading
+from seal.readings import EvaluationFile, Missing, Reading, Status, generation_of, reading
 from seal.record import SKIPPED, Row, read_history
 
 Generation = int | Literal["last"]
@@ -117,7 +117,7 @@ class RunFolder:
     def evaluations(self, name: str) -> dict[int, EvaluationFile]:
         """Generation -> what an evaluation found, e.g. of `transfer-digits`; empty where it has not run."""
         paths = sorted((self.folder / "eval" / name).glob("gen-*.json")) if self._counts(name) else []
-        return {int(path.stem.removeprefix("gen-")): self._evaluation_file(path) for path in paths}
+        return {generation_of(path): self._evaluation_file(path) for path in paths}
 
     def skipped(self, name: str) -> Missing | None:
         """Why an evaluation was skipped."""

@@ -5,19 +5,17 @@ shown; what fails is no evidence. Old records are asked for what they say, and f
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from seal.errors import short
 from seal.evaluations import EVALUATIONS
-from seal.evidence import MEND, BrokenEvidence, Items, entry, finite, read_checked_json
+from seal.evidence import MEND, BrokenEvidence, Items, as_written, entry, finite, read_checked_json
 from seal.measure import Cell, Measure, stated
-from seal.readings import EvaluationFile, Reading
+from seal.readings import EvaluationFile, Reading, generation_of
 from seal.record import SKIPPED, Row, file_sha256
 from seal.run_folder import RunFolder
-from seal.stage_names import STAGES
+from seal.stage_names import read_stages
 
 # Rows, outcomes and values are rounded, to six digits and to seven.
 ROUNDED = {"rel_tol": 1e-5, "abs_tol": 1e-6}
@@ -30,17 +28,17 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
     part of it cannot be read, or contradicts another."""
     run = RunFolder.read(folder, evaluations)
     _outcomes_follow(run)
-    with _as_written(run.summary_path):
+    with as_written(run.summary_path):
         for outcome in run.summary["outcomes"]:
             _numbers_are_possible(outcome, run.summary_path)
             _history_agrees(outcome, run)
             _predictions_agree(outcome, run)
 
-    _stages_are_named(folder / STAGES)
+    read_stages(folder)
     checkpoints: dict[int, tuple[str, Path]] = {}
     for evaluation in run.evaluation_folders():
         for path in _evaluation_files(evaluation):
-            with _as_written(path):
+            with as_written(path):
                 record = read_checked_json(path)
                 _is_the_runs(record, path, run)
                 if path.name != SKIPPED:
@@ -49,23 +47,8 @@ def sound_run(folder: Path, evaluations: Collection[str] | None = None) -> RunFo
     return run
 
 
-@contextmanager
-def _as_written(path: Path) -> Iterator[None]:
-    """A value of another kind than is written there is broken evidence, wherever in the file it is met."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise BrokenEvidence(f"{path}: not as it was written ({short(repr(error))}); {MEND}") from None
-
-
 def _broken(path: Path, key: str, met: object, expected: str) -> BrokenEvidence:
     return BrokenEvidence(f"{path}: {key}: found {met}, expected {expected}; {MEND}")
-
-
-def _stages_are_named(path: Path) -> None:
-    """What `seal study` says of a kept run's stages."""
-    if path.is_file() and not isinstance(record := read_checked_json(path), Mapping):
-        raise _broken(path, "it all", short(repr(record)), "a run's stages by their names")
 
 
 def _outcomes_follow(run: RunFolder) -> None:
@@ -138,20 +121,13 @@ def _is_the_runs(record: Any, path: Path, run: RunFolder) -> None:
     expected: dict[str, Any] = {"evaluation": evaluation, "target": target or None}
     expected |= {key: run.summary[key] for key in ("arm", "seed", "tier")}
     if path.name != SKIPPED:
-        expected["generation"] = _generation(path)
+        expected["generation"] = generation_of(path)
         if not target:
             expected["data_sha256"] = run.summary["data_sha256"]
 
     for key, value in expected.items():
         if entry(record, key, path) != value:
             raise _broken(path, key, record[key], f"{value}, as {path.parent.name} of {run.name} has it")
-
-
-def _generation(path: Path) -> int:
-    number = path.stem.removeprefix("gen-")
-    if not number.isdigit():
-        raise _broken(path, "its name", path.name, "gen-NN.json")
-    return int(number)
 
 
 def _one_checkpoint(record: Any, path: Path, run: RunFolder, seen: dict[int, tuple[str, Path]]) -> None:
@@ -169,7 +145,7 @@ def _one_checkpoint(record: Any, path: Path, run: RunFolder, seen: dict[int, tup
 def _measures_hold(run: RunFolder, path: Path) -> None:
     """Every number that an evaluation states can be read, lies in its range and is the mean of its parts."""
     name, _, target = path.parent.name.partition("-")
-    generation, described = _generation(path), EVALUATIONS.get(name)
+    generation, described = generation_of(path), EVALUATIONS.get(name)
     file = run.evaluation(name, generation, target or None)
     if described is None or not isinstance(file, EvaluationFile):
         return

@@ -54,15 +54,16 @@ class Timing:
 
 
 @contextmanager
-def stage(label: str, *, timed: bool = True, prefix: str = "error") -> Iterator[Timing]:
-    """The block is a stage: a UserError ends the process with `prefix: message` and status 1, Ctrl-C with 130.
+def stage(label: str, *, timed: bool = True, prefix: str = "error", resumes: str = "") -> Iterator[Timing]:
+    """The block is a stage: a UserError ends the process with `prefix: message` and status 1, Ctrl-C with 130 and what
+    `resumes` says of the same command.
 
     A block that ends well adds a row to timings/<stage>.csv, unless `timed` is false. The stage is DVC's name of it,
     else `label`, which is what DVC would call it.
     """
     began = time.perf_counter()
     timing = Timing()
-    with one_line_errors(prefix):
+    with one_line_errors(prefix, resumes):
         refuse_stage_of_another_job()
         try:
             yield timing
@@ -129,7 +130,8 @@ def dataset_stage(step: str, unit: str, arguments: Sequence[str] | None) -> Iter
     name = parser.parse_args(arguments).name
     label = f"{step}@{name}"
 
-    with stage(label, prefix=label) as timing, progress_bar() as bar:
+    resumes = "the same command goes on with what is there"
+    with stage(label, prefix=label, resumes=resumes) as timing, progress_bar() as bar:
         datasets = load_params().datasets
         if name not in datasets:
             raise UserError(f"no such dataset, expected one of {', '.join(datasets)}")

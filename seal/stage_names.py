@@ -1,14 +1,15 @@
 """The pipeline's stages by their names: what a name says, and by which stages params.yaml has a run made."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seal.config import ARM_LISTS, BASE_ARM, EVALUATED_LISTS, SEED_LISTS, Params
+from seal.errors import short
 from seal.evaluations import EVALUATIONS
-from seal.evidence import read_checked_json
+from seal.evidence import MEND, BrokenEvidence, read_checked_json
 from seal.sections import TRAINING
 
 LISTS = ("", "_extra", "_sensitivity")  # of arms, the main ones first
@@ -87,8 +88,21 @@ def _folders(params: Params) -> list[str]:
 
 def kept_stages(folder: Path) -> dict[str, str]:
     """The same of a run that `seal study` has kept, as it says; nothing of one that was kept otherwise."""
+    return by_folder(read_stages(folder))
+
+
+def read_stages(folder: Path) -> Mapping[str, Any]:
+    """What stages.json of a run's folder says, by the stages' names; nothing where there is none. Raises BrokenEvidence
+    for one that is damaged."""
     path = folder / STAGES
-    return by_folder(read_checked_json(path)) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+
+    stages = read_checked_json(path)
+    if not isinstance(stages, Mapping):
+        problem = f"found {short(repr(stages))}, expected a run's stages by their names"
+        raise BrokenEvidence(f"{path}: it all: {problem}; {MEND}")
+    return stages
 
 
 def by_folder(stages: Iterable[str]) -> dict[str, str]:

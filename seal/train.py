@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m seal.train")
     parser.add_argument("--run", required=True, metavar="ARM-SEED", help="e.g. seal-0")
     name = parser.parse_args(arguments).run
-    with stage(f"train@{name}") as timing:
+    with stage(f"train@{name}", resumes="the same command goes on from its last resume point") as timing:
         timing.unit, timing.lower = "images", "training.batch_size"
         timing.rate, timing.backend, timing.capture = run_stage(name, load_params())
 

@@ -218,10 +218,14 @@ def test_settings_are_held_against_each_other_by_the_keys_that_both_records_have
     assert compare(expected, tmp_path / "results")
 
     change(own, options={"ascent_lr_scale": 0.1})
-    with pytest.raises(UserError, match="seal-0: found another generations than in the expected run"):
+    with pytest.raises(UserError, match=r"seal-0: found ascent_lr_scale 0\.1, but 0\.3 in the expected run"):
         compare(expected, tmp_path / "results")
     change(own, options={}, training={"batch_size": 64})
-    with pytest.raises(UserError, match="seal-0: found another training than in the expected run"):
+    with pytest.raises(UserError, match="seal-0: found batch_size 64, but 32 in the expected run"):
+        compare(expected, tmp_path / "results")
+
+    change(own, training={"batch_size": 32}, model={"network": "torchvision:resnet18", "options": {}})
+    with pytest.raises(UserError, match=r"seal-0: found model .*resnet18.*, but .*'width': 16.* in the expected run"):
         compare(expected, tmp_path / "results")
 
 
@@ -283,7 +287,7 @@ def test_what_cannot_be_compared_is_an_error(expected: Path, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"no run that .*expected has too; expected one of normal-0"):
         compare(expected, tmp_path / "results")
     write_run(tmp_path / "results/seal-0", 0.6, width=8)
-    with pytest.raises(UserError, match="seal-0: found another model than in the expected run"):
+    with pytest.raises(UserError, match="seal-0: found width 8, but 16 in the expected run"):
         compare(expected, tmp_path / "results")
     write_run(tmp_path / "one/seal-0", 0.6)
     write_run(tmp_path / "mine/seal-0", 0.7)

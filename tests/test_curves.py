@@ -2,12 +2,15 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from seal import curves
+from seal.errors import UserError
 from seal.record import HISTORY_COLUMNS, RESULTS, read_json
 from tests.invented_records import invented_run, write_record
 from tests.strategies import SMOKE
@@ -31,6 +34,21 @@ def test_the_stage_writes_each_epoch_and_each_generations_end(tmp_path: Path, mo
     assert rows == ends
     assert len(rows) == 3
     assert len(curves.CURVES.read_text().splitlines()) == 1 + 3 * 4, "generations of four epochs"
+
+
+@pytest.mark.parametrize("spoil", [lambda summary: summary["outcomes"][0].pop("test_accuracy"), dict.clear])
+def test_a_summary_that_lacks_what_is_drawn_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[dict[str, Any]], object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_record(RESULTS, invented_run("seal"))
+    path = RESULTS / "seal-0/summary.json"
+    summary = read_json(path)
+    spoil(summary)
+    for text in (json.dumps(summary), "{"):
+        path.write_text(text)
+        with pytest.raises(UserError, match=f"^{path}: "):
+            curves.ends(["seal-0"])
 
 
 def test_plots_name_templates_and_columns_that_there_are() -> None:

@@ -1,5 +1,7 @@
 """The doctor: each finding from invented surroundings, and the real self-tests on this machine."""
 
+import errno
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -88,6 +90,35 @@ def test_a_process_that_crashes_leaves_what_it_had_said(monkeypatch: pytest.Monk
     assert facts["error"] == "ModuleNotFoundError: torch"
     assert machine.check_threads(facts, None).status == "fail"
     assert software.check_cuda_stack(facts, {}).status == "ok"
+
+
+def test_what_a_library_says_beside_the_facts_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = ("Loading faiss", "", "3", "[3]", '"x"', "null", '{"threads": 2}', '{"faiss": ', '{"faiss": "1"}')
+    said = tmp_path / "said"
+    said.write_text("\n".join(lines))
+    monkeypatch.setattr(sys, "executable", str(command(tmp_path, "python", f"cat {said}")))
+    assert probed() == {"threads": 2, "faiss": "1", "gpus": [], "error": "status 0"}
+
+
+@pytest.mark.parametrize("number", [errno.ELOOP, errno.EACCES, errno.EIO])
+def test_parameters_that_cannot_be_read_are_a_finding(
+    number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "probed", lambda: TORCH | FAISS)
+    if number == errno.ELOOP:
+        Path("params.yaml").symlink_to("params.yaml")
+    else:  # root may read all
+
+        def fails(*arguments: Any) -> Params:
+            raise OSError(number, os.strerror(number), "params.yaml")
+
+        monkeypatch.setattr(doctor, "load_params", fails)
+
+    (finding,) = (finding for finding in doctor.check() if finding.name == "params.yaml")
+    assert finding.status == "fail"
+    assert os.strerror(number) in finding.fact
+    assert "`seal tier smoke`" in finding.advice
 
 
 def test_packages_are_compared_with_the_lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from seal.device import torch_device
 from seal.errors import UserError, first_line, one_line_errors
+from seal.kernels.checks import BackendError
 from tests.strategies import params_with
 
 
@@ -19,7 +20,7 @@ from tests.strategies import params_with
         (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "error: Disk quota exceeded; make room"),
         (OSError(errno.EROFS, os.strerror(errno.EROFS), "a"), "error: a: Read-only file system; make it one"),
         (
-            RuntimeError("backend 'triton' needs a GPU\nmore"),
+            BackendError("backend 'triton' needs a GPU\nmore"),
             "error: runtime.optimizer_backend: backend 'triton' needs a",
         ),
     ],
@@ -42,13 +43,31 @@ def test_the_first_line_of_an_error_is_its_kind_where_it_has_no_message(error: E
     assert first_line(error) == line
 
 
-FAULTS = [OSError(errno.EBADF, "x"), OSError("x"), RuntimeError("shapes differ"), ValueError("x")]
+FAULTS = [
+    OSError(errno.EBADF, "x"), OSError("x"), RuntimeError("shapes differ"), RuntimeError("backend 'x' is not ours"),
+    ValueError("x"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("error", FAULTS)
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), one_line_errors():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("prefix", "resumes", "line"),
+    [
+        ("error", "", "interrupted\n"), ("error", "it goes on", "interrupted: it goes on\n"),
+        ("pack@a", "it goes on", "pack@a: interrupted: it goes on\n"),
+    ],
+)  # fmt: skip
+def test_ctrl_c_says_how_it_goes_on_where_it_does(
+    prefix: str, resumes: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors(prefix, resumes):
+        raise KeyboardInterrupt
+    assert (caught.value.code, capsys.readouterr().err) == (130, line)
 
 
 @pytest.mark.parametrize("name", ["cud", "cuda:x", "", "cuda:99", "mps", "mps:0", "xpu", "meta", "hpu:1"])

@@ -278,6 +278,10 @@ def test_the_assumptions_name_the_precision_that_trains(
         ({"sections": {}}, r"found no rates of environment, fewshot, hessian, knn, training, expected all sections"),
         ({"sections": None}, r"found no JSON of the acceptance \('NoneType' object is not iterable\)"),
         ({"sections": ["training"]}, r"found no JSON of the acceptance"),
+        (
+            {"sections": {"training": 5, "knn": None, "fewshot": "x"}},
+            r"found no rates of environment, fewshot, hessian",
+        ),
     ],
 )
 def test_a_file_without_rates_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -285,6 +289,26 @@ def test_a_file_without_rates_is_one_line(tmp_path: Path, changes: dict[str, Any
         measured_gpus(acceptance(tmp_path / "a.json", **changes))
     with pytest.raises(UserError, match=r"found no JSON of the acceptance \(.*No such file"):
         measured_gpus(tmp_path / "not there.json")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "place"),
+    [
+        ("training", "rates", r"training\.rates\.measured"), ("knn", "rates", r"knn\.rates\.searched"),
+        ("several_runs", "runs_per_gpu", r"several_runs\.runs_per_gpu"),
+        ("training", "resnet50_width64_tf32", r"training\.resnet50_width64_tf32\.graph_ms_a_step"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [5, None, "Infinity", {}, {"measured": 0.0, "searched": -1, "graph_ms_a_step": "2"}])
+def test_numbers_of_an_acceptance_that_are_none_are_one_line(
+    tmp_path: Path, section: str, key: str, place: str, value: Any
+) -> None:
+    path = acceptance(tmp_path / "a.json")
+    accepted = read_json(path)
+    accepted["sections"][section][key] = 0 if value == 5 and key == "runs_per_gpu" else value
+    write_json(path, accepted)
+    with pytest.raises(UserError, match=rf"^{path}: {place}: found .*, expected a number above 0; run `seal accept"):
+        measured_gpus(path)
 
 
 def test_a_file_without_a_date_or_the_precision_that_is_asked_for_is_one_line(tmp_path: Path) -> None:

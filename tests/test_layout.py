@@ -102,13 +102,15 @@ ARROWS = {
         "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.models", "seal.progress", "seal.publish",
         "seal.resume", "seal.scratch", "seal.stage", "seal.tracking", "seal.trainer", "seal.training_data",
     },
-    "seal.curves": {"seal.stage"},
+    "seal.curves": {"seal.evidence", "seal.stage"},
     "seal.study": {"seal.data", "seal.evidence", "seal.readings", "seal.runs", "seal.stage_names"},
     "seal.planning": {
         "seal.blocks", "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.methods", "seal.models",
         "seal.phases", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers", "seal.trainer", "eval",
     },
-    "seal.release": {"seal.checkpoint", "seal.runs", "seal.stage_names", "seal.tiers"},
+    "seal.release": {
+        "seal.checkpoint", "seal.data", "seal.evidence", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers",
+    },
     "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.stage_names", "seal.study", "seal.tracking"},
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.stage_names", "seal.tracking"},
     "seal.cli": {

@@ -8,6 +8,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from seal.errors import one_line_errors
+from seal.kernels.checks import BackendError
 from seal.optim import SignedSGD
 from tests.strategies import params_with
 
@@ -92,8 +94,10 @@ def test_a_backend_that_cannot_run_there_is_an_error_and_no_other_runs(backend: 
     if backend == "triton" and torch.cuda.is_available():
         pytest.skip("triton is asked for CPU tensors here")
     optimizer = SignedSGD([torch.ones(2, device=device, requires_grad=True)], lr=0.1, backend=backend)
-    with pytest.raises(RuntimeError, match=backend):
+    with pytest.raises(BackendError, match=f"^backend '{backend}' ") as caught:
         optimizer.step()
+    with pytest.raises(SystemExit, match=f"^error: runtime.optimizer_backend: backend '{backend}' "), one_line_errors():
+        raise caught.value
     assert optimizer.backend == backend
 
 

@@ -185,6 +185,24 @@ def committed(params: Params, **changes: object) -> Measured:
     return Measured(**values | {"date": "2026-11-28"} | changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("was", "spoiled"),
+    [
+        (",torch,", ",troch,"), ("depth,", ""), (",348,", ",fast,"), (",1,348,", ",one,348,"), ("18,16", "18"),
+        ("depth", "\xff"), (",float32,false,1,1,348,", ",1,348,"),
+    ],
+)  # fmt: skip
+def test_committed_rates_that_are_none_are_one_line(tmp_path: Path, was: str, spoiled: str) -> None:
+    text = (Path(__file__).parents[1] / "benchmarks/training.csv").read_text()
+    path = tmp_path / "training.csv"
+    path.write_text(text)
+    assert len(read(path)) == len(text.splitlines()) - 1
+    assert was in text
+    path.write_text(text.replace(was, spoiled, 1), encoding="latin-1")
+    with pytest.raises(UserError, match=rf"^{path}: .*; `git restore` brings it back"):
+        read(path)
+
+
 def test_a_tier_that_has_not_run_here_is_priced_by_what_was_committed_for_its_setting(
     params: Params, tmp_path: Path
 ) -> None:

@@ -32,13 +32,14 @@ from seal.data.selection import read_list
 from seal.errors import UserError, one_line_errors
 from seal.files import atomic, new_folder
 from seal.measure import Rates
-from seal.own_records import own_networks, own_numbers
+from seal.own_records import OwnNetworks, own_networks, own_numbers
 from seal.planning.calibration import known_machines
 from seal.record import read_history, read_json, read_timings, write_json
 from seal.run_folder import RunFolder
 from seal.sections import Preprocessing
 from seal.stage_names import parts
 from seal.tracking import database
+from seal.tracking.own import facts_of
 from seal.tracking.sync import stages_of
 from tests.waiting import wait_until
 
@@ -219,6 +220,49 @@ def test_what_seal_evaluate_has_not_written_is_no_network(tmp_path: Path, text: 
     assert name == "theirs"
     assert reason.startswith(f"{tmp_path}/theirs/network.json: ")
     assert "\n" not in reason
+
+
+NETWORK = {
+    "model": "torchvision:resnet18", "options": {}, "checkpoint_sha256": "0" * 64, "size": None, "head": "kept",
+    "mean": [0, 0.5, 0.5], "std": [1.0, 1.0, 1.0],
+}  # fmt: skip
+
+
+def own_network(folder: Path, **facts: Any) -> OwnNetworks:
+    write_json(folder / "theirs/network.json", NETWORK | facts)
+    return own_networks(folder)
+
+
+@pytest.mark.parametrize("key", NETWORK)
+def test_a_networks_facts_are_of_their_kinds(tmp_path: Path, key: str) -> None:
+    """The view's tags and parameters are made of them, and the report's rows."""
+    (network,) = own_network(tmp_path).sound
+    facts_of(network)
+    for spoiled in (3.5, True, [{}]):
+        reason = own_network(tmp_path, **{key: spoiled}).broken["theirs"]
+        assert reason.startswith(f"{tmp_path}/theirs/network.json: {key}")
+        assert reason.endswith("; evaluate it again by `seal evaluate`")
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("transfer-digits/gen-00.json", {"values": 3}), ("transfer-digits/gen-00.json", {"values": {"paper": 3}}),
+        ("transfer-digits/gen-00.json", {"values": {}, "params": [3]}), ("transfer-digits/gen-00.json", [3]),
+        ("fewshot-digits/gen-00.json", {"values": {"shots": 3}}),
+        ("prediction_depth-digits/gen-00.json", {"values": {"blocks": 3}}),
+        ("transfer-digits/gen-00 (copy).json", {"values": {}}), ("sharpness-digits/gen-00.json", {"values": 3}),
+        ("sharpness-digits/gen-00.json", 3), ("transfer-digits/skipped.json", 3),
+    ],
+)  # fmt: skip
+def test_an_own_networks_evaluation_that_is_none_is_broken_and_the_others_are_shown(
+    tmp_path: Path, name: str, document: Any
+) -> None:
+    write_json(tmp_path / "theirs/eval" / name, document)
+    write_json(tmp_path / "whole/network.json", NETWORK)
+    networks = own_network(tmp_path)
+    assert [network.name for network in networks.sound] == ["whole"]
+    assert networks.broken["theirs"].startswith(f"{tmp_path}/theirs/eval/{name}: ")
 
 
 def test_an_evaluation_of_another_version_is_left_alone(tmp_path: Path) -> None:

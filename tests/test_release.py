@@ -118,6 +118,9 @@ def test_other_values_are_found_and_close_ones_told_with_the_tolerance(bundle: P
 
     status, printed = seal("check", str(with_accuracy_less_by(0.25)), "--run", RUN, "--evaluation", "transfer")
     assert (status, "other values" in printed, "2.5e-01 apart" in printed) == (1, True, True)
+    without = changed(bundle, lambda contents: contents.update({VALUES: record_with(contents, values={})}), sums=True)
+    status, printed = seal("check", str(without), "--run", RUN, "--evaluation", "transfer")
+    assert (status, "transfer-mine: other values, and no number among them" in printed) == (1, True), printed
     status, printed = seal("check", str(with_accuracy_less_by(0.004)), "--run", RUN, "--evaluation", "transfer")
     assert (status, "within the tolerance" in printed, "tolerance 0.01" in printed) == (0, True, True)
 
@@ -138,6 +141,22 @@ def changed(bundle: Path, change: Callable[[dict[str, bytes]], object], sums: bo
     return path
 
 
+def record_with(contents: dict[str, bytes], **facts: object) -> bytes:
+    return json.dumps(json.loads(contents[VALUES]) | facts).encode()
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{", b"{}", b'{"data_sha256": 3}', b'{"data_sha256": 3, "values": 3}'])
+def test_a_record_in_a_bundle_that_is_none_is_one_line(
+    bundle: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    """Its checksums say that it is as it was written, not by whom."""
+    for name in ("_call", "_images"):
+        monkeypatch.setattr(f"seal.release.check.{name}", lambda *arguments: None)
+    path = changed(bundle, lambda contents: contents.update({VALUES: text}), sums=True)
+    status, printed = seal("check", str(path), "--run", RUN, "--evaluation", "transfer")
+    assert (status, printed.splitlines()[-1].startswith(f"error: check/{path.stem}/{VALUES}: ")) == (1, True), printed
+
+
 def facts_with(**values: object) -> Callable[[dict[str, bytes]], object]:
     return lambda contents: contents.update({FACTS: json.dumps(json.loads(contents[FACTS]) | values).encode()})
 
@@ -152,7 +171,10 @@ def facts_with(**values: object) -> Callable[[dict[str, bytes]], object]:
         (lambda contents: contents.update({"results/seal.pkl": b""}), "'results/seal.pkl' is no data"),
         (lambda contents: contents.update({"results/../../a.json": b""}), "climbs out of the folder"),
         (lambda contents: contents.update({"/tmp/a.json": b""}), "climbs out of the folder"),
-        (lambda contents: contents.update({"results\\a.json": b""}), "climbs out of the folder"),
+        (lambda contents: contents.update({"results/..\\..\\a.json": b""}), "climbs out of the folder"),
+        (lambda contents: contents.update({"\\tmp\\a.json": b""}), "climbs out of the folder"),
+        (lambda contents: contents.update({"C:\\a.json": b""}), "climbs out of the folder"),
+        (lambda contents: contents.update({"results\\a.json": b""}), "is no data of a record"),
         (lambda contents: contents.pop(FACTS), "no bundle.json, expected a whole bundle"),
         (lambda contents: contents.pop(CHECKSUMS), "no checksums.txt, expected a whole bundle"),
         (lambda contents: contents.update({CHECKSUMS: b"nothing"}), "found 'nothing', expected `sha256  name`"),
@@ -334,6 +356,14 @@ def test_a_bundle_holds_the_parameters_by_which_its_runs_were_trained(copied: Pa
     status, printed = seal("bundle", "--record", "kept", "--out", "new.zip")
     assert (status, printed) == (1, f"error: kept/{RUN}/{words}`seal tier` with its --choices writes them\n")
     assert not Path("new.zip").exists()
+
+    named = yaml.safe_load(by_which) | {"model": {"network": "torchvision:resnet18"}}
+    Path("params.yaml").write_text(yaml.safe_dump(named))
+    for record, words in (("results", "make repro"), ("kept", "seal tier")):
+        status, printed = seal("bundle", "--record", record, "--out", "new.zip")
+        assert (status, f"error: {record}/{RUN}/summary.json: found model {{'" in printed) == (1, True)
+        assert "expected {'network': 'torchvision:resnet18'" in printed
+        assert words in printed
 
 
 def test_other_images_than_the_records_are_refused(bundle: Path, elsewhere: Path) -> None:

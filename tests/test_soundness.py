@@ -1,5 +1,6 @@
 """The one check of a run: parts of two runs that were swapped, and numbers that cannot be, are no evidence."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seal.evidence import BrokenEvidence
+from seal.evidence import BrokenEvidence, read_summary
 from seal.record import file_sha256, read_json, write_json
+from seal.run_folder import RunFolder
+from seal.runs import Runs
 from seal.soundness import sound_run
 
 KEPT = Path(__file__).parents[1] / "expected/mini"
@@ -105,10 +108,22 @@ def another_final(record: Path) -> str:
     return "final"
 
 
-def a_file_of_no_generation(record: Path) -> str:
-    folder = record / RUN / "eval/hessian"
-    shutil.copy(folder / "gen-03.json", folder / "gen-best.json")
-    return "gen-best.json"
+def a_file_named(name: str) -> Callable[[Path], str]:
+    def copy(record: Path) -> str:
+        folder = record / RUN / "eval/hessian"
+        shutil.copy(folder / "gen-03.json", folder / name)
+        with pytest.raises(BrokenEvidence, match=f"its name: found {re.escape(name)}, expected gen-NN.json"):
+            RunFolder.read(record / RUN).evaluations("hessian")
+        return name
+
+    return copy
+
+
+def of_another_version(record: Path) -> str:
+    folder = shutil.copytree(record / RUN / "eval/hessian", record / RUN / "eval/sharpness")
+    for path in folder.glob("gen-*.json"):
+        change(path, lambda document: document.update(evaluation="sharpness", values=3))
+    return "eval/sharpness"
 
 
 FAULTS = {
@@ -146,7 +161,12 @@ FAULTS = {
     "items turned round": other_items,
     "a generation that is not told": a_generation_more,
     "another final": another_final,
-    "a file of no generation": a_file_of_no_generation,
+    "a file of no generation": a_file_named("gen-best.json"),
+    "a copied file": a_file_named("gen-01 (copy).json"),
+    "a raised number": a_file_named("gen-\u00b2.json"),
+    "values that are a number": evaluation_of("hessian", values=3),
+    "parameters that are a list": evaluation_of("transfer-digits", params=[1]),
+    "another version's values that are a number": of_another_version,
 }
 
 
@@ -158,6 +178,42 @@ def test_a_run_that_contradicts_itself_is_broken_and_the_file_is_named(record: P
     assert part in str(caught.value)
     assert str(caught.value).startswith(str(record / RUN))
     assert "\n" not in str(caught.value)
+
+
+NO_SECTION: tuple[Any, ...] = (3, "x", ["x"])
+OF_ANOTHER_KIND: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("model", "training", "generations", "options", "provenance"), (None, *NO_SECTION)),
+    **dict.fromkeys(("final", "diverged"), NO_SECTION),
+    **dict.fromkeys(("method", "tier", "data"), (None, 3, ["x"], {})),
+    "seed": (None, 0.5, "0", True), "outcomes": (None, *NO_SECTION, [{}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", OF_ANOTHER_KIND)
+def test_what_is_of_another_kind_than_a_summary_has_is_broken_for_all_who_read_it(record: Path, key: str) -> None:
+    """The commands go by Runs.read, a study by read_summary."""
+    path = record / RUN / "summary.json"
+    whole = read_json(path)
+    for value in OF_ANOTHER_KIND[key]:
+        write_json(path, whole | {key: value})
+        with pytest.raises(BrokenEvidence, match=re.escape(f"{path}: {key}")) as caught:
+            read_summary(path)
+        assert "\n" not in str(caught.value)
+        assert Runs.read([record]).broken == {RUN: str(caught.value)}
+
+
+@pytest.mark.parametrize("value", NO_SECTION)
+def test_a_best_epoch_that_is_no_section_is_broken(record: Path, value: Any) -> None:
+    path = record / RUN / "summary.json"
+    whole = read_json(path)
+    write_json(path, whole | {"final": whole["final"] | {"best": value}})
+    with pytest.raises(BrokenEvidence, match=re.escape(f"{path}: final.best")):
+        read_summary(path)
+
+    whole["outcomes"][1]["best"] = value
+    write_json(path, whole)
+    with pytest.raises(BrokenEvidence, match=re.escape(f"{path}: outcomes.1.best")):
+        read_summary(path)
 
 
 def test_weights_that_evaluations_looked_at_are_sound(record: Path) -> None:

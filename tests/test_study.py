@@ -1,5 +1,7 @@
 """`seal study` under a real DVC: what it keeps, what it skips, and what an edit makes it train again."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from seal.errors import UserError
-from seal.record import read_json, write_json
+from seal.evidence import read_summary
+from seal.record import Tier, read_json, write_json
+from seal.sections import NamedModel
 from seal.study import study
 from seal.study.dvc_repo import Identity
+from seal.study.numbers import difference, facts_of
 from seal.tiers import tier_params
 from tests.test_dvc import project as project
 from tests.test_train_stage import ARMS, write_params
@@ -35,6 +40,33 @@ def test_a_record_is_current_by_parameters_and_code_and_a_users_own_images(
     assert not study.is_current(tmp_path, identity, own_packs), "nothing is kept"
     write_json(tmp_path / study.STAGES, {"base@0": IDENTITY["base@0"] | {"data": {"data/packs/a": "bb"}}})
     assert study.is_current(tmp_path, identity, own_packs) == expected
+
+
+STAGE = {"params": {}, "code": {}, "data": {}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "", "[3]", "3", '{"base@0": 3}', '{"base@0": {"params": {}, "code": {}}}']
+    + [json.dumps({"base@0": {key: value for key, value in STAGE.items() if key != lost}}) for lost in STAGE]
+    + [json.dumps({"base@0": STAGE | {"data": ["x"]}})],
+)
+def test_what_a_kept_run_says_of_its_stages_is_checked(tmp_path: Path, text: str) -> None:
+    (tmp_path / study.STAGES).write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / study.STAGES}: ")):
+        study.is_current(tmp_path, IDENTITY, {})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_list_of_folders_that_is_none_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A listing of no folder leaves what lies there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "call", lambda *words: None)
+    Path("folders.json").write_text(text)
+    with pytest.raises(UserError, match=r"^folders\.json: "):
+        study.packed_anew()
+    Path("folders.json").write_text("{}")
+    assert study.packed_anew() == {}
 
 
 def test_lists_of_episodes_are_kept_once_and_those_that_differ_with_their_run(tmp_path: Path) -> None:
@@ -104,6 +136,31 @@ def test_times_are_kept_of_the_stages_that_made_a_run_alone(tmp_path: Path, monk
     assert [path.name for path in (tmp_path / "kept/timings").iterdir()] == ["base@0.csv"]
 
 
+def test_a_run_that_was_replaced_leaves_no_timing_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stages may have been made elsewhere, and pulled."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("history.csv", "summary.json", "metrics.json", "predictions/gen-01.npz"):
+        (tmp_path / "results/seal-0" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "results/seal-0" / name).touch()
+    stages = dict.fromkeys(("train@seal-0", "hessian@seal-0", "knn@seal-0", "fewshot@seal-0-digits"), STAGE)
+    kept, timings = tmp_path / "kept/timings", tmp_path / "timings"
+    timings.mkdir()
+    for name in stages:
+        (timings / f"{name}.csv").write_text("first")
+    study.keep("seal-0", tmp_path / "kept", stages)
+    assert {path.stem for path in kept.iterdir()} == {*stages}
+
+    shutil.rmtree(timings)
+    timings.mkdir()
+    (timings / "hessian@seal-0.csv").write_text("second")
+    anew = dict.fromkeys(("train@seal-0", "hessian@seal-0"), STAGE | {"code": {"seal/train.py": "cc"}})
+    study.keep("seal-0", tmp_path / "kept", anew | {"fewshot@seal-0-digits": STAGE})
+    texts = {path.stem: path.read_text() for path in kept.iterdir()}
+    assert texts == {"hessian@seal-0": "second", "fewshot@seal-0-digits": "first"}
+
+
 def test_a_study_by_other_numbers_does_not_replace_the_kept_one(tmp_path: Path) -> None:
     params = tier_params("regime")
     summary = read_json(ROOT / "expected/mini/normal-1" / study.SUMMARY) | {"tier": "regime"}
@@ -128,6 +185,55 @@ def test_a_study_by_other_numbers_does_not_replace_the_kept_one(tmp_path: Path) 
     (tmp_path / "normal-1" / study.SUMMARY).write_text("{")
     with pytest.raises(UserError, match=r"normal-1/summary\.json: not JSON"):
         study.refuse_another_base(tmp_path, params)
+
+
+NAMED = NamedModel(network="torchvision:resnet18", options={"zero_init_residual": True})
+
+
+@pytest.mark.parametrize("tier", ["smoke", "mini", "regime"])
+def test_the_committed_studies_are_of_their_own_tiers_parameters_and_of_no_other_network(tier: Tier) -> None:
+    """Also their oldest records, which lack sections and keys of today."""
+    kept, params = ROOT / "expected" / tier, tier_params(tier)
+    study.refuse_another_base(kept, params)
+    study.refuse_another_base(kept, params.model_copy(update={"evaluated_arms": [], "seeds": [7]}))
+    for path in sorted(kept.glob(f"*/{study.SUMMARY}")):
+        arm, _, seed = path.parent.name.rpartition("-")
+        facts = facts_of(params, arm, int(seed))
+        assert difference(read_summary(path), facts) is None, path
+
+    with pytest.raises(UserError, match=r"that has model = .*'depth'.*, expected .*'torchvision:resnet18'"):
+        study.refuse_another_base(kept, params.model_copy(update={"model": NAMED}))
+
+
+def test_another_network_is_another_training_in_either_direction() -> None:
+    named = {
+        "model": NAMED.model_dump(),
+        "options": {"zero_init_residual": 1},
+    }  # the method's number, not the network's
+    own = {"model": {"depth": 18, "width": 16}, "options": {}}
+    older = {"model": {"depth": 18}}
+    assert difference(own, named) == ("model", own["model"], named["model"])
+    assert difference(named, own) == ("model", named["model"], own["model"])
+    assert difference(named, older) is not None
+    assert difference(older, own) is None
+    assert difference(own, older) is None
+    assert difference(named, named | {"model": {"network": "torchvision:resnet18"}}) is None, "older than options"
+
+    for model in ({"network": "torchvision:resnet34"}, NAMED.model_dump() | {"options": {}}):
+        other = difference(named, named | {"model": model})
+        assert other is not None
+        assert other.key in ("network", "options")
+    assert difference(named, named | {"options": {"zero_init_residual": 2}}) == ("zero_init_residual", 1, 2)
+
+
+def test_numbers_of_a_method_are_the_same_in_either_of_their_sections() -> None:
+    old = {"generations": {"num_generations": 2, "ascent_epochs": 3, "retired": 1}, "method": "seal"}
+    new = {"generations": {"num_generations": 2, "checkpoint": "last"}, "options": {"ascent_epochs": 3}}
+    assert difference(old, new) is None
+    assert difference(old, new | {"options": {"ascent_epochs": 4}}) == ("ascent_epochs", 3, 4)
+    assert difference(new, new | {"generations": {"checkpoint": "best"}}) == ("checkpoint", "last", "best")
+    assert difference(old, {"method": "llf"}) == ("method", "seal", "llf")
+    assert difference({"data_sha256": "a", "data": "x"}, {"data_sha256": "a", "data": "y"}, "data_sha256") is None
 
 
 @pytest.fixture

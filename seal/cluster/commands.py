@@ -95,7 +95,7 @@ def gather(
 
 @app.command()
 def cancel() -> None:
-    """End what was submitted here, and nothing else; what is done stays, and trainings go on from their last epoch."""
+    """End what was submitted here alone; what is done stays, and trainings go on from their last resume point."""
     from seal.cluster.processes import end_all
     from seal.cluster.queue import queued, slurm
     from seal.cluster.submission import submissions

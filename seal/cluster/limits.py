@@ -1,6 +1,6 @@
 """What a Slurm job asks for where its user says nothing: time by the plan, memory by what its stages took before.
 
-A training goes on from its last epoch, so that a limit too short costs a restart and no result.
+A training goes on from its last resume point, so that a limit too short costs a restart and no result.
 """
 
 import os

@@ -48,7 +48,7 @@ def _read_params() -> tuple[Params | None, Finding]:
     """The parameters, None where they cannot be read, and what there is to say of them."""
     try:
         params = load_params()
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         advice = "mend it, or write a new one with `seal tier smoke`"
         return None, Finding("params.yaml", "fail", str(error), advice)
     return params, Finding("params.yaml", "ok", f"tier {params.tier}, {len(params.run_names())} runs")

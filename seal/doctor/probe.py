@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 Facts = Mapping[str, Any]
@@ -21,7 +22,8 @@ def probed() -> dict[str, Any]:
     last_words = run.stderr.strip().splitlines() or [f"status {run.returncode}"]
     facts: dict[str, Any] = {"error": last_words[-1], "gpus": []}
     for line in run.stdout.splitlines():
-        facts |= json.loads(line)
+        with suppress(ValueError, TypeError):  # a library's own word
+            facts |= json.loads(line)
     return facts
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, device
 
+from seal.kernels.checks import BackendError
 from seal.kernels.signed_sgd import Group, Step, reference
 
 BACKENDS = ("reference", "cpu", "triton")
@@ -26,11 +27,11 @@ class Kernel:
 
 
 def load(backend: str, on: device) -> Kernel:
-    """The version of that name for tensors on that device. Raises RuntimeError where it can't run."""
+    """The version of that name for tensors on that device. Raises BackendError where it can't run."""
     match backend:
         case "cpu":
             if on.type != "cpu":
-                raise RuntimeError(f"backend 'cpu' can't step parameters on {on}: use 'triton', 'reference' or 'auto'")
+                raise BackendError(f"backend 'cpu' can't step parameters on {on}: use 'triton', 'reference' or 'auto'")
             from seal.kernels.signed_sgd_cpu import signed_sgd_cpu
 
             return Kernel(signed_sgd_cpu)

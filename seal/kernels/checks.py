@@ -13,6 +13,10 @@ from seal.kernels.signed_sgd import Group
 DTYPES = (torch.float32, torch.float64)
 
 
+class BackendError(RuntimeError):
+    """A version of the step that can't run where the parameters are."""
+
+
 def check_group(group: dict[str, Any]) -> None:
     """Raises ValueError for what torch's SGD does and this does not."""
     for key in ("dampening", "nesterov", "differentiable"):

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from seal.kernels.checks import BackendError
 from seal.kernels.memory import addresses, in_one_order, numbers, work_blocks
 from seal.kernels.signed_sgd import Group
 
@@ -84,7 +85,7 @@ class Table:
 
 
 class SignedSGDTriton:
-    """The signed step by one launch for each dtype; raises RuntimeError where the device can't run it.
+    """The signed step by one launch for each dtype; raises BackendError where the device can't run it.
 
     A captured CUDA graph keeps its table. A capture within `graph` may have its gradients anywhere, also in the graph's
     own memory; elsewhere they must stay where the last step before it found them: `zero_grad(set_to_none=False)`. The
@@ -93,7 +94,7 @@ class SignedSGDTriton:
 
     def __init__(self, device: torch.device) -> None:
         if device.type != "cuda" and not triton.knobs.runtime.interpret:
-            raise RuntimeError(f"backend 'triton' needs a GPU, found parameters on {device}; use backend 'auto'")
+            raise BackendError(f"backend 'triton' needs a GPU, found parameters on {device}; use backend 'auto'")
         self.device = device
         self.numbers = torch.empty(0, 4, dtype=torch.float64, device=device)
         self.mirrored: list[tuple[float, float, float, float]] = []

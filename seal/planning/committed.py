@@ -3,16 +3,18 @@
 A tier that has not run here is priced by them, where one is of this processor and of the tier's setting.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from operator import attrgetter
 from pathlib import Path
 
+from seal.errors import UserError
 from seal.planning.setting import Setting
 from seal.processor import processor
+from seal.record import read_table
 
 COMMITTED = Path("benchmarks/training.csv")
+REMEDY = "`git restore` brings it back, and benchmarks/training.py writes it anew"
 COLUMNS = (*(field.name for field in fields(Setting)), "jobs", "images_per_second", "cpu", "torch", "date")
 
 
@@ -39,12 +41,18 @@ class Measured:
 
 
 def read(path: Path = COMMITTED) -> list[Measured]:
-    """Nothing where the file is not there, as beside an installed package."""
+    """Nothing where the file is not there, as beside an installed package. Raises UserError for what is no such
+    table."""
     if not path.exists():
         return []
 
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(map(Measured.of_row, csv.DictReader(file)))
+    measured = []
+    for number, row in enumerate(read_table(path, COLUMNS, REMEDY), start=1):
+        try:
+            measured.append(Measured.of_row(row))
+        except ValueError as error:
+            raise UserError(f"{path}: row {number}: {error}; {REMEDY}") from None
+    return measured
 
 
 def committed_rate(wanted: Setting, measured: Sequence[Measured]) -> Measured | None:

@@ -44,7 +44,7 @@ def _counts_of_pack(path: Path, dataset: Dataset) -> Counts | None:
             if not wanted.items() <= provenance.items():
                 return None
             train, val, test = (int(pack.get_slice(f"{split}/labels").get_shape()[0]) for split in SPLITS)
-    except (SafetensorError, LookupError, TypeError, ValueError):
+    except (SafetensorError, AttributeError, LookupError, TypeError, ValueError):
         return None
     return train, val, test
 

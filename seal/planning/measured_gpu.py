@@ -6,13 +6,13 @@ by them.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seal.config import Params
-from seal.errors import UserError
+from seal.errors import UserError, short
 from seal.measure import Rates
 from seal.planning.gpu import SAVED_PER_SECOND
 from seal.planning.network import own_model
@@ -24,6 +24,7 @@ MEASURED = {
     "measured": "training", "seen": "fewshot", "tuned": "fewshot", "curved": "hessian", "searched": "knn",
     "launched": "environment",
 }  # fmt: skip
+SETTING = "resnet50_width64_"  # and a precision: a key of the section training
 SHAPE = {"depth": 50, "width": 64, "image_size": 64, "batch_size": 32}
 
 
@@ -45,7 +46,7 @@ class MeasuredGpu:
 
         Raises UserError where that precision was not timed.
         """
-        setting = f"resnet50_width64_{precision}"
+        setting = f"{SETTING}{precision}"
         if setting not in self.sections["training"]:
             problem = f"acceptance of {self.name}, {self.date}: found no training in {precision}"
             raise UserError(f"{problem}, expected one; run `seal accept` there again")
@@ -70,16 +71,37 @@ def read(path: Path) -> MeasuredGpu:
     try:
         accepted = json.loads(path.read_text(encoding="utf-8"))
         sections, tiny, date = dict(accepted["sections"]), accepted["tiny"], accepted["date"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: found no JSON of the acceptance ({error}); `seal accept --out {path}` writes it"
         ) from None
 
-    lacking = sorted(name for name in {"training", *MEASURED.values()} if "rates" not in sections.get(name, {}))
+    whole = {name for name, section in sections.items() if isinstance(section, Mapping) and "rates" in section}
+    lacking = sorted({"training", *MEASURED.values()} - whole)
     if tiny or lacking:
         words = "a try on a CPU" if tiny else f"no rates of {', '.join(lacking)}"
         raise UserError(f"{path}: found {words}, expected all sections on a GPU; run `seal accept --out {path}` there")
+
+    for place, number in _numbers(sections):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+            problem = f"{place}: found {short(repr(number))}, expected a number above 0"
+            raise UserError(f"{path}: {problem}; run `seal accept --out {path}` there again")
     return MeasuredGpu(str(sections["environment"].get("gpu", "unnamed GPU")), str(date), sections)
+
+
+def _numbers(sections: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All by which a plan counts, each with its place in the file; None where it is not there."""
+    for kind, section in MEASURED.items():
+        yield f"{section}.rates.{kind}", _at(sections[section]["rates"], kind)
+    for setting, times in sections["training"].items():
+        if setting.startswith(SETTING):
+            yield f"training.{setting}.graph_ms_a_step", _at(times, "graph_ms_a_step")
+    if "several_runs" in sections:
+        yield "several_runs.runs_per_gpu", _at(sections["several_runs"], "runs_per_gpu")
+
+
+def _at(values: Any, key: str) -> Any:
+    return values.get(key) if isinstance(values, Mapping) else None
 
 
 def of_paper_shape(params: Params) -> bool:

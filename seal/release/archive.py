@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from seal.data.archives import climbs_out
 from seal.errors import UserError
 from seal.record import file_sha256
 
@@ -98,11 +99,6 @@ def _only_data(path: Path, archive: zipfile.ZipFile) -> None:
         if name in seen:
             raise BrokenBundle(f"{path}: {name!r} is there twice, expected once; {AGAIN}")
         seen.add(name)
-
-
-def climbs_out(name: str) -> bool:
-    place = PurePosixPath(name)
-    return place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name
 
 
 def is_recorded(name: str) -> bool:

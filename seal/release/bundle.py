@@ -5,18 +5,19 @@ with one date.
 """
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from seal.checkpoint import HANDOVER
 from seal.config import BASE_ARM, Params, load_params
 from seal.errors import UserError
-from seal.record import RESULTS, atomic, file_sha256
+from seal.files import atomic
+from seal.record import RESULTS, file_sha256
 from seal.release.archive import CHECKSUMS, FACTS, FORMAT, LISTS, RECORD, SUFFIXES, Facts, checksum_lines, is_recorded
 from seal.runs import RunFolder, Runs, are_folders
 from seal.stage_names import asked_stages, stage_of
+from seal.study.numbers import difference, facts_of
 from seal.tiers import tier_params, tier_text
 
 BESIDE = ("LICENSE", "CITATION.cff")
@@ -119,21 +120,9 @@ def _difference(runs: Iterable[RunFolder], params: Params) -> str | None:
         if run.arm not in (BASE_ARM, *params.arms):
             return f"{run.summary_path}: found arm {run.arm}, expected one of those"
 
-        facts = params.run(run.arm, run.seed).facts() | {"data": params.source}
-        recorded, named = _numbers_of(run.summary), _numbers_of(facts)
-        for key, number in named.items():
-            if recorded.get(key, number) != number:  # a record of an earlier version lacks some
-                return f"{run.summary_path}: found {key} {recorded[key]}, expected {number} as it stands"
+        if other := difference(run.summary, facts_of(params, run.arm, run.seed)):
+            return f"{run.summary_path}: found {other.key} {other.recorded}, expected {other.wanted} as it stands"
     return None
-
-
-def _numbers_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a training beside its seed. A method's own numbers stood in `generations` before they had a section
-    of their own."""
-    numbers = {key: facts[key] for key in ("tier", "data", "method") if key in facts}
-    for section in ("model", "training", "generations", "options"):
-        numbers |= facts.get(section, {})
-    return numbers
 
 
 def _weights_of(runs: list[RunFolder], params: Params) -> tuple[dict[str, Path], dict[str, str]]:

@@ -15,8 +15,9 @@ from typing import Any
 from seal.config import load_params
 from seal.errors import UserError, printable
 from seal.evaluations import EVALUATIONS, Evaluation
+from seal.evidence import as_written, entry, read_checked_json
 from seal.measure import numbers_of
-from seal.record import RESULTS, file_sha256, read_json
+from seal.record import RESULTS, file_sha256
 from seal.release.archive import LISTS, Bundle, open_bundle
 from seal.runs import RunFolder
 
@@ -78,18 +79,20 @@ def _runs_again(place: Path, run: str, evaluation: Evaluation, name: str) -> boo
     """Run one evaluation in `place` and print how it agrees with what stood there. Gives whether it does."""
     target = name.partition("-")[2]
     folder = place / RESULTS / run / "eval" / name
-    recorded = {path.name: read_json(path) for path in sorted(folder.glob("gen-*.json"))}
-    last = f"gen-{RunFolder.read(place / RESULTS / run).last:02d}.json"
-    if last not in recorded:
+    last = folder / f"gen-{RunFolder.read(place / RESULTS / run).last:02d}.json"
+    if not last.is_file():
         print(f"{run}, {name}: the record has none of the last generation; nothing to compare")
         return True
 
-    _images(place, target or load_params(place / "params.yaml").source, recorded[last]["data_sha256"])
+    recorded = read_checked_json(last)
+    images = entry(recorded, "data_sha256", last)
+    _images(place, target or load_params(place / "params.yaml").source, images)
     arguments = ["--run", run, *(["--target", target] if target else [])]
     _call(place, f"eval.{name.partition('-')[0]}", *arguments)
-    if not (folder / last).is_file():
-        raise UserError(f"{folder}: found no {last} after the evaluation, expected one; see skipped.json there")
-    return _agrees(f"{run}, {name}", evaluation, recorded[last], read_json(folder / last))
+    if not last.is_file():
+        raise UserError(f"{folder}: found no {last.name} after the evaluation, expected one; see skipped.json there")
+    with as_written(last):
+        return _agrees(f"{run}, {name}", evaluation, recorded, read_checked_json(last))
 
 
 def _images(place: Path, dataset: str, expected: str) -> None:
@@ -128,6 +131,10 @@ def _agrees(words: str, evaluation: Evaluation, recorded: Mapping[str, Any], aga
         actual = dict(numbers_of(again["values"], measure))
         for key, value in expected.items():
             apart[f"{name} {key}"] = abs(actual.get(key, inf) - value) / max(1.0, abs(value))
+    if not apart:
+        print(f"{words}: {OTHER}, and no number among them to say by how much")
+        return False
+
     worst = max(apart, key=apart.__getitem__)
     verdict = CLOSE if apart[worst] <= TOLERANCE else OTHER
     print(f"{words}: {verdict}: {worst} is {apart[worst]:.1e} apart, tolerance {TOLERANCE} of max(1, value)")

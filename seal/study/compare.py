@@ -7,15 +7,13 @@ run is judged seal/evaluations.py, and how far a value may lie seal/study/spread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seal.errors import UserError
 from seal.readings import EvaluationFile
 from seal.runs import Evaluations, RunFolder, Runs, are_folders
+from seal.study.numbers import difference
 from seal.study.spread import Spread, evaluation_in, not_the_same
 from seal.study.study import KEPT
-
-SETTINGS = ("tier", "data_sha256", "model", "training")  # of summary.json, beside RunFolder.settings
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def agreements_of(expected: Path, kept: Mapping[str, RunFolder], yours: Mapping[
     for run in common:
         files[run.name] = differing(kept[run.name].folder, run.folder)
         if files[run.name]:
-            _same_settings(kept[run.name], run)
+            _same_numbers(kept[run.name], run)
             _same_protocols(kept[run.name], run)
             different.append(run)
 
@@ -134,24 +132,13 @@ def _evaluations_of(runs: Runs) -> dict[str, Evaluations]:
     return evaluations
 
 
-def _same_settings(kept: RunFolder, yours: RunFolder) -> None:
-    """Of the keys that both records have: one may be older than a key."""
-    expected, ours = _settings(kept), _settings(yours)
-    for key in expected:
-        if _differ(expected[key], ours[key]):
-            raise UserError(
-                f"{kept.name}: found another {key} than in the expected run; compare runs of the same parameters"
-            )
-
-
-def _settings(run: RunFolder) -> dict[str, Any]:
-    return {key: run.summary.get(key, {}) for key in SETTINGS} | {"generations": run.settings}
-
-
-def _differ(expected: Any, ours: Any) -> bool:
-    if isinstance(expected, Mapping) and isinstance(ours, Mapping):
-        return any(expected[key] != ours[key] for key in expected.keys() & ours.keys())
-    return bool(expected != ours)
+def _same_numbers(kept: RunFolder, yours: RunFolder) -> None:
+    other = difference(kept.summary, yours.summary, images="data_sha256")
+    if other:
+        raise UserError(
+            f"{kept.name}: found {other.key} {other.wanted}, but {other.recorded} in the expected run; "
+            "compare runs of the same parameters"
+        )
 
 
 def _same_protocols(kept: RunFolder, yours: RunFolder) -> None:

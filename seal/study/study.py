@@ -10,18 +10,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from seal.config import BASE_ARM, Params, load_params
 from seal.data.listing import FOLDERS
 from seal.errors import UserError
-from seal.evidence import read_summary
+from seal.evidence import as_written, read_checked_json, read_summary
 from seal.files import new_folder, put_in_place
-from seal.record import EXPECTED, RESULTS, TIMINGS, read_json, write_json
-from seal.stage_names import STAGES, by_folder
+from seal.record import EXPECTED, RESULTS, TIMINGS, write_json
+from seal.stage_names import STAGES, by_folder, read_stages
 from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
+from seal.study.numbers import difference, facts_of
 
 SUMMARY = "summary.json"
 KEPT = ("history.csv", SUMMARY, "metrics.json", "predictions", "eval")  # no weights, no handover
@@ -53,15 +54,12 @@ def study(only: int | None = None, record: Path | None = None) -> None:
 def refuse_another_base(target: Path, params: Params) -> None:
     """Raises UserError where runs are kept whose generation 1 was trained on other images, by another network or by
     other numbers: they would be replaced one after another, and no verdict is of two trainings."""
-    wanted = {"tier": params.tier, "data": params.source}
-    wanted |= params.model.model_dump(mode="json") | params.training.model_dump(mode="json")
+    wanted = facts_of(params, BASE_ARM, 0)
     for path in sorted(target.glob(f"{BASE_ARM}-*/{SUMMARY}")):
-        summary = read_summary(path)
-        recorded = summary | summary.get("model", {}) | summary.get("training", {})
-        for key, value in wanted.items():
-            if recorded.get(key, value) != value:  # a record of an earlier version lacks some
-                problem = f"{path.parent}: found a run kept that has {key} = {recorded[key]}, expected {value}"
-                raise UserError(f"{problem}; keep this study elsewhere with --record DIR, or move those runs away")
+        if other := difference(read_summary(path), wanted):
+            problem = f"found a run kept that has {other.key} = {other.recorded}, expected {other.wanted}"
+            remedy = "keep this study elsewhere with --record DIR, or move those runs away"
+            raise UserError(f"{path.parent}: {problem}; {remedy}")
 
 
 def _seeds(params: Params) -> list[int]:
@@ -71,7 +69,10 @@ def _seeds(params: Params) -> list[int]:
 def packed_anew() -> dict[str, str]:
     """The packs of the user's own images that are on this machine, up to date: their hashes, by path."""
     call("seal.data.listing")
-    stages = [f"pack@{name}" for name in read_json(FOLDERS)]
+    folders = read_checked_json(FOLDERS)
+    if not isinstance(folders, Mapping):
+        raise UserError(f"{FOLDERS}: found no datasets by their names; `git restore {FOLDERS}` brings them back")
+    stages = [f"pack@{name}" for name in folders]
     if not stages:
         return {}
 
@@ -99,16 +100,13 @@ def make(stages: dict[str, list[Any]], target: Path, own_packs: Mapping[str, str
 
 def is_current(folder: Path, identity: Identity, own_packs: Mapping[str, str]) -> bool:
     """Whether a committed run was made with these parameters and this code, in all of its stages, and, as far as it
-    reads these packs, from these."""
-    path = folder / STAGES
-    if not path.exists():
-        return False
-
+    reads these packs, from these. Raises BrokenEvidence where what it says of itself is damaged."""
     recorded = {}
-    for name, stage in read_json(path).items():
-        recorded[name] = {"params": stage["params"], "code": stage["code"]}
-        if any(own_packs.get(pack, digest) != digest for pack, digest in stage["data"].items()):
-            return False
+    with as_written(folder / STAGES):
+        for name, stage in read_stages(folder).items():
+            recorded[name] = {"params": stage["params"], "code": stage["code"]}
+            if any(own_packs.get(pack, digest) != digest for pack, digest in stage["data"].items()):
+                return False
     return recorded == identity
 
 
@@ -123,7 +121,7 @@ def keep(run: str, target: Path, identity: Identity) -> None:
         share_episodes(staged, target / "episodes")
         write_json(staged / STAGES, identity)
 
-        _copy_timings(list(identity), target / "timings")
+        _keep_timings(identity, read_stages(target / run), target / "timings")
         put_in_place(staged, target / run)
 
 
@@ -155,12 +153,17 @@ def _copy(source: Path, target: Path) -> None:
         raise UserError(f"{source}: not found, expected the record of run {source.parent.name}; `dvc repro` makes it")
 
 
-def _copy_timings(stages: Sequence[str], target: Path) -> None:
+def _keep_timings(made: Mapping[str, Any], before: Mapping[str, Any], target: Path) -> None:
+    """Of the stages that have made a run, where it is replaced by what stages before have made. A stage that was made
+    elsewhere, as DVC's cache may give it back, has no timing here: then one that was kept stays with its stage alone.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    for name in stages:
+    for name in {**before, **made}:
         path = TIMINGS / f"{name}.csv"
-        if path.exists():  # DVC may have restored the stage from its cache
+        if name in made and path.exists():
             shutil.copyfile(path, target / path.name)
+        elif made.get(name) != before.get(name):
+            (target / path.name).unlink(missing_ok=True)
 
 
 def call(*arguments: str) -> None:

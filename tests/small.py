@@ -23,6 +23,20 @@ GENERATIONS = {"num_generations": 2}
 BATCHES = 2  # an epoch: of 16 images and of 10
 OPTIONS = {"ascent_epochs": 1, "ascent_lr_scale": 0.5}  # of the methods that have them
 
+# Evaluations of a moment, of the images that tests/test_train_stage.py packs.
+SMALL_FEWSHOT = {
+    "targets": ["mine"],
+    "n_way": 2,
+    "n_query": 2,
+    "shots": [1, 2],
+    "episodes": 5,
+    "epochs": 3,
+    "batch_size": 4,
+}
+SMALL_HESSIAN = {
+    "batch_size": 4, "batches": 2, "max_steps": 60, "power_steps": 6, "bootstrap": 50, "solvers": ["lanczos", "power"],
+}  # fmt: skip
+
 
 def small_arm(method: str, **changes: Any) -> dict[str, Any]:
     """An arm as params.yaml has it."""

@@ -21,11 +21,11 @@ from seal.models import ResNet
 from seal.record import read_json
 from seal.rng import stream
 from seal.train import run_stage
+from tests.small import SMALL_FEWSHOT
 from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical
 
-SMALL = {"targets": ["mine"], "n_way": 2, "n_query": 2, "shots": [1, 2], "episodes": 5, "epochs": 3, "batch_size": 4}
 ARGUMENTS = ["--run", "normal-0", "--target", "mine"]
 
 
@@ -46,7 +46,7 @@ def test_images_are_enlarged_and_cut_as_torchvision_does_with_pil(size: int) -> 
 
 
 def test_linear_heads_end_to_end(project: Path) -> None:
-    write_params(fewshot=SMALL | {"shots": [1, 2, 20]})
+    write_params(fewshot=SMALL_FEWSHOT | {"shots": [1, 2, 20]})
     fewshot.main(ARGUMENTS)
     record, arrays = result(project, "fewshot")
     values = record["values"]
@@ -64,7 +64,7 @@ def test_linear_heads_end_to_end(project: Path) -> None:
 
 
 def test_the_stages_accuracies_are_those_of_a_plain_loop(project: Path) -> None:
-    write_params(fewshot=SMALL | {"n_query": 5, "epochs": 20})
+    write_params(fewshot=SMALL_FEWSHOT | {"n_query": 5, "epochs": 20})
     fewshot.main(ARGUMENTS)
     params, pack = load_params(), open_pack("data/packs/mine.safetensors")
     section, training = params.fewshot, params.training
@@ -90,7 +90,7 @@ def test_the_stages_accuracies_are_those_of_a_plain_loop(project: Path) -> None:
 
 
 def test_two_networks_and_both_ways_of_tuning_get_the_same_episodes(project: Path) -> None:
-    write_params(fewshot=SMALL, fewshot_affines=SMALL | {"statistics": "frozen", "shots": [2]})
+    write_params(fewshot=SMALL_FEWSHOT, fewshot_affines=SMALL_FEWSHOT | {"statistics": "frozen", "shots": [2]})
     run_stage("seal-0", load_params())
     fewshot.main(ARGUMENTS)
     fewshot.main(["--run", "seal-0", "--target", "mine"])
@@ -105,18 +105,18 @@ def test_two_networks_and_both_ways_of_tuning_get_the_same_episodes(project: Pat
 def test_affines_end_to_end_and_their_accuracies_do_not_depend_on_how_many_are_packed(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(fewshot_affines=SMALL | {"shots": [2], "affine_learning_rate": 0.1})
+    write_params(fewshot_affines=SMALL_FEWSHOT | {"shots": [2], "affine_learning_rate": 0.1})
     fewshot_affines.main(ARGUMENTS)
     whole, together = result(project, "fewshot_affines")
     monkeypatch.setattr(fewshot_affines.HeadsAndAffines, "bytes_per_episode", lambda *sizes: 300 * 2**20)
-    write_params(fewshot_affines=SMALL | {"shots": [2], "affine_learning_rate": 0.1, "memory_mb": 600})
+    write_params(fewshot_affines=SMALL_FEWSHOT | {"shots": [2], "affine_learning_rate": 0.1, "memory_mb": 600})
     fewshot_affines.main(ARGUMENTS)
     assert np.array_equal(result(project, "fewshot_affines")[1]["accuracy_2"], together["accuracy_2"])
     assert whole["values"]["shots"]["2"]["episodes"] == 5
 
 
 def test_batch_statistics_of_one_value_end_the_stage_in_one_line(project: Path) -> None:
-    write_params(fewshot_affines=SMALL | {"shots": [2], "batch_size": 3})
+    write_params(fewshot_affines=SMALL_FEWSHOT | {"shots": [2], "batch_size": 3})
     with pytest.raises(SystemExit, match=r"^error: fewshot_affines: found feature maps of 1x1 and 4 support images"):
         fewshot_affines.main(ARGUMENTS)
     assert not (project / "results/normal-0/eval/fewshot_affines-mine").exists()
@@ -126,7 +126,7 @@ def test_batch_statistics_of_one_value_end_the_stage_in_one_line(project: Path) 
 def test_a_target_that_is_too_small_is_skipped_with_the_reason(project: Path, stage: Any) -> None:
     name = stage.__name__.removeprefix("eval.")
     skipped = project / f"results/normal-0/eval/{name}-mine/skipped.json"
-    write_params(**{name: SMALL | {"shots": [20]}})
+    write_params(**{name: SMALL_FEWSHOT | {"shots": [20]}})
     stage.main(ARGUMENTS)
     found = read_json(skipped)
     assert found["status"] == "SKIPPED-DATA"

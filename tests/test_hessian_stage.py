@@ -9,11 +9,8 @@ from eval import curvature
 from eval.hessian import main
 from seal.config import load_params
 from seal.record import read_json
+from tests.small import SMALL_HESSIAN
 from tests.test_train_stage import write_params
-
-SMALL_HESSIAN = {
-    "batch_size": 4, "batches": 2, "max_steps": 60, "power_steps": 6, "bootstrap": 50, "solvers": ["lanczos", "power"],
-}  # fmt: skip
 
 
 def write_hessian_params(**changes: object) -> None:

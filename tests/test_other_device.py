@@ -13,14 +13,12 @@ from seal.evaluations import EVALUATIONS
 from seal.methods import METHODS
 from seal.train import run_stage
 from tests.pretended_device import pretended_device
-from tests.small import contents, small_arm
-from tests.test_fewshot import SMALL
-from tests.test_hessian_stage import SMALL_HESSIAN
+from tests.small import SMALL_FEWSHOT, SMALL_HESSIAN, contents, small_arm
 from tests.test_train_stage import write_params
 
 NUMBERS = {
-    "fewshot": SMALL,
-    "fewshot_affines": SMALL | {"shots": [2]},
+    "fewshot": SMALL_FEWSHOT,
+    "fewshot_affines": SMALL_FEWSHOT | {"shots": [2]},
     "hessian": SMALL_HESSIAN | {"batches": 1, "fixed_batches": 1, "eigenvalues": 1, "power_steps": 2},
 }
 

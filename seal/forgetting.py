@@ -6,7 +6,7 @@ Of this project it needs what the trainer steps by, and neither parameter files 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import fields
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,9 @@ from seal.rules import Network, Values
 from seal.split import Sides, split_parameters
 from seal.steps import Masks, Teacher
 
-# By whose rules an optimizer steps, one at a time: of two the numbers that the one puts back would be the other's.
-LEADERS: MutableMapping[SignedSGD, "Forgetting"] = WeakKeyDictionary()
+# By whose rules an optimizer steps and a network trains, one at a time: of two the numbers that the one puts back would
+# be the other's, and what the one has frozen the other would take for its owner's.
+LEADERS: MutableMapping[SignedSGD | nn.Module, "ref[Forgetting]"] = WeakKeyDictionary()
 
 
 class Forgetting:
@@ -72,7 +73,7 @@ class Forgetting:
 
         self.clock: Clock | None = None  # the last epoch that is over
         self._running: Clock | None = None
-        self._walk: object = None  # which iterator over epochs was asked for last
+        self._walk: object = None  # the iterator over epochs that has begun one last
         self.scheduler: LRScheduler | None = None
         self.previous: Values = {}
         self.kept: Values = {}
@@ -89,11 +90,12 @@ class Forgetting:
 
         After the last, and where the loop is left before, the optimizer and the model are their owner's again: no rule
         changes a step, nothing is frozen, no mask holds. An iterator that is kept lets go as it is closed, or as
-        another begins an epoch of that optimizer.
+        another begins an epoch of that optimizer or network.
         """
-        walk = self._walk = object()
+        walk = object()
         try:
             for clock in self.course.clocks(after=self.clock):
+                self._walk = walk
                 self._begin(clock)
                 self._running = clock
                 yield clock
@@ -136,9 +138,12 @@ class Forgetting:
                 _set_rate(group, float(rate))
 
     def _begin(self, clock: Clock) -> None:
-        if (leader := LEADERS.get(self.optimizer, self)) is not self:
-            leader._let_go()
-        LEADERS[self.optimizer], self._losses = self, []
+        for owned in (self.optimizer, self.model):
+            leader = LEADERS.get(owned, ref(self))()
+            if leader not in (None, self):
+                leader._let_go()
+            LEADERS[owned] = ref(self)
+        self._losses = []
 
         self.groups.thaw()
         self.model.train()
@@ -167,8 +172,6 @@ class Forgetting:
     def _let_go(self) -> None:
         self.groups.let_go()
         self.masks.release()
-        if LEADERS.get(self.optimizer) is self:
-            del LEADERS[self.optimizer]
 
     def _end(self) -> None:
         if self._running is None:

@@ -69,14 +69,13 @@ def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:
     evaluation that this version does not know is left alone."""
     for folder in network.evaluation_folders():
         evaluation, _, dataset = folder.name.partition("-")
-        files = network.evaluations(folder.name)
         if evaluation not in EVALUATIONS:
             continue
         if skipped := network.skipped(folder.name):
             yield OwnNumber(dataset, evaluation, skipped.reason)
             continue
 
-        for file in files.values():
+        for file in network.evaluations(folder.name).values():
             for measure in EVALUATIONS[evaluation].measures.values():
                 if measure.shown:
                     with as_written(file.path):

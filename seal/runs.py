@@ -11,7 +11,6 @@ from typing import Any
 
 from seal.errors import UserError
 from seal.evidence import BrokenEvidence
-from seal.readings import EvaluationFile
 from seal.record import file_sha256
 from seal.run_folder import Generation as Generation
 from seal.run_folder import RunFolder as RunFolder
@@ -91,23 +90,6 @@ class Runs:
                 places = f"{first.folder} ({ours}) and {run.folder} ({theirs})"
                 raise UserError(f"{key} differs between {places}; give records of one study")
         return first.summary.get(key)
-
-    def require_evaluated_alike(self) -> None:
-        """Raises UserError where an evaluation looked at two networks by other numbers, or at other images: their test
-        items are then no pairs."""
-        first: dict[str, EvaluationFile] = {}
-        for run in self:
-            for folder in run.evaluation_folders():
-                for file in run.evaluations(folder.name).values():
-                    earlier = first.setdefault(folder.name, file)
-                    ours, theirs = _differing(_looked_by(earlier), _looked_by(file))
-                    if ours != theirs:
-                        places = f"{earlier.path} ({ours}) and {file.path} ({theirs})"
-                        raise UserError(f"{folder.name} was run otherwise for {places}; run it anew for one of them")
-
-
-def _looked_by(file: EvaluationFile) -> dict[str, Any]:
-    return {**file.params, "data_sha256": file.data_sha256}
 
 
 def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:

@@ -18,25 +18,55 @@ DEEPEST = 50
 MOST_VALUES = 2_000_000  # with every alias counted as what it stands for
 LONGEST_LINE = 100_000
 
-BOOLEAN, FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
+# Words and numbers as YAML 1.2 has them, by which DVC reads and writes: `off` is a word, 1e-05 a number, 010 ten.
+BOOLEAN, INTEGER, FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
+INTEGERS = r"^[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)$"
+FLOATS = (
+    r"^[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*([eE][-+]?[0-9]+)?"
+    r"|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$"
+)
+SCALARS = (
+    (BOOLEAN, "^(true|True|TRUE|false|False|FALSE)$", "tTfF"), (INTEGER, INTEGERS, "-+0123456789"),
+    (FLOAT, FLOATS, "-+.0123456789"),
+)  # fmt: skip
 
 
 def _loader() -> Any:
-    """PyYAML's, with words and numbers as YAML 1.2 has them, by which DVC reads and writes: `off` is a word, 1e-05 a
-    number. libyaml's parser takes a tenth of the time."""
+    """PyYAML's, with these scalars in the place of YAML 1.1's. libyaml's parser takes a tenth of the time."""
     theirs: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    replaced = [tag for tag, _, _ in SCALARS]
     resolvers = {}
     for first, known in theirs.yaml_implicit_resolvers.items():
-        resolvers[first] = [(tag, pattern) for tag, pattern in known if tag not in (BOOLEAN, FLOAT)]
+        resolvers[first] = [(tag, pattern) for tag, pattern in known if tag not in replaced]
 
     ours: Any = type("Loader", (theirs,), {"yaml_implicit_resolvers": resolvers})
-    ours.add_implicit_resolver(BOOLEAN, re.compile("^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-    number = r"^[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
-    ours.add_implicit_resolver(FLOAT, re.compile(number, re.ASCII), list("-+.0123456789"))
+    for tag, pattern, first in SCALARS:
+        ours.add_implicit_resolver(tag, re.compile(pattern), list(first))
+    ours.add_constructor(INTEGER, _integer)
+    return ours
+
+
+def _integer(loader: Any, node: Any) -> int:
+    text = loader.construct_scalar(node).replace("_", "")
+    return int(text, 10 if text.lstrip("-+").isdigit() else 0)
+
+
+def _dumper() -> Any:
+    """PyYAML's, which quotes by YAML 1.1, and here by 1.2 too."""
+    ours: Any = type("Dumper", (yaml.SafeDumper,), {})
+    for tag, pattern, first in SCALARS:
+        ours.add_implicit_resolver(tag, re.compile(pattern), list(first))
     return ours
 
 
 Loader: Any = _loader()
+Dumper: Any = _dumper()
+
+
+def in_one_line(entry: dict[str, Any]) -> str:
+    """`KEY: VALUE` for each, parted by commas. A text is quoted where YAML 1.1 or 1.2 would read something else."""
+    text: str = yaml.dump(entry, Dumper=Dumper, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.strip().removeprefix("{").removesuffix("}")
 
 
 def read_yaml(path: Path, remedy: str) -> Any:

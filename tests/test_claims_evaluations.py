@@ -10,7 +10,6 @@ import pytest
 
 from eval.claims.rule import Verdict
 from eval.report.numbers import last_numbers
-from seal.errors import UserError
 from seal.evaluations import EVALUATIONS
 from seal.record import HISTORY_COLUMNS, read_history, read_json, write_csv, write_json
 from seal.runs import Runs
@@ -226,13 +225,43 @@ def test_a_diverged_runs_evaluation_of_an_earlier_generation_is_not_its_last(stu
     assert [missing.status for missing in numbers.missing] == ["NOT-COMPARABLE"]
 
 
-@pytest.mark.parametrize("changes", [{"params": {"epochs": 7}}, {"data_sha256": "other images"}])
-def test_runs_that_were_evaluated_otherwise_are_not_compared(study: Path, changes: dict[str, Any]) -> None:
-    write_transfer(study, "digits", {"seal": 0.8, "llf": 0.6, "normal": 0.5})
-    path = study / "llf-1/eval/transfer-digits/gen-03.json"
+def evaluated(study: Path, run: str, **changes: Any) -> None:
+    """A transfer to digits with these of its file's facts."""
+    (path,) = (study / run / "eval/transfer-digits").glob("gen-*.json")
     write_json(path, read_json(path) | changes)
-    with pytest.raises(UserError, match=r"^transfer-digits was run otherwise for .*llf-1/eval/transfer-digits"):
-        verdicts(study)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"params": {"epochs": 7}}, "found epochs 100 in "), ({"data_sha256": "others"}, "found data_sha256 ")],
+)
+def test_networks_that_were_evaluated_otherwise_are_not_compared(
+    study: Path, changes: dict[str, Any], words: str
+) -> None:
+    write_transfer(study, "digits", {"seal": 0.8, "llf": 0.4, "normal": 0.5, "normal_long": 0.6})
+    assert verdict(study, "transfer_family") == Verdict.SUPPORTED
+    for seed in SEEDS:
+        for arm in ("seal", "llf", "normal", "normal_long"):
+            evaluated(study, f"{arm}-{seed}", params={"epochs": 100}, data_sha256="images")
+
+    evaluated(study, "normal_long-1", **changes)
+    judged = verdicts(study)
+    assert judged["transfer_family"].verdict == Verdict.NOT_COMPARABLE
+    assert judged["transfer_family"].reason.startswith(words)
+    assert "normal_long-1/eval/transfer-digits" in judged["transfer_family"].reason
+    assert judged["llf_transfer_below_normal_long_family"].verdict == Verdict.NOT_COMPARABLE
+    assert judged["seal_over_llf"].verdict == Verdict.SUPPORTED, "it does not use that evaluation"
+
+
+@pytest.mark.parametrize(
+    "params", [{"memory_mb": 7, "feature_batch_size": 3}, {"targets": ["digits"]}, {"label_smoothing": 0.5}, {}]
+)
+def test_what_changes_no_value_or_is_the_trainings_own_may_differ(study: Path, params: dict[str, Any]) -> None:
+    write_transfer(study, "digits", {"seal": 0.8, "llf": 0.4, "normal": 0.5, "normal_long": 0.6})
+    for seed in SEEDS:
+        evaluated(study, f"seal-{seed}", params={"epochs": 100, "memory_mb": 9, "label_smoothing": 0.1})
+        evaluated(study, f"llf-{seed}", params={"epochs": 100} | params)
+    assert verdict(study, "transfer_family") == Verdict.SUPPORTED
 
 
 def test_runs_whose_divergence_would_have_left_no_record_say_nothing_about_it(tmp_path: Path) -> None:

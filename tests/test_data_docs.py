@@ -26,6 +26,7 @@ from seal.data import fetch, packing
 from seal.data.guess import as_yaml, guess
 from seal.data.pack import open_pack
 from seal.data.sources import SOURCES
+from seal.yaml_files import parse_yaml
 from tests.fixtures_data import image_bytes, write_tar, write_zip
 from tests.test_data_own import animals, table, write
 from tests.test_train_stage import write_params
@@ -126,15 +127,18 @@ def test_what_the_pages_guess_is_what_they_enter(folder: Path) -> None:
     assert yaml.safe_load(as_yaml(Path("copied.tar"), copied.entry))["datasets"]["copied"]["source"] == "eurosat"
 
 
-@pytest.mark.parametrize("folder", ["2024", "no", "null", "True", "1e5", "0o17", "0x1f", "1_000", "y", "2024-05-01"])
-def test_what_is_printed_is_read_as_names(folder: str, tmp_path: Path) -> None:
-    photos = write(tmp_path / folder, animals())
-    printed = as_yaml(photos, guess(photos).entry)
+@pytest.mark.parametrize(
+    "folder", ["2024", "no", "null", "True", "1e5", "0o17", "0x1f", "1_000", "y", "2024-05-01", "08", "1:30", "photos"]
+)
+def test_what_is_printed_is_read_as_names(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = write(Path(folder), animals())
+    printed = as_yaml(photos, guess(photos).entry | {"group": folder})
     name = re.sub("[^a-z0-9]+", "_", folder.lower())
-    for read in (yaml.safe_load, YAML(typ="safe").load):  # this project's YAML 1.1, and DVC's 1.2
-        values = read(printed)
+    for read in (parse_yaml, lambda text, *_: YAML(typ="safe").load(text), lambda text, *_: yaml.safe_load(text)):
+        values = read(printed, "params.yaml", "")
         assert (values["source"], [*values["datasets"]]) == (name, [name])
-        assert values["datasets"][name]["path"] == str(photos)
+        assert (values["datasets"][name]["path"], values["datasets"][name]["group"]) == (folder, folder)
 
 
 def test_an_image_beside_the_classes_folders_is_guessed_to_be_another_file(tmp_path: Path) -> None:

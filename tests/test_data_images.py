@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, features
 
 from seal.data.archives import DataError
-from seal.data.images import decode_image
+from seal.data.images import _check_depth, decode_image
 from seal.sections import Preprocessing
 from tests.fixtures_data import image_bytes
 
@@ -118,6 +118,18 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     header[start + 13 : start + 17] = zlib.crc32(header[start - 4 : start + 13]).to_bytes(4, "big")
     with pytest.raises(DataError, match=r"big\.png: found 9000 x 9000 pixels"):
         decode_image("big.png", bytes(header), 8, Preprocessing())
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without libavif")
+def test_a_deeper_avif_is_refused_by_its_configuration() -> None:
+    """Pillow writes none that is deeper, and reads none whose configuration is not its stream's."""
+    content = bytearray(image_bytes(0, (8, 8), kind="AVIF"))
+    image = Image.open(BytesIO(content))
+    _check_depth("x.avif", image, bytes(content))
+    for flags, bits in ((0x40, 10), (0x60, 12)):
+        content[content.index(b"av1C") + 6] |= flags
+        with pytest.raises(DataError, match=rf"^x\.avif: found {bits} bits a channel in a file of mode RGB"):
+            _check_depth("x.avif", image, bytes(content))
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without libavif")

@@ -1,6 +1,8 @@
 """A method in other people's loops: networks, schedules, scalers and groups that are not ours."""
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -430,6 +432,43 @@ def test_an_iterator_that_another_has_followed_closes_without_harm() -> None:
     assert rates_in_a_step(optimizer) == [pytest.approx(0.1)]
     forgetting.load_state_dict(state)
     assert rates_in_a_step(optimizer) == [1.0]
+
+
+def test_an_iterator_that_begins_again_after_another_lets_go_too() -> None:
+    forgetting, _, optimizer, _ = sparse_then_dense()
+    old = forgetting.epochs()
+    next(old)
+    for _ in forgetting.epochs():
+        break
+    for _ in range(2):
+        next(old)
+    assert rates_in_a_step(optimizer) == [pytest.approx(0.1)]
+    old.close()
+    assert rates_in_a_step(optimizer) == [1.0]
+
+
+def test_what_one_has_frozen_is_let_go_where_another_trains_the_network_by_another_optimizer() -> None:
+    model, optimizer, threshold, _ = begin("mobilenet")
+    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    first = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=1, **numbers)
+    kept = first.epochs()
+    for _ in range(2):
+        next(kept)
+    late = split_parameters(model, threshold).late
+    assert not any(value.requires_grad for value in late.values())
+
+    another = SignedSGD(model.parameters(), 0.1, backend="reference")
+    for _ in Forgetting("normal_long", model, another, threshold, generations=1, epochs=1).epochs():
+        assert all(value.requires_grad for value in late.values())
+
+
+def test_what_led_is_freed_with_its_owner() -> None:
+    forgetting, model, optimizer, make = sparse_then_dense()
+    [*forgetting.epochs()]
+    gone = weakref.ref(model), weakref.ref(optimizer), weakref.ref(forgetting)
+    del forgetting, model, optimizer, make
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 3
 
 
 @pytest.mark.parametrize("evaluated", [False, True])

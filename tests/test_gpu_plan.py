@@ -333,3 +333,10 @@ def test_a_card_is_shared_by_as_many_runs_as_its_acceptance_found_best(
     assert runs_at_once(["H300", "H300"]) == 2
     assert runs_at_once(["H300", "another"]) == 1
     assert runs_at_once([]) == 1
+
+    for kept in ({"passed": False, "error": "out of memory"}, {"passed": False, "not_run": "no time left"}):
+        accepted = read_json(acceptance(tmp_path / "expected/gpu/h300.json"))
+        write_json(
+            tmp_path / "expected/gpu/h300.json", accepted | {"sections": accepted["sections"] | {"several_runs": kept}}
+        )
+        assert runs_at_once(["H300"]) == 1, "the section failed, the others hold"

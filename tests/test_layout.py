@@ -57,7 +57,7 @@ ARROWS = {
     "seal.readings": {"seal.evidence"},
     "seal.run_folder": {"seal.evidence", "seal.readings"},
     "seal.soundness": {"seal.evidence", "seal.readings", "seal.run_folder", "seal.stage_names"},
-    "seal.runs": {"seal.evidence", "seal.readings", "seal.run_folder", "seal.soundness"},
+    "seal.runs": {"seal.evidence", "seal.run_folder", "seal.soundness"},
     "seal.stage_names": {"seal.evidence"},
     "seal.device": set(),
     "seal.kernels": set(),

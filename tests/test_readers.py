@@ -251,8 +251,7 @@ def test_a_networks_facts_are_of_their_kinds(tmp_path: Path, key: str) -> None:
         ("transfer-digits/gen-00.json", {"values": {}, "params": [3]}), ("transfer-digits/gen-00.json", [3]),
         ("fewshot-digits/gen-00.json", {"values": {"shots": 3}}),
         ("prediction_depth-digits/gen-00.json", {"values": {"blocks": 3}}),
-        ("transfer-digits/gen-00 (copy).json", {"values": {}}), ("sharpness-digits/gen-00.json", {"values": 3}),
-        ("sharpness-digits/gen-00.json", 3), ("transfer-digits/skipped.json", 3),
+        ("transfer-digits/gen-00 (copy).json", {"values": {}}), ("transfer-digits/skipped.json", 3),
     ],
 )  # fmt: skip
 def test_an_own_networks_evaluation_that_is_none_is_broken_and_the_others_are_shown(
@@ -267,7 +266,8 @@ def test_an_own_networks_evaluation_that_is_none_is_broken_and_the_others_are_sh
 
 def test_an_evaluation_of_another_version_is_left_alone(tmp_path: Path) -> None:
     network = RunFolder(tmp_path / "theirs", {})
-    write_json(tmp_path / "theirs/eval/sharpness-digits/gen-00.json", {"values": {"sharpness": 1.0}})
+    for file, document in {"gen-00": {"values": {"sharpness": 1.0}}, "gen-01": {"values": 3}, "gen-best": 3}.items():
+        write_json(tmp_path / f"theirs/eval/sharpness-digits/{file}.json", document)
     assert [*own_numbers(network)] == []
 
 

@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eval.claims.cells import Place, Side, places_of
 from eval.claims.claim import Claim, Term
-from eval.claims.measures import MEASURES
+from eval.claims.measures import MEASURES, OfTraining
 from seal.config import BASE_ARM
-from seal.readings import Missing, Reading
+from seal.evaluations import EVALUATIONS, Sections
+from seal.readings import EvaluationFile, Missing, Reading
 from seal.runs import Runs
 
 Pair = tuple[Reading, Reading]  # of a term, and of the other or the bound
@@ -93,9 +95,44 @@ def _pair(claim: Claim, sides: Sequence[Side], seed: int, place: Place) -> Pair 
             return reading
         readings.append(reading)
 
+    if reason := _looked_otherwise(sides, seed, place):
+        return reason
     bound = Reading(claim.bound or 0.0, items=None, files=())
     first, second = [*readings, bound][:2]
     return first, second
+
+
+def _looked_otherwise(sides: Sequence[Side], seed: int, place: Place) -> Missing | None:
+    """Where one evaluation looked at the two networks by other numbers of its own, or at other images: its items are
+    then no pairs. A number that one file is too old to have is none of another value."""
+    files = []
+    for side in sides:
+        measure = MEASURES[place.measure or side.term.measure]
+        if isinstance(measure, OfTraining):
+            return None
+        file = side.runs[seed].evaluation(measure.stage, side.term.generation, place.cell.target)
+        if isinstance(file, Missing):
+            return None
+        files.append((measure.stage, file))
+
+    (stage, first), (other_stage, second) = files[0], files[-1]
+    if stage != other_stage:
+        return None
+
+    kept, others = looked_by(stage, first), looked_by(stage, second)
+    for key in kept.keys() & others.keys():
+        if kept[key] != others[key]:
+            sides_differ = f"found {key} {kept[key]} in {first.path} and {others[key]} in {second.path}"
+            return Missing("NOT-COMPARABLE", f"{sides_differ}; run both anew")
+    return None
+
+
+def looked_by(stage: str, file: EvaluationFile) -> dict[str, Any]:
+    """What decides its values beside the network: the numbers of its section that are not free, and its images."""
+    evaluation, section = EVALUATIONS[stage], Sections.model_fields[stage].annotation
+    assert section is not None
+    own = {key for key in section.model_fields if key not in evaluation.free}
+    return {key: value for key, value in file.params.items() if key in own} | {"data_sha256": file.data_sha256}
 
 
 def _without_gaps(

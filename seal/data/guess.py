@@ -9,8 +9,6 @@ from pathlib import Path
 from posixpath import basename, dirname
 from typing import Any
 
-import yaml
-
 from seal.data import columns
 from seal.data.archives import DataError, Members, open_archives
 from seal.data.folders import open_folder
@@ -20,6 +18,7 @@ from seal.data.own import own_images, why_not, without_root
 from seal.data.recognise import COPIED, copy_of, recognised
 from seal.data.sources import SOURCES
 from seal.sections import Dataset
+from seal.yaml_files import in_one_line
 
 FRACTIONS = {"test": 0.2, "val": 0.1}
 SIZE = 64
@@ -42,10 +41,7 @@ def guess(path: Path) -> Guess:
 def as_yaml(path: Path, entry: dict[str, Any]) -> str:
     """The lines for params.yaml: a dataset called after the folder, and how it is made the source."""
     name = re.sub(r"[^a-z0-9_]+", "_", path.name.partition(".")[0].lower()).strip("_") or "mine"
-    if not isinstance(yaml.safe_load(name), str) or name[0].isdigit():  # as DVC reads YAML 1.2, 1e5 is a number too
-        name = f"'{name}'"
-    flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10**6).strip()
-    return f"source: {name}\ndatasets:\n  {name}: {flow}"
+    return f"{in_one_line({'source': name})}\ndatasets:\n  {in_one_line({name: entry})}"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ MAX_PIXELS = 64_000_000  # below Pillow's own warning at 89 million
 # Modes of at most eight bits a channel. Others (16-bit, float) have no one meaning as RGB bytes.
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}  # which preprocessing may scale
+AVIF_CONFIGURATION = b"av1C"  # AV1's ISO binding, section 2.3: high_bitdepth and twelve_bit among its flags
 CODE_STREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start, and the segment that says each component's bits
 DIGEST_BYTES = 16
 
@@ -109,6 +110,10 @@ def _bits(image: Image.Image, content: Encoded) -> int:
         start = bytes(content).index(CODE_STREAM)
         components = int.from_bytes(content[start + 40 : start + 42], "big")
         return max(1 + (bits & 0x7F) for bits in content[start + 42 : start + 42 + 3 * components : 3])
+
+    if image.format == "AVIF":  # after the name a byte of version, one of profile and level, and flags
+        flags = bytes(content)[bytes(content).index(AVIF_CONFIGURATION) + 6]
+        return 12 if flags & 0x20 else 10 if flags & 0x40 else 8
 
     bits = 8
     for tile in getattr(image, "tile", ()):

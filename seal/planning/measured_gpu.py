@@ -96,8 +96,9 @@ def _numbers(sections: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for setting, times in sections["training"].items():
         if setting.startswith(SETTING):
             yield f"training.{setting}.graph_ms_a_step", _at(times, "graph_ms_a_step")
-    if "several_runs" in sections:
-        yield "several_runs.runs_per_gpu", _at(sections["several_runs"], "runs_per_gpu")
+    several = sections.get("several_runs", {})
+    if not isinstance(several, Mapping) or "runs_per_gpu" in several:  # not so where it failed, or had no time left
+        yield "several_runs.runs_per_gpu", _at(several, "runs_per_gpu")
 
 
 def _at(values: Any, key: str) -> Any:

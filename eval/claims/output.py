@@ -82,7 +82,8 @@ def _in_paper(runs: Runs, claims: Claims, claim: Claim) -> dict[str, Any]:
     """The paper's own differences, from zero; where our training ends earlier, and the paper has that generation too,
     those after as many."""
     told: dict[str, Any] = {"differences": _from_zero(claim, claims.paper_differences(claim))}
-    last = max((run.last for term in claim.parsed() for run in runs.of(term.arm)), default=LAST_IN_PAPER)
+    arms = {term.arm for term in claim.parsed()}
+    last = max((run.last for run in runs if run.arm in arms), default=LAST_IN_PAPER)
     after_as_many = _from_zero(claim, claims.paper_differences(claim, last))
     if after_as_many != told["differences"] and all(after_as_many):
         told["after_as_many"] = after_as_many
@@ -90,7 +91,10 @@ def _in_paper(runs: Runs, claims: Claims, claim: Claim) -> dict[str, Any]:
 
 
 def _from_zero(claim: Claim, differences: Sequence[Sequence[float]]) -> list[list[float]]:
-    return [[difference + claim.tolerance for difference in pair] for pair in differences]
+    from_zero = []
+    for pair in differences:
+        from_zero.append([difference + claim.tolerance for difference in pair])
+    return from_zero
 
 
 def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Path, str]) -> dict[str, Any]:

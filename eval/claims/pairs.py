@@ -120,7 +120,7 @@ def _looked_otherwise(sides: Sequence[Side], seed: int, place: Place) -> Missing
         return None
 
     kept, others = looked_by(stage, first), looked_by(stage, second)
-    for key in kept.keys() & others.keys():
+    for key in sorted(kept.keys() & others.keys()):  # of several the same, whatever a process hashes by
         if kept[key] != others[key]:
             sides_differ = f"found {key} {kept[key]} in {first.path} and {others[key]} in {second.path}"
             return Missing("NOT-COMPARABLE", f"{sides_differ}; run both anew")

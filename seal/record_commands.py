@@ -88,7 +88,12 @@ def compare(
 @app.command()
 def bundle(
     record: Annotated[Path, typer.Option(metavar="DIR", help="a folder of runs, e.g. expected/mini")] = RESULTS,
-    out: Annotated[Path | None, typer.Option(help="the file to write; bundle/seal-TIER-VERSION.zip")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="the file to write; bundle/seal-TIER-VERSION.zip, of a kept study seal-NAME-kept-VERSION.zip"
+        ),
+    ] = None,
 ) -> None:
     """Write a record with its last weights and checksums as one file, to be uploaded: the same bytes each time."""
     from seal.release.bundle import write_bundle

@@ -1,12 +1,13 @@
 """A run for each arm in the MLflow view, over its seeds."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seal.errors import UserError
-from seal.record import RESULTS, write_json
-from seal.tracking.arms import sync_aggregates
+from seal.record import RESULTS, read_json, write_json
+from seal.tracking.arms import CLAIMS, sync_aggregates
 from seal.tracking.mlflow_view import View, run_key
 from tests.invented_records import evaluation_facts, facts_of, invented_run, write_record
 from tests.test_tracking import project as project
@@ -21,7 +22,7 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
         folder = write_record(RESULTS, run)
         facts = evaluation_facts(folder, "transfer-digits", 2) | {"values": {"accuracy": accuracy, run.name: 1.0}}
         write_json(folder / "eval/transfer-digits/gen-02.json", facts)
-    write_json(Path("claims/claims.json"), {"claims": []})
+    write_json(CLAIMS, {"tier": "smoke"})
     Path("report/figures").mkdir(parents=True, exist_ok=True)
     Path("report/figures/smoke-accuracy.svg").write_text("<svg/>")
     Path("report/findings.md").write_text("- **SEAL against LLF**")
@@ -46,7 +47,7 @@ def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path
     assert view.client.get_experiment(view.experiment_id).tags["mlflow.note.content"] == "- **SEAL against LLF**"
 
     assert status(names) == [("seal", "unchanged")]
-    write_json(Path("claims/claims.json"), {"claims": [1]})
+    write_json(CLAIMS, {"tier": "smoke", "claims": [1]})
     assert status(names) == [("seal", "written")]
     assert len(view.find(run_key(facts_of(runs[0]) | {"run": "seal"}))) == 1
     assert status(names[:1]) == [("seal", "written")], "one seed has no deviation"
@@ -64,6 +65,7 @@ def test_what_mlflow_does_not_take_is_a_line(project: Path, monkeypatch: pytest.
 
     write_record(RESULTS, invented_run("seal", 40))
     Path("report").mkdir(exist_ok=True)
+    write_json(CLAIMS, {"tier": "smoke"})
     Path("report/findings.md").write_text(f"- by {method}")
     View(project)
     monkeypatch.setattr(MlflowClient, method, refuse)
@@ -80,3 +82,37 @@ def test_an_arm_says_how_many_of_its_seeds_diverged_and_has_no_mean_of_the_other
     (entry,) = View(project).find(run_key(facts_of(runs[0]) | {"run": "seal_reverse"}))
     assert entry.data.tags["diverged"] == "1 of 2 seeds"
     assert not [name for name in entry.data.metrics if name.startswith("final/")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"tier": "mini"}, {"data_sha256": "0" * 64}, {"training": {"learning_rate": 0.5}}, {"method": "seal"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_runs_that_are_no_seeds_of_one_training_have_no_mean(project: Path, changed: dict[str, Any]) -> None:
+    runs = [invented_run("llf", seed) for seed in (50, 51)]
+    folders = [write_record(RESULTS, run) for run in runs]
+    summary = read_json(folders[1] / "summary.json")
+    for key, value in changed.items():
+        summary[key] = summary[key] | value if isinstance(value, dict) else value
+    write_json(folders[1] / "summary.json", summary)
+
+    (outcome,) = sync_aggregates({run.name: None for run in runs})
+    assert outcome.status == "no mean"
+    assert "in llf-50" in outcome.reason
+    assert "in llf-51" in outcome.reason
+    assert not View(project).find(run_key(facts_of(runs[0]) | {"run": "llf"}))
+
+
+def test_verdicts_and_report_of_another_tier_are_not_an_arms(project: Path) -> None:
+    run = invented_run("seal", 60)
+    write_record(RESULTS, run)
+    write_json(CLAIMS, {"tier": "mini"})
+    Path("report").mkdir(exist_ok=True)
+    Path("report/findings.md").write_text("- of mini")
+
+    sync_aggregates({run.name: None})
+    view = View(project)
+    (entry,) = view.find(run_key(facts_of(run) | {"run": "seal"}))
+    assert not (project / "mlartifacts/seal" / entry.info.run_id / "artifacts/claims").exists()
+    assert view.client.get_experiment(view.experiment_id).tags.get("mlflow.note.content") != "- of mini"

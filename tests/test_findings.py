@@ -88,6 +88,43 @@ def test_sentence_matrix_and_group_follow_a_verdict_that_is_turned(verdict: str,
     assert fold.chips == [("mini", leading(in_area))]
 
 
+@pytest.mark.parametrize(
+    ("paper", "contradiction", "words"),
+    [
+        ({"differences": [[2.13], [4.96]]}, None, "Table 2; in the paper +4.96"),
+        ({"differences": [[2.13], [-0.4]]}, "LLF is above.", "Table 2; in the paper -0.40: LLF is above"),
+        (
+            {"differences": [[2.3], [7.65]], "after_as_many": [[2.13], [4.96]]}, None,
+            "Table 2; in the paper +4.96 after as many generations, +7.65 at its end",
+        ),
+        ({"differences": [[2.3, 0.1], [7.65, 4.0]]}, None, "Table 2"),  # a family's, one a cell
+        ({"differences": [[2.3]]}, None, "Table 2"),  # of one of two comparisons, it does not say which
+        ({"differences": []}, "It has 0% as well.", "Table 2; in the paper: It has 0% as well"),
+    ],
+)  # fmt: skip
+def test_a_row_has_the_papers_difference_in_the_comparison_that_decides(
+    paper: dict[str, Any], contradiction: str | None, words: str
+) -> None:
+    comparisons = (comparison(mean=2.0), comparison("llf", "normal_long", mean=-1.0, verdict="REFUTED"))
+    changes = {"paper": paper | {"agrees": None}, "contradiction": contradiction}
+    judged = judged_of(claim("c", "REFUTED", *comparisons, **changes))
+    assert row(judged, judged.claims[0]).small == words
+
+
+def test_of_what_is_refuted_it_is_said_how_much_the_papers_own_tables_refute() -> None:
+    claims = [
+        claim("a", "REFUTED", comparison(), contradiction="LLF is above."),
+        claim("b", "REFUTED", comparison()),
+        claim("c", "WEAK", comparison(), contradiction="LLF is above."),
+    ]
+    judged, words = judged_of(*claims), "1 of the 2 REFUTED the paper's own tables refute too."
+    assert group(judged, "C2").text[0].endswith(f". {words}")
+    assert matrix([judged]).legend.endswith(f" C2, smoke: {words}")
+
+    without = judged_of(*claims[1:])
+    assert "own tables" not in group(without, "C2").text[0] + matrix([without]).legend
+
+
 def judged_of(*claims: dict[str, Any]) -> Judged:
     return Judged(recorded_study([RECORDS["smoke"]]), document(claims))
 
@@ -165,8 +202,8 @@ def test_the_page_says_how_fast_seal_climbs_beside_the_papers_rate() -> None:
     (mini, *_), (smoke, *_) = (
         lead(Judged(recorded_study([RECORDS[tier]]), document([], tier=tier))) for tier in ("mini", "smoke")
     )
-    assert "80 epochs, ascent at 0.3 of the learning rate (0.01), seeds 0, 1, 2." in mini
-    assert "ascent at 0.01 of the learning rate (0.01)" in smoke
+    assert "80 epochs, ascent at 0.3 of the learning rate (the paper's: 0.01), seeds 0, 1, 2." in mini
+    assert "ascent at 0.01 of the learning rate (the paper's: 0.01)" in smoke
 
 
 def test_a_difference_to_a_bound_shows_both() -> None:

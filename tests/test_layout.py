@@ -97,6 +97,7 @@ ARROWS = {
     "seal.training_data": {"seal.data", "seal.trainer"},
     "seal.tracking": {
         "seal.evidence", "seal.own_records", "seal.run_folder", "seal.runs", "seal.soundness", "seal.stage_names",
+        "seal.study",
     },
     "seal.train": {
         "seal.captured", "seal.data", "seal.device", "seal.loop", "seal.models", "seal.progress", "seal.publish",

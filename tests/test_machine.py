@@ -34,9 +34,14 @@ RUNS = ["normal-0", "seal-0"]
         (
             EPYC,
             "2",
-            "trained on AMD EPYC with 2 threads, expected/smoke on Intel(R) Xeon(R) Processor @ 2.80GHz with 2 ",
+            "normal-0 was trained on AMD EPYC with 2 threads, in expected/smoke on "
+            "Intel(R) Xeon(R) Processor @ 2.80GHz with 2 threads, and 1 more: ",
         ),
-        (XEON, "1", "trained on Intel(R) Xeon(R) Processor @ 2.80GHz with 1 thread, expected/smoke on "),
+        (
+            XEON,
+            "1",
+            "normal-0 was trained on Intel(R) Xeon(R) Processor @ 2.80GHz with 1 thread, in expected/smoke on ",
+        ),
     ],
 )
 def test_another_processor_or_number_of_threads_is_said(here: Path, cpu: str, threads: str, words: str | None) -> None:
@@ -51,6 +56,18 @@ def test_another_processor_or_number_of_threads_is_said(here: Path, cpu: str, th
     assert said is None or said.endswith("`seal compare expected/smoke` says whether values agree")
 
 
+def test_runs_are_held_against_their_own_machines(here: Path) -> None:
+    """A study made on two kinds of machine differs from neither where each run is made on its own."""
+    write_timings(Path("expected/smoke/timings"), "train@seal-0", (EPYC, "1"))
+    write_timings(Path("timings"), "train@seal-0", (EPYC, "1"))
+    write_timings(Path("timings"), "base@0", (XEON, "2"))
+    assert machine.difference("smoke", RUNS) is None
+
+    write_timings(Path("timings"), "train@seal-0", (XEON, "2"))
+    write_timings(Path("timings"), "base@0", (EPYC, "1"))
+    assert (machine.difference("smoke", RUNS) or "").startswith("normal-0 was trained on AMD EPYC")
+
+
 @pytest.mark.parametrize("tier", ["smoke", "paper"])
 def test_without_timings_on_one_side_nothing_is_known(here: Path, tier: str) -> None:
     if tier == "paper":
@@ -58,7 +75,13 @@ def test_without_timings_on_one_side_nothing_is_known(here: Path, tier: str) -> 
     assert machine.difference(tier, RUNS) is None
 
 
-@pytest.mark.parametrize("stage", ["base@0", "train@seal-0", "train_extra@seal-0", "train_sensitivity@seal-0"])
-def test_a_training_counts_whichever_list_its_arm_is_in(here: Path, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "run"),
+    [
+        ("base@0", "normal-0"), ("train@seal-0", "seal-0"), ("train_extra@seal-0", "seal-0"),
+        ("train_sensitivity@seal-0", "seal-0"),
+    ],
+)  # fmt: skip
+def test_a_training_counts_whichever_list_its_arm_is_in(here: Path, stage: str, run: str) -> None:
     write_timings(Path("timings"), stage, (EPYC, "64"))
-    assert machine.machines(Path("timings"), {*RUNS}) == {machine.Machine("AMD EPYC", "64")}
+    assert machine.machines(Path("timings"), {*RUNS}) == {run: machine.Machine("AMD EPYC", "64")}

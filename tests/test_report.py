@@ -17,16 +17,20 @@ from eval.claims.rule import limit_of_all
 from eval.report.__main__ import main
 from eval.report.accuracy import table_2
 from eval.report.cells import below_limit
+from eval.report.curves import probe_curves
 from eval.report.document import Section, Table
 from eval.report.evidence import rests_on, shortened
+from eval.report.groups import curves_of_training
+from eval.report.judged import Judged
 from eval.report.numbers import SeedNumbers
+from eval.report.settings import own_study
 from eval.report.verdicts import cells
 from eval.report.writing import padded, write_sections
 from seal.evaluations import EVALUATIONS
 from seal.measure import Measure
 from seal.readings import Reading
 from seal.record import RESULTS, read_json, write_json
-from seal.runs import Runs
+from seal.runs import RunFolder, Runs
 from tests.claims_json import absent, claim, comparison, document
 from tests.invented_records import evaluation_facts, invented_run, write_record
 
@@ -180,6 +184,27 @@ def test_an_arm_with_a_changed_parameter_stands_in_the_sensitivity_table_alone(p
     write_json(path, summary | {"outcomes": [first], "final": first, "diverged": diverged})
     main([])
     assert "| seal_s3 | ascent_lr_scale = 0.3 | 1 diverged | – | 0 |" in lines_of(project / "report/report.md")
+
+
+def test_a_run_that_diverged_is_not_drawn_as_an_arms_end(project: Path) -> None:
+    """Its evaluation of generation 1 stands in its folder, and its last epoch is the one that was cut off."""
+    for seed in (1, 2):
+        diverged = {"generation": 2, "epoch": 0, "batch": 1}
+        folder = write_record(RESULTS, invented_run("seal", seed), diverged=diverged)
+        evaluation(folder, "prediction_depth", 1, {"blocks": BLOCKS, "knn_accuracy": [0.9] * 8, "mean_depth": 1.0}, {})
+
+    study = own_study()
+    runs = Runs(RunFolder.read(RESULTS / f"seal-{seed}") for seed in (0, 1, 2))
+    assert [*probe_curves(runs, ["seal"], BLOCKS)["seal"]] == [2]
+    assert probe_curves(runs.of_seeds([1, 2]), ["seal"], BLOCKS) == {}
+
+    def caption(*seeds: int) -> str:
+        (figure,) = curves_of_training(Judged(replace(study, runs=runs.of_seeds(seeds)), document([])))
+        return figure.caption
+
+    assert caption(0, 1, 2) == caption(0)
+    assert "ends at" in caption(0)
+    assert "ends at" not in caption(1, 2)
 
 
 def test_several_seeds_show_their_spread_and_an_arm_without_a_record_is_left_out(project: Path) -> None:

@@ -18,11 +18,13 @@ def probe_blocks(runs: Runs) -> list[str]:
 
 
 def probe_curves(runs: Runs, arms: Sequence[str], blocks: Sequence[str]) -> dict[str, ByGeneration]:
-    """Each arm's kNN probes' accuracy over the blocks, of the arms that have been evaluated."""
+    """Each arm's kNN probes' accuracy over the blocks, of the arms that have been evaluated. Of a run that diverged
+    none: its generation 1 would stand for its end."""
     curves: dict[str, ByGeneration] = {}
     for arm in arms:
-        for generation in evaluated_generations(runs.of(arm), "prediction_depth"):
-            seeds = [_curve(run, generation, blocks) for run in runs.of(arm)]
+        ended = [run for run in runs.of(arm) if run.diverged_in is None]
+        for generation in evaluated_generations(ended, "prediction_depth"):
+            seeds = [_curve(run, generation, blocks) for run in ended]
             curves.setdefault(arm, {})[generation] = [*filter(None, seeds)]
     return curves
 

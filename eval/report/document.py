@@ -97,15 +97,16 @@ class MatrixCell:
 class Matrix:
     tiers: Sequence[str]
     rows: Sequence[tuple[str, Sequence[MatrixCell]]]
+    remarks: Sequence[str] = ()
 
     @property
     def legend(self) -> str:
-        """Signs, and what the verdicts mean."""
+        """Signs, what the verdicts mean, and remarks on some of them."""
         marks = []
         for verdict, meaning in MEANINGS.items():
             mark = f"{SIGNS[verdict]} {verdict}"
             marks.append(f"{mark}: {meaning}" if meaning else mark)
-        return f"{'; '.join(marks)}. The first of these that is there leads."
+        return " ".join([f"{'; '.join(marks)}. The first of these that is there leads.", *self.remarks])
 
     @property
     def columns(self) -> list[str]:

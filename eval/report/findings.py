@@ -2,7 +2,6 @@
 claims.json."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -11,7 +10,7 @@ from eval.claims.show import BESIDE
 from eval.report.document import Told
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from eval.report.verdicts import deciding, interval_words
+from eval.report.verdicts import deciding, in_paper, interval_words
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
@@ -34,7 +33,7 @@ def tell(judged: Judged, claim: Claim) -> Told:
     shown = worst or claim["comparisons"][0]
     subject = f"{side(shown['term'])} against {side(shown['other'])}"
 
-    sentences = [difference(claim, worst)] if worst else []
+    sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
     if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
         sentences.append(f"By the conditions as they were first stated: {claim['verdict_as_first_stated']}.")
@@ -52,8 +51,7 @@ def beside(claim: Claim, key: str) -> str:
     if worst is None:
         return f"{sides}: {verdict}."
 
-    beside_no_paper = {"unit": claim["unit"], "paper": {"differences": []}}
-    return f"{sides}: {difference(beside_no_paper, worst).removesuffix('.')}: {verdict}."
+    return f"{sides}: {difference(claim['unit'], worst).removesuffix('.')}: {verdict}."
 
 
 def no_overfitting(judged: Judged) -> list[str]:
@@ -77,26 +75,16 @@ def side(term: str) -> str:
     return f"{label(arm)} after generation {generation}" if generation else label(arm)
 
 
-def difference(claim: Claim, worst: Mapping[str, Any]) -> str:
+def difference(unit: str, worst: Mapping[str, Any], paper: str = "") -> str:
     """What was measured on the comparison that is least as claimed, and what the paper has there."""
     first, second = worst["means"]
-    unit = " %" if claim["unit"] == "points" else ""
+    percent = "%" if unit == "points" else ""
     seeds = f"{len(worst['seeds'])} seed{'s' if len(worst['seeds']) > 1 else ''}"
-    paper = _in_paper(claim["paper"])
 
-    lies = f"{side(worst['term'])} ends {abs(first - second):.2f} {claim['unit']} {SIDES[first > second]}"
-    numbers = f"{first:.2f}{unit} against {second:.2f}{unit}".replace(" %", "%")
+    lies = f"{side(worst['term'])} ends {abs(first - second):.2f} {unit} {SIDES[first > second]}"
+    numbers = f"{first:.2f}{percent} against {second:.2f}{percent}"
     evidence = "; ".join(filter(None, (interval_words(worst), seeds, paper)))
     return f"{lies}, {numbers} ({evidence})."
-
-
-def _in_paper(paper: Mapping[str, Any]) -> str:
-    """Of a comparison that the paper has too: its difference, or both where it trained on."""
-    at_its_end = ", ".join(map(_beside, chain.from_iterable(paper["differences"])))
-    after_as_many = ", ".join(map(_beside, chain.from_iterable(paper.get("after_as_many", []))))
-    if after_as_many:
-        return f"in the paper {after_as_many} after as many generations, {at_its_end} at its end"
-    return f"in the paper {at_its_end}" if at_its_end else ""
 
 
 def _beside(paper_difference: float) -> str:

@@ -17,7 +17,7 @@ from eval.report.document import Figure, Section, Table, as_csv, not_empty
 from eval.report.judged import Claim, Judged, areas
 from eval.report.marks import counted, leading
 from eval.report.tables import depth_table, few_shot_targets, table_1, table_6, tables_4_and_5
-from eval.report.verdicts import deciding, verdicts
+from eval.report.verdicts import deciding, refuted_in_paper_too, verdicts
 from seal.record import ROUNDING
 
 ABLATIONS = ("seal_freeze", "seal_reinit", "seal_reverse", "seal")
@@ -68,7 +68,7 @@ def seen(claims: Sequence[Claim]) -> str:
         if says:
             more = f", and {len(says) - NAMED} more" if len(says) > NAMED else ""
             sentence += f"; {words} here: {', '.join(says[:NAMED])}{more}"
-    return f"{sentence}."
+    return " ".join([f"{sentence}.", *refuted_in_paper_too(claims)])
 
 
 def the_method(judged: Judged) -> Parts:
@@ -117,7 +117,7 @@ def figure_2(tier: str, blocks: Sequence[str], curves: Mapping[str, ByGeneration
     told = captions.probe_accuracy(blocks, last)
     caption = (
         "Figure 2: accuracy of five nearest training images' vote on the test images, by each block's output, at "
-        f"the end of training.{told}"
+        f"the end of training; bands: the lowest to the highest seed.{told}"
     )
     name = f"{tier}-figure-2"
     svg = figures.probe_accuracy(blocks, last, name)
@@ -164,15 +164,16 @@ def late_layers(judged: Judged) -> Parts:
 
 
 def curves_of_training(judged: Judged) -> list[Figure]:
-    """Each arm's first seed; the caption's numbers are of all seeds. None without a main arm."""
+    """Each arm's first seed; the caption's numbers are of all seeds that did not diverge. None without a main arm."""
     runs = judged.study.runs
     if not judged.study.main_arms:
         return []
 
     first, histories, seeds, rows = {}, {}, {}, []
     for arm in judged.study.main_arms:
-        histories[arm] = [run.history for run in runs.of(arm)]
-        first[arm], seeds[arm] = histories[arm][0], runs.of(arm)[0].seed
+        if ended := [run.history for run in runs.of(arm) if run.diverged_in is None]:
+            histories[arm] = ended
+        first[arm], seeds[arm] = runs.of(arm)[0].history, runs.of(arm)[0].seed
         for row in first[arm]:
             rows.append([arm, row["global_epoch"] + 1, row["phase"], row["train_accuracy"]])
 

@@ -10,7 +10,7 @@ SIGNS = {
     "SKIPPED-DATA": "∅",
 }  # fmt: skip
 MEANINGS = {
-    "REFUTED": "the interval lies wholly on the other side", "NOT-COMPARABLE": "a condition fails, as named",
+    "REFUTED": "the interval lies wholly on the other side", "NOT-COMPARABLE": "not the paper's setting, as named",
     "INCONCLUSIVE": "the sign is not as claimed, and may be noise", "WEAK": "the sign is as claimed, and may be noise",
     "SUPPORTED": "the interval lies wholly on the claimed side", "NOT-RUN": "", "SKIPPED-DATA": "",
 }  # fmt: skip

@@ -76,7 +76,8 @@ def lead(judged: Judged) -> list[str]:
         "“Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR 2023), at the tier "
         f"{judged.tier}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, "
         f"{ascent_words(study)}{seeds}. "
-        "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise."
+        "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise; intervals "
+        "of the claims that lead are at Holm's level for so many."
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
     broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
@@ -84,9 +85,9 @@ def lead(judged: Judged) -> list[str]:
 
 
 def ascent_words(study: Study) -> str:
-    """How fast SEAL's early layers climb, and in brackets the paper's; "" where the record has no such arm."""
+    """How fast SEAL's early layers climb, and the paper's; "" where the record has no such arm."""
     scale = study.value("arms", "seal", "ascent_lr_scale")
-    return "" if scale == NOT_RECORDED else f"ascent at {scale:g} of the learning rate ({PAPER_S:g}), "
+    return "" if scale == NOT_RECORDED else f"ascent at {scale:g} of the learning rate (the paper's: {PAPER_S:g}), "
 
 
 def key_figure(judged: Judged) -> Figure:

@@ -66,9 +66,10 @@ def table(runs: Runs, arms: Sequence[str]) -> Table:
         rows.append([*cells, interval(runs.of(arm)), *measured])
 
     note = (
-        "Test accuracy, %. A generation has as many epochs in every arm, and generation 1 is the same where the method "
-        "leaves that alone; arms may end after different generations, so compare within a column. Without masks all "
-        "weights live; distances are L2, from the last generation's end."
+        "Test accuracy, %. A generation has as many epochs in every arm, and a seed's generation 1 is the same where "
+        "the method leaves that alone; arms may end after different generations, so compare within a column, and arms "
+        "of one seed with that seed's. Without masks all weights live; distances are L2, from the last generation's "
+        "end."
     )
     return Table("Forget and relearn at one budget", names, rows, note)
 

@@ -5,7 +5,6 @@ say.
 """
 
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -39,8 +38,7 @@ class Lack:
 
     claims: int = 0
     arms: set[str] = field(default_factory=set)  # that no run is of
-    stages: set[str] = field(default_factory=set)
-    longer: float = 1.0  # than the tier's trainings
+    stages: dict[str, float] = field(default_factory=dict)  # -> how many times as long as the tier's of its kind
 
 
 def unrun(records: Sequence[Judged]) -> Table:
@@ -68,9 +66,8 @@ def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
             lack = by_reason.setdefault(reason(judged, claim), Lack())
             lack.claims += 1
             lack.arms |= arms_of(claim).difference(judged.study.runs.arms)
-            lack.stages |= set(stages_of(judged, claim))
-            if claim["needs"] == ["train"]:
-                lack.longer = max(lack.longer, longer(judged, claim))
+            for stage, longer in stages_of(judged, claim):
+                lack.stages[stage] = max(longer, lack.stages.get(stage, longer))
     return by_reason
 
 
@@ -85,7 +82,7 @@ def reason(judged: Judged, claim: Claim) -> tuple[str, str]:
     if absent:
         asked = {BASE_ARM, *params.main_arms, *params.extra_arms, *params.sensitivity_arms}
         return "trainings", NOT_YET if absent <= asked else "no arms of this tier"
-    if claim["needs"] == ["train"] and longer(judged, claim) > 1:
+    if claim["needs"] == ["train"] and any(longer(judged, claim, arm) > 1 for arm in arms_of(claim)):
         return "later generations", f"the tier ends after generation {params.generations.num_generations}"
     if claim["needs"] == ["train"]:
         return "trainings", claim["reason"]
@@ -110,45 +107,44 @@ def named(kind: str, lack: Lack) -> str:
     return f"{kind}: {', '.join(names)}" if names else kind
 
 
-def longer(judged: Judged, claim: Claim) -> float:
-    """How many times as long as the tier's trainings those would take that reach the claim's last generation."""
+def longer(judged: Judged, claim: Claim, arm: str) -> float:
+    """How many times as long as the tier's trainings of the arm one takes that reaches the claim's last generation of
+    it. Both go on from generation 1, which is the base's."""
     trained = judged.study.params.generations.num_generations
-    last = trained
-    for term in terms_of(claim):
-        generation = term.partition("@")[2]
-        last = max(last, int(generation or trained))
-    return last / trained
+    named = [int(generation) for name, generation in terms_of(claim) if name == arm and generation]
+    return (max([trained, *named]) - 1) / max(trained - 1, 1)
 
 
 def arms_of(claim: Claim) -> set[str]:
-    return {term.partition("@")[0] for term in terms_of(claim)}
+    return {arm for arm, _ in terms_of(claim)}
 
 
-def terms_of(claim: Claim) -> set[str]:
-    """As in `seal@3`, of every comparison."""
+def terms_of(claim: Claim) -> set[tuple[str, str]]:
+    """Arm and generation, which may be "", of every comparison: of `seal@3` "seal" and "3"."""
     terms = set()
     for comparison in claim["comparisons"]:
         for term in (comparison["term"], comparison["other"] or comparison["term"]):
-            terms.add(term.partition(":")[0])
+            arm, _, generation = term.partition(":")[0].partition("@")
+            terms.add((arm, generation))
     return terms
 
 
-def stages_of(judged: Judged, claim: Claim) -> Iterator[str]:
+def stages_of(judged: Judged, claim: Claim) -> Iterator[tuple[str, float]]:
     """The stages that the claim still needs, for each seed that the tier asks for of an arm; of an arm that it does not
-    know, for each of the study."""
+    know, for each of the study. Beside each how many times as long as the tier's it takes."""
     runs, asked = judged.study.runs, asked_stages(judged.study.params)
-    ends_early = claim["needs"] == ["train"] and longer(judged, claim) > 1
     for arm in arms_of(claim):
+        times = longer(judged, claim, arm) if claim["needs"] == ["train"] else 1.0
         seeds = [seed for seed in judged.study.seeds if f"{arm}-{seed}" in asked]
         for seed in seeds or judged.study.seeds:
             run, known = f"{arm}-{seed}", runs.get(arm, seed)
             stages = asked.get(run, {})
-            if known is None or ends_early:
-                yield stages.get(TRAINED) or stage_of(run)
+            if known is None or times > 1:
+                yield stages.get(TRAINED) or stage_of(run), times
             for evaluation in {*claim["needs"]} - {"train"}:
                 for folder in _folders(judged.study.params, claim, evaluation):
                     if known is None or _lacks(known, claim, folder):
-                        yield stages.get(folder) or stage_of(run, folder)
+                        yield stages.get(folder) or stage_of(run, folder), 1.0
 
 
 def _lacks(run: RunFolder, claim: Claim, evaluation: str) -> bool:
@@ -173,14 +169,13 @@ def price(tier: str, lack: Lack) -> str:
     if not lack.stages:
         return NOTHING
 
-    counts = Counter(parts(stage).name for stage in lack.stages)
     seconds = 0.0
-    for name, count in counts.items():
-        known = committed_seconds(EXPECTED / tier / "timings", name)
+    for stage, longer_by in lack.stages.items():
+        known = committed_seconds(EXPECTED / tier / "timings", parts(stage).name)
         if not known:
             return f"{len(lack.stages)} stages; no committed rate"
-        seconds += count * statistics.median(known)
-    return f"{len(lack.stages)} stages, about {duration(lack.longer * seconds)}"
+        seconds += longer_by * statistics.median(known)
+    return f"{len(lack.stages)} stages, about {duration(seconds)}"
 
 
 def committed_seconds(timings: Path, name: str) -> list[float]:

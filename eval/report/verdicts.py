@@ -1,6 +1,6 @@
 """Rows of verdicts: each claim's, with its difference and what it rests on; all from claims.json."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -37,7 +37,10 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
 
     says = claim["says"] + cells(claim) + (" *" if claim["primary"] else "")
     notes = dict.fromkeys(chain.from_iterable(comparison["notes"] for comparison in measured(claim)))
-    small = "; ".join(filter(None, (claim["place"], claim["reason"], other, *notes)))
+    papers = in_paper(claim, signed)
+    if claim["contradiction"]:
+        papers = f"{papers or 'in the paper'}: {claim['contradiction'].removesuffix('.')}"
+    small = "; ".join(filter(None, (claim["place"], papers, claim["reason"], other, *notes)))
     difference, seeds, detectable = numbers or ("", "", "")
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small
@@ -71,6 +74,34 @@ def measured(claim: Claim) -> list[Mapping[str, Any]]:
 def deciding(claim: Claim) -> Mapping[str, Any] | None:
     """Of a claim's comparisons the one that decides."""
     return min(measured(claim), key=lambda seen: by_weight(seen["verdict"], seen["mean"]), default=None)
+
+
+def in_paper(claim: Claim, words: Callable[[float], str]) -> str:
+    """The paper's difference in the comparison that decides, in these words, or both where it trained on; "" where it
+    has none, and of a family, which has one a cell."""
+    worst, paper = deciding(claim), claim["paper"]
+    if worst is None or len(paper["differences"]) != len(claim["comparisons"]):
+        return ""
+
+    place = claim["comparisons"].index(worst)
+    at_its_end = paper["differences"][place]
+    if len(at_its_end) != 1:
+        return ""
+    if "after_as_many" not in paper:
+        return f"in the paper {words(*at_its_end)}"
+    as_many = words(*paper["after_as_many"][place])
+    return f"in the paper {as_many} after as many generations, {words(*at_its_end)} at its end"
+
+
+def refuted_in_paper_too(claims: Iterable[Claim]) -> list[str]:
+    """A sentence where the paper's text is refuted and its own tables agree with us; none where there is none such."""
+    refuted = [claim for claim in claims if claim["verdict"] == "REFUTED"]
+    by_paper = [claim for claim in refuted if claim["contradiction"]]
+    return [f"{len(by_paper)} of the {len(refuted)} REFUTED the paper's own tables refute too."] if by_paper else []
+
+
+def signed(paper_difference: float) -> str:
+    return f"{paper_difference:+.2f}"
 
 
 def interval_of(comparison: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -58,7 +58,8 @@ def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     weights, gone = _weights_of(runs, params)
     number = version("seal-artifact")
     facts = Facts(format=FORMAT, tier=params.tier, version=number, weights=[*weights], gone=gone)
-    path = out or Path(f"bundle/seal-{params.tier}-{number}.zip")
+    study = params.tier if record == RESULTS else f"{record.resolve().name}-kept"
+    path = out or Path(f"bundle/seal-{study}-{number}.zip")
 
     contents = _record_files(record, runs)
     for name in (*BESIDE, *_lists_of(params)):

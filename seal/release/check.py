@@ -15,7 +15,7 @@ from typing import Any
 from seal.config import load_params
 from seal.errors import UserError, printable
 from seal.evaluations import EVALUATIONS, Evaluation
-from seal.evidence import as_written, entry, read_checked_json
+from seal.evidence import Open, as_written, check_facts, read_checked_json
 from seal.measure import numbers_of
 from seal.record import RESULTS, file_sha256
 from seal.release.archive import LISTS, Bundle, open_bundle
@@ -25,6 +25,10 @@ PLACE = Path("check")  # what a check unpacks, a folder a bundle; images stay th
 # A processor that rounds otherwise turns an image's class here and there: a point of a share, a hundredth of the rest.
 TOLERANCE = 0.01
 SAME, CLOSE, OTHER = "the same values", "within the tolerance", "other values"
+
+
+class Evaluated(Open):
+    data_sha256: str
 
 
 def check(path: Path, run: str | None = None, evaluation: str | None = None) -> bool:
@@ -85,8 +89,8 @@ def _runs_again(place: Path, run: str, evaluation: Evaluation, name: str) -> boo
         return True
 
     recorded = read_checked_json(last)
-    images = entry(recorded, "data_sha256", last)
-    _images(place, target or load_params(place / "params.yaml").source, images)
+    check_facts(Evaluated, recorded, last)
+    _images(place, target or load_params(place / "params.yaml").source, recorded["data_sha256"])
     arguments = ["--run", run, *(["--target", target] if target else [])]
     _call(place, f"eval.{name.partition('-')[0]}", *arguments)
     if not last.is_file():

@@ -13,7 +13,7 @@ from seal.record import EXPECTED, TIMINGS, read_timings
 from seal.sections import TRAINING
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Machine:
     """What decides a training's bits beside code, parameters and data."""
 
@@ -29,33 +29,31 @@ class Machine:
         return f"{self.processor} with {self.threads} thread{'' if self.threads == '1' else 's'}"
 
 
-def machines(timings: Path, runs: set[str]) -> set[Machine]:
-    """On which the trainings of these runs were last carried out, by their timings; empty where none are recorded."""
-    trained_on = set()
+def machines(timings: Path, runs: set[str]) -> dict[str, Machine]:
+    """Run -> on which it was last trained, of those whose timings are there."""
+    trained_on = {}
     for path in timings.glob("*@*.csv"):
         stage, _, key = path.stem.partition("@")
         run = f"{BASE_ARM}-{key}" if stage == "base" else key
         if stage in TRAINING and run in runs:
             for last in read_timings(path)[-1:]:
-                trained_on.add(Machine.of(last))
+                trained_on[run] = Machine.of(last)
     return trained_on
 
 
 def difference(tier: str, runs: list[str]) -> str | None:
-    """A sentence where the runs here were made on another kind of machine than the committed ones of their tier."""
+    """A sentence where a run here was made on another kind of machine than the committed one of its tier."""
     committed = EXPECTED / tier
-    own_machines, machines_of_committed = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
-    if not own_machines or not machines_of_committed or own_machines == machines_of_committed:
+    here, there = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
+    other = [run for run in runs if run in here and run in there and here[run] != there[run]]
+    if not other:
         return None
 
+    more = f", and {len(other) - 1} more" if len(other) > 1 else ""
     return (
-        f"trained on {_named(own_machines)}, {committed} on {_named(machines_of_committed)}: bits "
-        f"differ between them, in dvc.lock too; `seal compare {committed}` says whether values agree"
+        f"{other[0]} was trained on {here[other[0]]}, in {committed} on {there[other[0]]}{more}: bits differ "
+        f"between them, in dvc.lock too; `seal compare {committed}` says whether values agree"
     )
-
-
-def _named(trained_on: set[Machine]) -> str:
-    return ", ".join(map(str, sorted(trained_on)))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """By which numbers a run was trained, beside its seed: whether its record and what it is held against say the same.
 
-`seal study` and `seal bundle` hold a record against the parameters, `seal compare` against another record.
+`seal study` and `seal bundle` hold a record against the parameters, `seal compare` against another record, the MLflow
+view an arm's runs against one another.
 """
 
 from collections.abc import Mapping

@@ -8,8 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from seal.evidence import read_checked_json
 from seal.record import RESULTS
-from seal.runs import Evaluations, Runs
+from seal.runs import Evaluations, RunFolder, Runs
+from seal.study.numbers import difference
 from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun, final_values
 from seal.tracking.mlflow_view import View, Written
@@ -25,16 +27,37 @@ def sync_aggregates(asked: Mapping[str, Evaluations]) -> list[SyncOutcome]:
     if not len(runs):
         return []
 
-    view, texts = View(Path.cwd()), shown_files()
-    if FINDINGS.is_file():
+    view, judged, texts = View(Path.cwd()), judged_tier(), shown_files()
+    if FINDINGS.is_file() and judged in {run.summary["tier"] for run in runs}:
         with errors_of(str(FINDINGS)):
             view.describe(FINDINGS.read_text(encoding="utf-8"))
 
     outcomes = []
     for arm in runs.arms:
-        seeds = list(map(FinishedRun.of, runs.of(arm)))
-        outcomes.append(SyncOutcome(arm, _sync_arm(view, arm, seeds, texts)))
+        seeds = runs.of(arm)
+        if reason := trained_otherwise(seeds):
+            outcomes.append(SyncOutcome(arm, "no mean", reason))
+            continue
+
+        its_texts = texts if seeds[0].summary["tier"] == judged else {}
+        outcomes.append(SyncOutcome(arm, _sync_arm(view, arm, list(map(FinishedRun.of, seeds)), its_texts)))
     return outcomes
+
+
+def trained_otherwise(runs: Sequence[RunFolder]) -> str:
+    """By which number an arm's runs are not seeds of one training, as after another tier of which some have run yet."""
+    first, *others = runs
+    for run in others:
+        if differs := difference(run.summary, first.summary, "data_sha256"):
+            values = f"{differs.wanted} in {first.folder.name}, {differs.recorded} in {run.folder.name}"
+            return f"{differs.key} is {values}; `make repro` trains what is out of date"
+    return ""
+
+
+def judged_tier() -> str | None:
+    """Of which tier the verdicts and the report are that lie here."""
+    document = read_checked_json(CLAIMS) if CLAIMS.is_file() else None
+    return document.get("tier") if isinstance(document, dict) else None
 
 
 def shown_files() -> dict[str, str]:

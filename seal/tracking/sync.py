@@ -21,8 +21,8 @@ from seal.yaml_files import read_yaml
 @dataclass(frozen=True)
 class SyncOutcome:
     run: str
-    status: Written | Literal["not recorded", "BROKEN"]
-    reason: str = ""  # of one that is BROKEN
+    status: Written | Literal["not recorded", "BROKEN", "no mean"]
+    reason: str = ""  # of one that is BROKEN, or of an arm without a mean
 
     def __str__(self) -> str:
         return f"{self.run}: {self.status}" + (f": {self.reason}" if self.reason else "")

@@ -12,6 +12,7 @@ from typing import Any
 
 from seal.cluster.stages import HERE, LAST, kind
 from seal.errors import UserError
+from seal.files import atomic
 from seal.study.dvc_repo import dvc_errors, needs_of, with_all_below
 
 LOCK = Path("dvc.lock")
@@ -122,15 +123,18 @@ def take_over(entries: Mapping[str, Any], order: Iterable[str]) -> None:
     does, DVC looks for those alone, never into its run cache, and would train.
     """
     from dvc.repo import Repo
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
 
-    with dvc_errors(), Repo(_wait_for_lock=True) as repo, repo.lock, modify_yaml(LOCK, fs=repo.fs) as lock:
+    with dvc_errors(), Repo(_wait_for_lock=True) as repo, repo.lock:
+        lock = parse_yaml_for_update(LOCK.read_text(encoding="utf-8") if LOCK.exists() else "", LOCK)
         lock.setdefault("schema", "2.0")
         stages = lock.setdefault("stages", {})
         stages.update(entries)
         for stage in order:
             if stage in stages:
                 stages[stage] = stages.pop(stage)
+        with atomic(LOCK) as temporary:  # the first part of a dvc.lock is valid too: DVC would miss nothing in it
+            dump_yaml(temporary, lock)
 
 
 def not_in_cache(stages: Collection[str]) -> list[str]:

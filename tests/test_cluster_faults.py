@@ -1,28 +1,30 @@
-"""What a fault in the middle leaves: a full disk, a kill, a word of Slurm's or the user's that comes at a bad moment."""
+"""What a fault in the middle leaves: a full disk, a kill, a word of the user's that comes at a bad moment."""
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from dvc.utils.serialize import _yaml, dumps_yaml
 
 from seal.cluster.pipeline import locked_entries, take_over
+from seal.cluster.settings import configure
 from seal.errors import UserError
 
 ENTRIES = {stage: {"cmd": f"python {stage}.py", "outs": [{"path": stage, "md5": "0" * 32}]} for stage in "abc"}
 
 
 @pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project without stages, to be in."""
     monkeypatch.chdir(tmp_path)
     Path(".dvc").mkdir()
     Path(".dvc/config").write_text("[core]\n    no_scm = true\n")
-    yield tmp_path
+    return tmp_path
 
 
 def test_a_lock_file_is_written_as_dvc_writes_it(repo: Path) -> None:
@@ -34,7 +36,8 @@ def test_a_lock_file_is_written_as_dvc_writes_it(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), DvcException("no"), SystemExit(143)]
+    "fault",
+    [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), DvcException("no"), SystemExit(143)],
 )
 def test_a_lock_file_that_is_not_written_to_its_end_stays_as_it_was(
     repo: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
@@ -51,4 +54,32 @@ def test_a_lock_file_that_is_not_written_to_its_end_stays_as_it_was(
     with pytest.raises((type(fault), UserError)):
         take_over({"d": ENTRIES["a"]}, "abcd")
     assert Path("dvc.lock").read_bytes() == before
-    assert not [name for name in os.listdir() if name.startswith(".dvc.lock")]
+    assert not [*repo.glob(".dvc.lock*")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("url", "../../store", "{project}/../store"), ("url", "store", "{project}/.dvc/store"),
+        ("url", "/mnt/store", "/mnt/store"), ("url", "s3://bucket/store", "s3://bucket/store"),
+        ("url", "remote://other/store", "remote://other/store"), ("url", "~/store", "~/store"),
+        ("keyfile", "../key", "{project}/key"), ("credentialpath", "aws", "{project}/.dvc/aws"),
+    ],
+)  # fmt: skip
+def test_a_remote_is_the_projects_own_in_every_copy_of_the_snapshot(
+    repo: Path, key: str, value: str, expected: str
+) -> None:
+    """Of which a workspace is one, a folder deeper."""
+    url = {"keyfile": "ssh://host/store", "credentialpath": "s3://bucket/store"}.get(key, value)
+    settings = {"url": url, key: value}
+    lines = "".join(f"    {name} = {text}\n" for name, text in settings.items())
+    Path(".dvc/config").write_text(f"[core]\n    no_scm = true\n['remote \"store\"']\n{lines}")
+
+    snapshot, work = repo / "cluster/abc/snapshot", repo / "cluster/abc/work/base@0.1"
+    snapshot.mkdir(parents=True)
+    configure(snapshot)
+    shutil.copytree(snapshot, work)
+    expected_path = os.path.normpath(Path(expected.format(project=repo)).expanduser())
+    for copy in (snapshot, work):
+        with Repo(copy) as copied:
+            assert os.path.normpath(copied.config["remote"]["store"][key]) == expected_path

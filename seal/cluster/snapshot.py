@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from seal.cluster.pipeline import Pipeline, configure
+from seal.cluster.pipeline import Pipeline
+from seal.cluster.settings import configure
 from seal.cluster.submission import CLUSTER, Submission
 from seal.errors import UserError
 

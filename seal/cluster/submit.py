@@ -12,7 +12,8 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import check_remote, locked_entries, read_pipeline
+from seal.cluster.pipeline import locked_entries, read_pipeline
+from seal.cluster.settings import check_remote
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.stages import HERE, kind, needs_among, wanted_stages
 from seal.cluster.submission import CLUSTER, Facts, Submission

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from seal.cluster.pipeline import cache_folder
 from seal.cluster.queue import slurm
+from seal.cluster.settings import cache_folder
 from seal.cluster.submission import CLUSTER
 from seal.cluster.workspace import link_of
 from seal.doctor.finding import Finding

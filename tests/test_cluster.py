@@ -441,7 +441,8 @@ def test_a_cache_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     Path("cluster").mkdir()
     check_cache(tmp_path / "cache")
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3e6))
-    with pytest.raises(UserError, match="cache: found 3 MB free, expected 67 MB; make room, or `dvc gc -w`"):
+    expected = "cache: found 3 MB free, expected 67 MB; make room, or once no job is at work `seal gather`, then `dvc"
+    with pytest.raises(UserError, match=expected):
         check_cache(tmp_path / "cache")
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
@@ -11,8 +12,10 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import _yaml, dumps_yaml
 
-from seal.cluster.pipeline import locked_entries, take_over
+from seal.cluster.pipeline import Pipeline, locked_entries, take_over
 from seal.cluster.settings import configure
+from seal.cluster.submission import Submission
+from seal.cluster.submit import prepare
 from seal.errors import UserError
 
 ENTRIES = {stage: {"cmd": f"python {stage}.py", "outs": [{"path": stage, "md5": "0" * 32}]} for stage in "abc"}
@@ -83,3 +86,33 @@ def test_a_remote_is_the_projects_own_in_every_copy_of_the_snapshot(
     for copy in (snapshot, work):
         with Repo(copy) as copied:
             assert os.path.normpath(copied.config["remote"]["store"][key]) == expected_path
+
+
+@pytest.fixture
+def submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submission:
+    """Of a project to be in, with the folders that a snapshot makes."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("abc/log", "abc/marks", "abc/work", "abc/snapshot", "lock"):
+        Path("cluster", folder).mkdir(parents=True)
+    return Submission(tmp_path / "cluster/abc")
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_cache_without_room_is_refused_once_what_jobs_have_made_is_in_the_lock_file(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Else it would fall to the `dvc gc -w` that the line advises."""
+    stages = {"base@0": [], "train@seal-0": ["base@0"]}
+    pipeline = Pipeline(stages, frozenset(stages), [], Path("cache"))
+    if before:
+        submission.begin({"order": [], "needs": stages}, stages)
+    submission.write_mark("base@0", state="done", entry=ENTRIES["a"])
+
+    taken_over: list[str] = []
+    monkeypatch.setattr("seal.cluster.submit.read_pipeline", lambda: pipeline)
+    monkeypatch.setattr("seal.cluster.submit.take_snapshot", lambda _: submission)
+    monkeypatch.setattr("seal.cluster.submit.take_over_done", lambda *_: taken_over.append("base@0"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(UserError, match="found 0 MB free"):
+        prepare([], "local", 1, "")
+    assert taken_over == ["base@0"] * before

@@ -53,8 +53,6 @@ def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepare
 
     pipeline = read_pipeline()
     wanted = wanted_stages(asked, pipeline.jobs, pipeline.needs)
-    check_cache(pipeline.cache)
-
     submission = take_snapshot(pipeline)
     if submission.is_held("make"):
         raise UserError("a make is at work here already; `seal status` shows it, `seal cancel` ends it")
@@ -62,6 +60,7 @@ def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepare
     before = submission.facts if submission.facts_path.exists() else None
     order = before["order"] if before else list(locked_entries())
     taken_over = take_over_done(submission, pipeline) if before else []
+    check_cache(pipeline.cache)  # only now, as `dvc gc -w` would remove what jobs have made and dvc.lock does not name
 
     here = [stage for stage in pipeline.needs if kind(stage) in HERE and stage in pipeline.to_run & wanted]
     if here:
@@ -104,7 +103,8 @@ def check_cache(cache: Path) -> None:
     free = shutil.disk_usage(cache).free
     if free < ROOM:
         raise UserError(
-            f"{cache}: found {free / 1e6:.0f} MB free, expected {ROOM / 1e6:.0f} MB; make room, or `dvc gc -w`"
+            f"{cache}: found {free / 1e6:.0f} MB free, expected {ROOM / 1e6:.0f} MB; make room, or once no job is at "
+            "work `seal gather`, then `dvc gc -w`"
         )
 
     if link_of(cache) is None:

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TextIO
@@ -12,9 +14,11 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import _yaml, dumps_yaml
 
+from seal.cluster.job import main as job_main
 from seal.cluster.pipeline import Pipeline, locked_entries, take_over
 from seal.cluster.settings import configure
-from seal.cluster.submission import Submission
+from seal.cluster.status import row_of_begun
+from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import prepare
 from seal.errors import UserError
 
@@ -116,3 +120,104 @@ def test_a_cache_without_room_is_refused_once_what_jobs_have_made_is_in_the_lock
     with pytest.raises(UserError, match="found 0 MB free"):
         prepare([], "local", 1, "")
     assert taken_over == ["base@0"] * before
+
+
+@pytest.fixture
+def job(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of a job of a submission."""
+    submission.begin({"cache": "cache", "needs": {}, "entries": {}}, [])
+    monkeypatch.setenv(MARKER, str(submission.folder))
+    monkeypatch.setattr("seal.cluster.job.gpu_names", list)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+EVALUATIONS = ["knn@seal-0", "transfer@seal-0-digits", "hessian@seal-0"]
+
+
+def run(stages: list[str], *options: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        job_main([*stages, "--threads", "1", *options])
+    return ended.value.code
+
+
+@pytest.mark.usefixtures("job")
+def test_a_full_disk_is_a_line_of_each_stage_and_ends_no_other(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As shutil says it of a tree: of many files, and without an errno."""
+    copytree = shutil.copytree
+
+    def full(source: Path, target: Path, **options: object) -> None:
+        def refused(source: str, target: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", source, None, target)
+
+        if not target.name.startswith("transfer"):
+            copytree(source, target, dirs_exist_ok=True, copy_function=refused)
+
+    for name in ("a.py", "b.py"):
+        (submission.files / name).touch()
+    monkeypatch.setattr("seal.cluster.workspace.shutil.copytree", full)
+    monkeypatch.setattr("seal.cluster.job.repro", lambda *_: 0)
+    monkeypatch.setattr("seal.cluster.job.locked_entries", lambda _: {"transfer@seal-0-digits": {}})
+    assert run(EVALUATIONS, "--label", "evaluations@seal-0") == 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"error: {submission.work}/")
+        assert line.endswith(".py: No space left on device; make room and run the same command again")
+    assert [submission.mark(stage)["state"] for stage in EVALUATIONS] == ["failed", "done", "failed"]
+
+
+@pytest.mark.usefixtures("job")
+def test_a_failed_stage_keeps_its_own_last_line_and_the_log_that_it_is_in(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = submission.log("evaluations@seal-0")
+
+    def fails(_: Submission, stage: str, *others: object) -> int:
+        with log.open("a") as lines:
+            lines.write(f"error: {stage} has no pack\nERROR: failed to reproduce '{stage}'\n")
+        return 255
+
+    monkeypatch.setattr("seal.cluster.job.repro", fails)
+    assert run(EVALUATIONS, "--label", "evaluations@seal-0") == 255
+    for stage in EVALUATIONS:
+        row = row_of_begun(submission, stage, submission.mark(stage), at_work=False)
+        assert row.words == f"error: {stage} has no pack (cluster/abc/log/evaluations@seal-0.log)"
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("error", [SystemExit(143), KeyboardInterrupt()])
+def test_a_job_that_is_told_to_end_begins_no_other_stage(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def told(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("seal.cluster.job.repro", told)
+    assert run(EVALUATIONS) in (130, 143)
+    assert [submission.mark(stage) is None for stage in EVALUATIONS] == [False, True, True]
+    assert not [*submission.work.iterdir()]
+
+
+def test_results_that_cannot_be_handed_over_are_a_failure(
+    job: None, submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a DVC that ended well: a full disk below timings/."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "timings/knn@seal-0.csv")
+
+    monkeypatch.setattr("seal.cluster.job.repro", lambda *_: 0)
+    monkeypatch.setattr("seal.cluster.job.hand_over_timings", full)
+    assert run(["knn@seal-0"]) == 1
+    assert submission.mark("knn@seal-0")["state"] == "failed"
+
+
+def test_a_mark_of_an_older_job_names_the_log_of_its_stage(submission: Submission) -> None:
+    submission.log("knn@seal-0").write_text("error: no room\n")
+    row = row_of_begun(submission, "knn@seal-0", {"state": "failed", "node": "n1", "since": 0.0}, at_work=False)
+    assert row.words == "error: no room (cluster/abc/log/knn@seal-0.log)"

@@ -109,7 +109,9 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
     for sent, (label, stages) in enumerate(new.items()):
         depends = [f"--dependency={dependency(stages, needs, held)}", "--kill-on-invalid-dep=yes"]
         try:
-            job = sbatch.hand_over(label, sbatch.job(stages, options), stages, [*depends, *limits[label]])
+            job = sbatch.hand_over(
+                label, sbatch.job(stages, [*options, "--label", label]), stages, [*depends, *limits[label]]
+            )
         except UserError as error:
             went = f"{sent} of {len(new)} jobs went in"
             raise UserError(f"{went}, then {error}; the same command sends the rest") from error

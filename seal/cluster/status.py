@@ -50,18 +50,19 @@ def rows_of(submission: Submission) -> list[Row]:
         elif job is not None and job.state == "PENDING":
             rows[stage] = row_of_pending(stage, above, job)
         elif mark is not None:
-            rows[stage] = row_of_begun(submission, stage, mark, job)
+            rows[stage] = row_of_begun(submission, stage, mark, at_work=job is not None or submission.is_held(stage))
         else:
             rows[stage] = row_of_waiting(stage, above, job is not None or (make and stage in facts["sent"]))
     return list(rows.values())
 
 
-def row_of_begun(submission: Submission, stage: str, mark: Facts, job: Queued | None) -> Row:
-    log = submission.log(job.label if job else stage)
+def row_of_begun(submission: Submission, stage: str, mark: Facts, at_work: bool) -> Row:
+    log = submission.log(mark.get("label", stage))
     since = time.strftime("%F %T", time.localtime(mark["since"]))
     if mark["state"] == "failed":
-        return Row(stage, "failed", mark["node"], since, f"{last_line(log)} ({log.relative_to(Path.cwd())})")
-    if job is not None or submission.is_held(stage):
+        words = mark.get("words", last_line(log))
+        return Row(stage, "failed", mark["node"], since, f"{words} ({log.relative_to(Path.cwd())})")
+    if at_work:
         return Row(stage, "running", mark["node"], f"since {since}", last_line(log))
     return Row(stage, "stopped", mark["node"], since, f"its job was killed; {AGAIN}")
 

@@ -25,7 +25,8 @@ from seal.cluster.local import threads_at_once
 from seal.cluster.pipeline import locked_entries, not_in_cache
 from seal.cluster.queue import partition_minutes
 from seal.cluster.settings import cache_folder
-from seal.cluster.slurm import Sbatch, send
+from seal.cluster.sbatch import Sbatch
+from seal.cluster.slurm import send
 from seal.cluster.status import Row
 from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import Prepared, check_cache, check_project, prepare, prepared, threads_of_a_job
@@ -330,7 +331,10 @@ def test_slurms_jobs_find_their_submission_and_a_dry_one_notes_nothing(
     monkeypatch.setattr("seal.cluster.slurm.queued", list)
     monkeypatch.setattr("seal.cluster.slurm.partition_minutes", lambda options: math.inf)
     monkeypatch.setattr("seal.cluster.slurm.limits_of", lambda jobs, *_: dict.fromkeys(jobs, ()))
-    monkeypatch.setattr("seal.cluster.slurm.slurm", lambda *_, **__: seen.append(submission.facts_path.exists()) or "7")
+    for module in ("sbatch", "slurm"):
+        monkeypatch.setattr(
+            f"seal.cluster.{module}.slurm", lambda *_, **__: seen.append(submission.facts_path.exists()) or "7"
+        )
     sbatch = Sbatch(submission, {"cache": "/cache"}, (), 20, "seal.sif", dry)
     assert send(sbatch, {"base@0": []}, [], grouped=True) == 1
     assert (seen, submission.facts_path.exists()) == (noted, not dry)

@@ -7,7 +7,8 @@ import typer
 from seal.cluster.gather import gather
 from seal.cluster.local import check_local, gpu_options, start, threads_at_once, words_of_gather
 from seal.cluster.queue import queued
-from seal.cluster.slurm import Sbatch, send
+from seal.cluster.sbatch import Sbatch
+from seal.cluster.slurm import send
 from seal.cluster.submit import prepared, threads_of_a_job
 
 

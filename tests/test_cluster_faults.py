@@ -20,6 +20,7 @@ from seal.cluster.settings import configure
 from seal.cluster.status import row_of_begun
 from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import prepare
+from seal.cluster.submitting import Handing, submit_to_slurm
 from seal.errors import UserError
 
 ENTRIES = {stage: {"cmd": f"python {stage}.py", "outs": [{"path": stage, "md5": "0" * 32}]} for stage in "abc"}
@@ -221,3 +222,26 @@ def test_a_mark_of_an_older_job_names_the_log_of_its_stage(submission: Submissio
     submission.log("knn@seal-0").write_text("error: no room\n")
     row = row_of_begun(submission, "knn@seal-0", {"state": "failed", "node": "n1", "since": 0.0}, at_work=False)
     assert row.words == "error: no room (cluster/abc/log/knn@seal-0.log)"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--job-name=mine"], ["-J", "mine"], ["-Jmine"], ["--comment", "mine"], ["--output=/dev/null"], ["-o", "log"],
+        ["--chdir=/tmp"], ["-D/tmp"], ["--partition=main", "--dependency=singleton"], ["-dafter:7"],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_option_that_would_replace_ours_is_refused_before_slurm_is_asked(
+    options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="^found --sbatch=-.*, expected none of --job-name, .*; leave it out$"):
+        submit_to_slurm([], None, "", Handing(options, True, 20, "", False))
+
+
+def test_any_other_option_goes_to_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    options = ["--partition=main", "--gres=gpu:1", "--open-mode=append", "-t5", "-p", "main", "--error=log", "-c4"]
+    with pytest.raises(UserError, match="^found no squeue on the PATH"):
+        submit_to_slurm([], None, "", Handing(options, True, 20, "", False))

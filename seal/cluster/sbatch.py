@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seal.cluster.limits import is_chosen
 from seal.cluster.queue import prefix, slurm
 from seal.cluster.submission import Facts, Submission
+from seal.errors import UserError
+
+OURS = ("--job-name", "-J", "--comment", "--output", "-o", "--chdir", "-D", "--dependency", "-d")
 
 # SIGTERM ends a job without going back into the queue: Slurm itself puts back what it preempts, and what `scancel` has
 # ended must stay ended. Only USR1, which Slurm sends a minute before the time limit, asks for another start.
@@ -70,6 +74,14 @@ class Sbatch:
         return SCRIPT.format(
             name=label, exports="\n".join(exports), command=shlex.join(command), restarts=self.restarts
         )
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Raises UserError for one of the user's that we give too: of two sbatch takes the last."""
+    for name in OURS:
+        if is_chosen(options, [name]):
+            problem = f"found --sbatch={name}, expected none of {', '.join(OURS)}"
+            raise UserError(f"{problem}, by which jobs are named, logged and wait for one another; leave it out")
 
 
 def scratch_elsewhere() -> list[str]:

@@ -24,8 +24,8 @@ from seal.cluster.limits import limits_of, peaks_mb
 from seal.cluster.local import threads_at_once
 from seal.cluster.pipeline import locked_entries, not_in_cache
 from seal.cluster.queue import partition_minutes
-from seal.cluster.settings import cache_folder
 from seal.cluster.sbatch import Sbatch
+from seal.cluster.settings import cache_folder
 from seal.cluster.slurm import send
 from seal.cluster.status import Row
 from seal.cluster.submission import MARKER, Submission
@@ -375,8 +375,10 @@ def test_a_job_asks_for_another_start_as_often_as_restarts_says(
 
     assert done.returncode > 128
     assert [path.read_text() for path in tmp_path.glob("asked")] == ["requeue 7\n"] * asks
+    refused = "error: Slurm refused another start; submit again, or give it more --sbatch=--time=MINUTES\n"
     limit = "error: not done after 2 restarts; give it more --sbatch=--time=MINUTES\n"
-    assert done.stderr.endswith(limit) == (command == TOLD_OF_ITS_LIMIT), done.stderr
+    assert done.stderr.endswith(refused) == asks, done.stderr
+    assert done.stderr.endswith(limit) == (command == TOLD_OF_ITS_LIMIT and not asks), done.stderr
 
 
 def test_an_earlier_gathering_is_not_told_again(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:

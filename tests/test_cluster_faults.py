@@ -236,12 +236,12 @@ def test_an_option_that_would_replace_ours_is_refused_before_slurm_is_asked(
     options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UserError, match="^found --sbatch=-.*, expected none of --job-name, .*; leave it out$"):
+    with pytest.raises(UserError, match=r"^found --sbatch=-.*, expected none of --job-name, .*; leave it out$"):
         submit_to_slurm([], None, "", Handing(options, True, 20, "", False))
 
 
 def test_any_other_option_goes_to_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     options = ["--partition=main", "--gres=gpu:1", "--open-mode=append", "-t5", "-p", "main", "--error=log", "-c4"]
-    with pytest.raises(UserError, match="^found no squeue on the PATH"):
+    with pytest.raises(UserError, match=r"^found no squeue on the PATH"):
         submit_to_slurm([], None, "", Handing(options, True, 20, "", False))

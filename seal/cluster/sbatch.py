@@ -25,8 +25,13 @@ trap 'kill -TERM $child 2>/dev/null' TERM
 wait $child; status=$?
 kill -0 $child 2>/dev/null && {{ wait $child; status=$?; }}
 if [ -n "$again" ] && [ $status -ne 0 ]; then
-    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then scontrol requeue "$SLURM_JOB_ID" && sleep 120; fi
-    echo "error: not done after {restarts} restarts; give it more --sbatch=--time=MINUTES" >&2
+    if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {restarts} ]; then
+        echo "error: not done after {restarts} restarts; give it more --sbatch=--time=MINUTES" >&2
+    elif scontrol requeue "$SLURM_JOB_ID"; then
+        sleep 120
+    else
+        echo "error: Slurm refused another start; submit again, or give it more --sbatch=--time=MINUTES" >&2
+    fi
 fi
 exit $status
 """

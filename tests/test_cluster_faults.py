@@ -16,7 +16,9 @@ from dvc.utils.serialize import _yaml, dumps_yaml
 
 from seal.cluster.job import main as job_main
 from seal.cluster.pipeline import Pipeline, locked_entries, take_over
+from seal.cluster.queue import Queued
 from seal.cluster.settings import configure
+from seal.cluster.slurm import jobs_to_rely_on
 from seal.cluster.status import row_of_begun
 from seal.cluster.submission import MARKER, Submission
 from seal.cluster.submit import prepare
@@ -245,3 +247,28 @@ def test_any_other_option_goes_to_sbatch(monkeypatch: pytest.MonkeyPatch) -> Non
     options = ["--partition=main", "--gres=gpu:1", "--open-mode=append", "-t5", "-p", "main", "--error=log", "-c4"]
     with pytest.raises(UserError, match=r"^found no squeue on the PATH"):
         submit_to_slurm([], None, "", Handing(options, True, 20, "", False))
+
+
+NEEDS = {"base@0": [], "train@seal-0": ["base@0"], "knn@seal-0": ["train@seal-0"], "train@llf-0": ["base@0"]}
+
+
+@pytest.mark.parametrize(
+    ("states", "relied_on"),
+    [
+        (["RUNNING", "PENDING", "PENDING", "PENDING"], "0123"), (["COMPLETING", "PENDING", "PENDING", "PENDING"], ""),
+        (["RUNNING", "COMPLETING", "PENDING", "RUNNING"], "03"), (["", "RUNNING", "PENDING", "PENDING"], "12"),
+        (["", "", "RUNNING", "SUSPENDED"], "23"), (["RUNNING", "PENDING", "COMPLETING", "CONFIGURING"], "013"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_neither_a_job_that_is_ending_nor_one_that_waits_for_it_stands_for_its_stage(
+    states: list[str], relied_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As just after `scancel`; what is at work goes on whatever has become of the job before it."""
+    jobs = {}
+    for number, (stage, state) in enumerate(zip(NEEDS, states, strict=True)):
+        if state:
+            jobs[stage] = Queued(str(number), stage, "abc", (stage,), state, "")
+    jobs["transfer@llf-0"] = Queued("7", "transfer@llf-0", "abc", ("transfer@llf-0",), "RUNNING", "")  # not sent now
+    monkeypatch.setattr("seal.cluster.slurm.jobs_by_stage", lambda digest: dict(reversed(jobs.items())))
+    assert {*jobs_to_rely_on("abc", NEEDS).values()} == {*relied_on, "7"}

@@ -23,7 +23,7 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
 
     Raises UserError at the first that sbatch refuses; what it took before that stays.
     """
-    held = {stage: job.job for stage, job in jobs_by_stage(sbatch.submission.folder.name).items()}
+    held = jobs_to_rely_on(sbatch.submission.folder.name, needs)
     new: dict[str, list[str]] = {}
     for label, stages in jobs_of(needs, grouped).items():
         lacking = [stage for stage in stages if stage not in held]
@@ -50,6 +50,16 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
 
     send_gather(sbatch, [*needs], [*dict.fromkeys(held.values())])
     return len(new)
+
+
+def jobs_to_rely_on(digest: str, needs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The numbers of a submission's jobs in the queue, by stage. None that is ending, as one does for a while after
+    `scancel`, and none that waits for a job which is no more: that can never begin. `singleton` makes the new one wait."""
+    jobs = {stage: job for stage, job in jobs_by_stage(digest).items() if job.state != "COMPLETING"}
+    for stage, above in needs.items():
+        if stage in jobs and jobs[stage].state == "PENDING" and not jobs.keys() >= set(above):
+            del jobs[stage]
+    return {stage: job.job for stage, job in jobs.items()}
 
 
 def dependency(stages: Sequence[str], needs: Mapping[str, Sequence[str]], held: Mapping[str, str]) -> str:

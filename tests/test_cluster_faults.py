@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,14 +14,17 @@ import pytest
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import _yaml, dumps_yaml
+from filelock import FileLock
+from typer.testing import CliRunner
 
+from seal.cluster.commands import app
 from seal.cluster.job import main as job_main
 from seal.cluster.pipeline import Pipeline, locked_entries, take_over
-from seal.cluster.queue import Queued
+from seal.cluster.queue import Queued, prefix
 from seal.cluster.settings import configure
 from seal.cluster.slurm import jobs_to_rely_on
 from seal.cluster.status import row_of_begun
-from seal.cluster.submission import MARKER, Submission
+from seal.cluster.submission import CLUSTER, MARKER, Submission
 from seal.cluster.submit import prepare
 from seal.cluster.submitting import Handing, submit_to_slurm
 from seal.errors import UserError
@@ -272,3 +276,51 @@ def test_neither_a_job_that_is_ending_nor_one_that_waits_for_it_stands_for_its_s
     jobs["transfer@llf-0"] = Queued("7", "transfer@llf-0", "abc", ("transfer@llf-0",), "RUNNING", "")  # not sent now
     monkeypatch.setattr("seal.cluster.slurm.jobs_by_stage", lambda digest: dict(reversed(jobs.items())))
     assert {*jobs_to_rely_on("abc", NEEDS).values()} == {*relied_on, "7"}
+
+
+def slurm_commands(folder: Path, **lines: str) -> str:
+    """A PATH of stand-ins for these alone."""
+    for name, line in lines.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("how", "commands", "words", "status"),
+    [
+        ("local", {}, "0 jobs and 2 processes ended; submitting again goes on\n", 0),
+        ("slurm", {}, "0 jobs and 2 processes ended; submitting again goes on\n", 1),
+        ("slurm", {"squeue": "echo no controller >&2; exit 1"}, "0 jobs and 2 processes ended; .* goes on\n", 1),
+        ("slurm", {"squeue": "echo '7|RUNNING|None|{prefix}base@0|abc base@0'"}, "0 jobs and 2 processes ended;", 1),
+        (
+            "slurm",
+            {"squeue": "echo '7|RUNNING|None|{prefix}base@0|abc base@0'; echo '8|RUNNING|None|other|'", "scancel": ""},
+            "1 jobs and 2 processes ended;", 0,
+        ),
+    ],
+    ids=["local", "no Slurm", "silent Slurm", "no scancel", "both"],
+)  # fmt: skip
+def test_processes_are_ended_whatever_slurm_says(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, how: str, commands: dict[str, str], words: str, status: int
+) -> None:
+    submission.begin({"how": how}, [])
+    lines = {name: line.replace("{prefix}", prefix()) for name, line in commands.items()}
+    monkeypatch.setenv("PATH", slurm_commands(submission.project, **lines))
+    monkeypatch.setattr("seal.cluster.processes.end_all", lambda: 2)
+    done = CliRunner().invoke(app, ["cancel"])
+    assert re.match(words, done.output)
+    assert bool(done.exit_code) == bool(status)
+
+
+def test_cancelling_beside_a_submit_says_that_it_goes_on(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seal.cluster.processes.end_all", lambda: 0)
+    words = "a `seal submit` is under way here"
+    assert words not in CliRunner().invoke(app, ["cancel"]).output
+    with FileLock(CLUSTER / "submit.lock"):
+        assert words in CliRunner().invoke(app, ["cancel"]).output
+    shutil.rmtree(CLUSTER)
+    assert words not in CliRunner().invoke(app, ["cancel"]).output
+    assert not CLUSTER.exists()

@@ -54,7 +54,7 @@ def send(sbatch: Sbatch, needs: Mapping[str, Sequence[str]], options: Sequence[s
 
 def jobs_to_rely_on(digest: str, needs: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The numbers of a submission's jobs in the queue, by stage. None that is ending, as one does for a while after
-    `scancel`, and none that waits for a job which is no more: that can never begin. `singleton` makes the new one wait."""
+    `scancel`, and none that waits for a job which is no more: it can never begin. `singleton` makes new ones wait."""
     jobs = {stage: job for stage, job in jobs_by_stage(digest).items() if job.state != "COMPLETING"}
     for stage, above in needs.items():
         if stage in jobs and jobs[stage].state == "PENDING" and not jobs.keys() >= set(above):

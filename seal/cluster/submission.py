@@ -62,11 +62,7 @@ class Submission:
 
     def is_held(self, name: str) -> bool:
         """Whether a process holds this lock."""
-        try:
-            with FileLock(self.lock(name), blocking=False):
-                return False
-        except Timeout:
-            return True
+        return is_locked(self.lock(name))
 
     def log(self, stage: str) -> Path:
         return self.folder / "log" / f"{stage}.log"
@@ -127,6 +123,14 @@ def write_facts(path: Path, facts: Facts) -> None:
     """Keys in their order, which is that of dvc.lock's entries."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def is_locked(path: Path) -> bool:
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def submissions() -> list[Submission]:

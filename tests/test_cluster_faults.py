@@ -27,6 +27,7 @@ from seal.cluster.status import row_of_begun
 from seal.cluster.submission import CLUSTER, MARKER, Submission
 from seal.cluster.submit import prepare
 from seal.cluster.submitting import Handing, submit_to_slurm
+from seal.cluster.workspace import repro
 from seal.errors import UserError
 
 ENTRIES = {stage: {"cmd": f"python {stage}.py", "outs": [{"path": stage, "md5": "0" * 32}]} for stage in "abc"}
@@ -324,3 +325,23 @@ def test_cancelling_beside_a_submit_says_that_it_goes_on(
     shutil.rmtree(CLUSTER)
     assert words not in CliRunner().invoke(app, ["cancel"]).output
     assert not CLUSTER.exists()
+
+
+@pytest.mark.parametrize("gpu", ["1", "GPU-5", None])
+def test_a_gpu_is_counted_as_nvidia_smi_counts_it(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, gpu: str | None
+) -> None:
+    """Where a machine's GPUs differ CUDA counts the fastest first."""
+    variables: dict[str, str] = {}
+
+    def noted(*_: object, env: dict[str, str], **__: object) -> SimpleNamespace:
+        variables.update(env)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setattr("seal.cluster.workspace.subprocess.run", noted)
+    assert repro(submission, "base@0", submission.work, 1, gpu, "") == 0
+    order = variables.get("CUDA_DEVICE_ORDER")
+    assert (variables.get("CUDA_VISIBLE_DEVICES"), order) == (gpu, "PCI_BUS_ID" if gpu else None)

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import platform
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from seal.cluster.pipeline import Pipeline, locked_entries, take_over
 from seal.cluster.queue import Queued, prefix
 from seal.cluster.settings import configure
 from seal.cluster.slurm import jobs_to_rely_on
+from seal.cluster.snapshot import submission_of, take_snapshot
 from seal.cluster.status import row_of_begun
 from seal.cluster.submission import CLUSTER, MARKER, Submission
 from seal.cluster.submit import prepare
@@ -345,3 +348,31 @@ def test_a_gpu_is_counted_as_nvidia_smi_counts_it(
     assert repro(submission, "base@0", submission.work, 1, gpu, "") == 0
     order = variables.get("CUDA_DEVICE_ORDER")
     assert (variables.get("CUDA_VISIBLE_DEVICES"), order) == (gpu, "PCI_BUS_ID" if gpu else None)
+
+
+def test_a_snapshot_that_is_not_whole_leaves_nothing_behind(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the disk is full, nor, with the next try, where it was killed."""
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
+        Path(name).write_text("{}")
+    pipeline = Pipeline({}, frozenset(), [], Path("cache"))
+    folder = submission_of(pipeline).folder
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    killed = folder / f".snapshot.{platform.node()}-{gone.pid}.x"
+    killed.mkdir(parents=True)
+    copy = shutil.copy
+
+    def full(source: Path, target: Path) -> None:
+        if source.name == "params.yaml":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        copy(source, target)
+
+    monkeypatch.setattr("seal.cluster.snapshot.shutil.copy", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{folder}/snapshot'"):
+        take_snapshot(pipeline)
+    assert {path.name for path in folder.iterdir()} == {"log", "marks", "work"}
+
+    monkeypatch.undo()
+    monkeypatch.chdir(repo)
+    assert take_snapshot(pipeline).files.is_dir()
+    assert {path.name for path in folder.iterdir()} == {"log", "marks", "work", "snapshot"}

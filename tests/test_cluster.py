@@ -307,12 +307,12 @@ def submission(tmp_path: Path) -> Submission:
 
 @pytest.mark.parametrize(
     ("state", "at_work", "stays"),
-    [("failed", False, False), ("running", False, False), ("running", True, True), ("done", False, True)],
+    [("failed", False, False), ("running", False, False), ("running", True, True), ("done", False, False)],
 )
 def test_what_a_stage_is_sent_after_is_forgotten(
     submission: Submission, state: str, at_work: bool, stays: bool
 ) -> None:
-    """Else it would be failed or stopped, and what needs it too, while it waits."""
+    """Else it would be failed or stopped, and what needs it too, while it waits; or done, by a base that is no more."""
     submission.write_mark("base@0", state=state)
     submission.write_mark("train@seal-0", state="failed")
     with FileLock(submission.lock("base@0")) if at_work else nullcontext():

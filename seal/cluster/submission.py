@@ -80,11 +80,9 @@ class Submission:
 
     def begin(self, facts: Facts, stages: Iterable[str]) -> None:
         """Note what is handed over now, before the first job reads it. What an earlier job said of one of these stages
-        goes, unless it is at work or done."""
-        for stage in stages:
-            mark = self.mark(stage)
-            if mark is not None and mark["state"] != "done" and not self.is_held(stage):
-                self._mark_path(stage).unlink()
+        goes, unless it is at work: what was done is done no more, where it is sent again, as what stands above it has
+        changed since."""
+        self.forget(stage for stage in stages if not self.is_held(stage))
         write_facts(self.facts_path, facts)
 
     def forget(self, stages: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from seal.cluster.commands import app
 from seal.cluster.job import main as job_main
+from seal.cluster.local import start
 from seal.cluster.pipeline import Pipeline, locked_entries, take_over
 from seal.cluster.queue import Queued, prefix
 from seal.cluster.settings import configure
@@ -28,10 +29,11 @@ from seal.cluster.slurm import jobs_to_rely_on
 from seal.cluster.snapshot import submission_of, take_snapshot
 from seal.cluster.status import row_of_begun
 from seal.cluster.submission import CLUSTER, MARKER, Submission
-from seal.cluster.submit import prepare
+from seal.cluster.submit import Prepared, prepare
 from seal.cluster.submitting import Handing, submit_to_slurm
 from seal.cluster.workspace import repro
 from seal.errors import UserError
+from tests.waiting import wait_until
 
 ENTRIES = {stage: {"cmd": f"python {stage}.py", "outs": [{"path": stage, "md5": "0" * 32}]} for stage in "abc"}
 
@@ -376,3 +378,16 @@ def test_a_snapshot_that_is_not_whole_leaves_nothing_behind(repo: Path, monkeypa
     monkeypatch.chdir(repo)
     assert take_snapshot(pipeline).files.is_dir()
     assert {path.name for path in folder.iterdir()} == {"log", "marks", "work", "snapshot"}
+
+
+def test_a_look_at_its_lock_does_not_keep_make_from_beginning(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`seal status` takes the lock for a moment, to see whether another has it."""
+    monkeypatch.setattr("seal.cluster.local.makefile", lambda *_: "all:\n\ttouch made\n")
+    with FileLock(submission.lock("make")):
+        make = start(Prepared(submission, {}, {}), 1, [])
+        waits = re.compile(rf"-> FLOCK .* {make.pid} ")
+        wait_until(lambda: waits.search(Path("/proc/locks").read_text()) or make.poll() is not None)
+    assert make.wait() == 0
+    assert (submission.folder / "made").exists()

@@ -35,7 +35,9 @@ def submit(
     restarts: Annotated[
         int | None, typer.Option(help="of a job that its time limit ends (--slurm); 20 unless said", min=0)
     ] = None,
-    dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="fetch, pack, take over; then print what would be sent (--slurm)")
+    ] = False,
 ) -> None:
     """Send what is missing as jobs, many at once, each in a copy of the project as it is; and gather what they make."""
     from seal.cluster.submitting import Handing, submit_locally, submit_to_slurm

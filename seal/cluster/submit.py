@@ -23,6 +23,7 @@ from seal.data.listing import update
 from seal.errors import UserError
 
 ROOM = 64 * 2**20  # bytes; with less free in the cache nothing is sent
+LOOK = 1.0  # s for which `seal cancel` may hold the lock, to see whether it is held
 Needs = dict[str, list[str]]  # stages to send, in order, with those right above each that are sent too
 
 
@@ -40,7 +41,7 @@ def prepared(asked: Sequence[str], how: str, places: int, remote: str) -> Iterat
     check_project()
     CLUSTER.mkdir(exist_ok=True)
     try:
-        with FileLock(CLUSTER / "submit.lock", blocking=False):
+        with FileLock(CLUSTER / "submit.lock", timeout=LOOK):
             update(load_params().datasets, lambda done, total: None)
             yield prepare(asked, how, places, remote)
     except Timeout:

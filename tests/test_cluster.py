@@ -139,6 +139,8 @@ def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
     printed = project.seal(*submit[1:])
     assert f"6 stages, 2 at once, threads of each: {max(1, usable_cores() // 2)}" in printed
     assert "6 stages taken over, 0 not done" in printed
+    assert printed.endswith("all of it: report/report.html; times: timings/times.html\n"), "as `make repro` ends"
+    assert "train@llf-0" in (project.folder / "timings/times.html").read_text()
     project.assert_as_serial(serial)
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
     assert len(list(project.folder.glob("timings/t*.csv"))) == 5

@@ -84,7 +84,7 @@ def pipeline() -> dict[str, object]:
             "transfer": {"matrix": {"arm": "${evaluated_arms}", "seed": seeds}} | transfer,
             "curves": toy_stage("curves", ["results"], ["curves/history.csv"], ["seeds"]),
             "claims": toy_stage("claims", ["results"], ["claims/claims.json"], ["seeds"]),
-            "report": toy_stage("report", ["results", "claims/claims.json"], ["report/report.md"], ["seeds"]),
+            "report": toy_stage("report", ["results", "claims/claims.json"], ["report/findings.md"], ["seeds"]),
         }
     }
 

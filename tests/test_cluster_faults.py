@@ -27,7 +27,7 @@ from seal.cluster.queue import Queued, prefix
 from seal.cluster.settings import configure
 from seal.cluster.slurm import jobs_to_rely_on
 from seal.cluster.snapshot import submission_of, take_snapshot
-from seal.cluster.status import row_of_begun
+from seal.cluster.status import Row, row_of_begun, sums_of
 from seal.cluster.submission import CLUSTER, MARKER, Submission
 from seal.cluster.submit import Prepared, prepare
 from seal.cluster.submitting import Handing, submit_to_slurm
@@ -391,3 +391,34 @@ def test_a_look_at_its_lock_does_not_keep_make_from_beginning(
         wait_until(lambda: waits.search(Path("/proc/locks").read_text()) or make.poll() is not None)
     assert make.wait() == 0
     assert (submission.folder / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("taken_over", "words", "expected"),
+    [
+        ("abc", "error: not done: d", ""),
+        (
+            "ab",
+            "error: cluster/abc: found code",
+            "; 1 not in dvc.lock, .*; it ended in error: cluster/abc: found code",
+        ),
+        ("", "all of it: report/report.html", "; 3 not in dvc.lock, `seal gather` takes over what still holds"),
+        ("", "", "; 3 not in dvc.lock, `seal gather` takes over what still holds"),
+    ],
+)
+def test_what_is_done_and_not_gathered_is_told(
+    repo: Path, submission: Submission, taken_over: str, words: str, expected: str
+) -> None:
+    """As where make's `seal gather` has refused parameters that were edited meanwhile, and nobody saw it."""
+    submission.begin({"needs": dict.fromkeys("abcd", ()), "how": "local"}, [])
+    for stage, entry in ENTRIES.items():
+        submission.write_mark(stage, state="done", entry=entry)
+    submission.write_mark("d", state="failed")
+    take_over({stage: ENTRIES[stage] for stage in taken_over}, taken_over)
+    if words:
+        submission.log("gather").write_text(f"0 stages taken over\n{words}\n")
+
+    rows = [Row(stage, "done") for stage in "abc"] + [Row("d", "failed")]
+    assert re.fullmatch(f"cluster/abc: 3 done, 1 failed{expected}", sums_of(submission, rows, gathering=False))
+    assert "not in dvc.lock" not in sums_of(submission, rows, gathering=True)
+    assert "not in dvc.lock" not in sums_of(submission, [*rows, Row("e", "waiting")], gathering=False)

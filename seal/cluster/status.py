@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
+from seal.cluster.pipeline import locked_entries
 from seal.cluster.queue import Queued, jobs_by_stage, queued
 from seal.cluster.submission import Facts, Submission, submissions
 from seal.errors import UserError
@@ -121,5 +122,16 @@ def is_gathering(submission: Submission, rows: Sequence[Row]) -> bool:
 def sums_of(submission: Submission, rows: Sequence[Row], gathering: bool) -> str:
     counts = Counter(row.state for row in rows)
     sums = ", ".join(f"{count} {state}" for state, count in counts.items())
-    then = "; being gathered into dvc.lock and results/" if gathering else ""
-    return f"{submission.folder.relative_to(Path.cwd())}: {sums}{then}"
+    if gathering:
+        sums += "; being gathered into dvc.lock and results/"
+    elif not stages_in(rows, OPEN) and (lacking := not_in_lock(submission)):
+        sums += f"; {len(lacking)} not in dvc.lock, `seal gather` takes over what still holds"
+        words = last_line(submission.log("gather"))
+        sums += f"; it ended in {words}" if words.startswith("error: ") else ""
+    return f"{submission.folder.relative_to(Path.cwd())}: {sums}"
+
+
+def not_in_lock(submission: Submission) -> list[str]:
+    """Stages that are done, and of which dvc.lock has another entry or none."""
+    locked = locked_entries()
+    return [stage for stage, entry in submission.done(submission.facts["needs"]).items() if locked.get(stage) != entry]

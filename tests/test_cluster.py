@@ -300,13 +300,6 @@ def test_while_make_is_at_work_nothing_is_submitted_and_what_was_stays(
     assert ready.submission.facts == ready.facts
 
 
-@pytest.fixture
-def submission(tmp_path: Path) -> Submission:
-    for folder in ("abc/log", "lock"):
-        (tmp_path / "cluster" / folder).mkdir(parents=True)
-    return Submission(tmp_path / "cluster/abc")
-
-
 @pytest.mark.parametrize(
     ("state", "at_work", "stays"),
     [("failed", False, False), ("running", False, False), ("running", True, True), ("done", False, False)],
@@ -527,10 +520,7 @@ def test_a_job_asks_for_no_time_where_a_networks_costs_are_unknown(
     assert capsys.readouterr().err == ""
 
 
-def test_the_time_left_goes_by_what_this_submission_did_and_by_runs_of_its_parameters(
-    submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_time_left_goes_by_what_this_submission_did_and_by_runs_of_its_parameters(submission: Submission) -> None:
     params = params_with()
     for seed, seconds in enumerate((7, 40, 900)):
         row = {"seconds": seconds, "peak_mb": 1, "date": "2026-01-01"}
@@ -545,12 +535,8 @@ def test_the_time_left_goes_by_what_this_submission_did_and_by_runs_of_its_param
     assert seconds_of_kind("train", submission, params.model_copy(update={"tier": "paper"})) == 40
 
 
-def test_an_invalid_edit_meanwhile_leaves_the_status_as_it_is(
-    submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_invalid_edit_meanwhile_leaves_the_status_as_it_is(submission: Submission) -> None:
     Path("params.yaml").write_text("tier: [")
-    submission.files.mkdir(parents=True)
     (submission.files / "params.yaml").write_text(yaml.safe_dump(SMOKE))
     assert time_left(submission, [Row("base@0", "waiting")]) == ["no time left to name: no base has ended here yet"]
 

@@ -1,6 +1,9 @@
 """Errors meant for the user end in one line, not in a traceback."""
 
 import errno
+import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +55,20 @@ REMEDIES = {
 }
 
 
+def of_one_file(error: OSError) -> OSError:
+    """The error itself; of a tree that was not copied whole, whose error has (source, target, reason) of each file in
+    the place of an errno, the first file's."""
+    if not isinstance(error, shutil.Error) or not isinstance(error.args[0], list):
+        return error
+
+    source, target, reason = error.args[0][0]
+    number = re.match(r"\[Errno (\d+)\]", reason)
+    if number is None:
+        return error
+    place = source if reason.endswith(f"] {os.strerror(int(number[1]))}: {source!r}") else target
+    return OSError(int(number[1]), os.strerror(int(number[1])), error.filename or place)
+
+
 @contextmanager
 def one_line_errors(prefix: str = "error", resumes: str = "") -> Iterator[None]:
     """Turn a UserError into one line on stderr, `prefix: message`, and exit status 1, and Ctrl-C into one and 130.
@@ -64,11 +81,12 @@ def one_line_errors(prefix: str = "error", resumes: str = "") -> Iterator[None]:
     except UserError as error:
         sys.exit(printable(f"{prefix}: {error}"))
     except OSError as error:
-        if error.errno not in REMEDIES:
+        first = of_one_file(error)
+        if first.errno not in REMEDIES:
             raise
 
-        place = f"{error.filename}: " if error.filename else ""
-        sys.exit(printable(f"{prefix}: {place}{error.strerror}; {REMEDIES[error.errno]}"))
+        place = f"{first.filename}: " if first.filename else ""
+        sys.exit(printable(f"{prefix}: {place}{first.strerror}; {REMEDIES[first.errno]}"))
     except RuntimeError as error:
         if type(error).__name__ != "BackendError":  # of seal/kernels, which know no UserError and bring torch
             raise

@@ -1,6 +1,7 @@
 """What `seal doctor --cluster` finds: of this machine's locks and links, and of Slurm by stand-ins for its commands."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Never
 
@@ -18,6 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path / "commands"))
     (tmp_path / "cluster").mkdir()
     dvc_config()
+    Path("dvc.yaml").touch()
     return tmp_path
 
 
@@ -48,6 +50,14 @@ def test_a_node_that_cannot_try_is_a_failure_in_its_own_words(project: Path) -> 
     stand_in(project, "srun", "echo first >&2", "echo 'srun: error: no such folder' >&2", "exit 2")
     found = cluster.check_locks()
     assert (found.status, found.fact) == ("fail", "a node could not try: srun: error: no such folder")
+
+
+def test_a_cluster_that_is_busy_is_no_fault_of_the_check(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(command: list[str], **options: object) -> Never:
+        raise subprocess.TimeoutExpired(command, 300)
+
+    monkeypatch.setattr("seal.doctor.cluster.subprocess.run", waits)
+    assert cluster.check_locks() == Finding("locks", "warn", "no node was free within 300 s", "ask again when one is")
 
 
 def test_links_are_hard_else_symbolic_else_copies(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +92,15 @@ def test_outside_of_a_project_nothing_is_made_and_a_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for check in (cluster.check_links, cluster.check_room):
+    expected = {
+        cluster.check_locks: "found no dvc.yaml here, expected the project's root; run from there",
+        cluster.check_links: "found no dvc.yaml here, expected the project's root; run from there",
+        cluster.check_room: "DVC: you are not inside of a DVC repository",
+    }
+    for check, words in expected.items():
         found = _guarded("links", check)
         assert found.status == "fail"
-        assert found.fact.startswith("DVC: you are not inside of a DVC repository")
+        assert found.fact.startswith(words)
     assert not [*tmp_path.iterdir()]
 
 

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +34,32 @@ def test_what_the_user_can_mend_ends_in_one_line(error: Exception, words: str) -
     assert "\n" not in str(caught.value.code)
 
 
+def test_a_tree_that_is_not_copied_whole_is_named_by_its_first_file(tmp_path: Path) -> None:
+    """shutil has one error of many files, without an errno."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep/a").touch()
+
+    def full(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_by_sendfile(source: str, target: str) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), source, None, target)
+
+    def unreadable(source: str, target: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), source)
+
+    expected = {
+        full: f"error: {target}/deep/a: No space left on device; make room",
+        full_by_sendfile: f"error: {target}/deep/a: Disk quota exceeded; make room",
+        unreadable: f"error: {source}/deep/a: Permission denied; make it one that can be read",
+    }
+    for copy, words in expected.items():
+        with pytest.raises(SystemExit) as caught, one_line_errors():
+            shutil.copytree(source, target, copy_function=copy, dirs_exist_ok=True)
+        assert str(caught.value.code).startswith(words)
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -44,8 +72,8 @@ def test_the_first_line_of_an_error_is_its_kind_where_it_has_no_message(error: E
 
 
 FAULTS = [
-    OSError(errno.EBADF, "x"), OSError("x"), RuntimeError("shapes differ"), RuntimeError("backend 'x' is not ours"),
-    ValueError("x"),
+    OSError(errno.EBADF, "x"), OSError("x"), shutil.Error("x"), shutil.Error([("a", "b", "x")]),
+    RuntimeError("shapes differ"), RuntimeError("backend 'x' is not ours"), ValueError("x"),
 ]  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def pipeline() -> dict[str, object]:
             "transfer": {"matrix": {"arm": "${evaluated_arms}", "seed": seeds}} | transfer,
             "curves": toy_stage("curves", ["results"], ["curves/history.csv"], ["seeds"]),
             "claims": toy_stage("claims", ["results"], ["claims/claims.json"], ["seeds"]),
-            "report": toy_stage("report", ["results", "claims/claims.json"], ["report/report.md"], ["seeds"]),
+            "report": toy_stage("report", ["results", "claims/claims.json"], ["report/findings.md"], ["seeds"]),
         }
     }
 
@@ -208,3 +208,12 @@ def toy(packed_toy: ToyProject, tmp_path: Path) -> Iterator[ToyProject]:
     yield project
     with contextlib.chdir(project.folder):
         end_all()
+
+
+@pytest.fixture
+def submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submission:
+    """Of a project to be in, with the folders that a snapshot makes."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("abc/log", "abc/marks", "abc/work", "abc/snapshot", "lock"):
+        Path("cluster", folder).mkdir(parents=True)
+    return Submission(tmp_path / "cluster/abc")

@@ -35,7 +35,9 @@ def submit(
     restarts: Annotated[
         int | None, typer.Option(help="of a job that its time limit ends (--slurm); 20 unless said", min=0)
     ] = None,
-    dry: Annotated[bool, typer.Option("--dry", help="print what would be handed over (--slurm)")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="fetch, pack, take over; then print what would be sent (--slurm)")
+    ] = False,
 ) -> None:
     """Send what is missing as jobs, many at once, each in a copy of the project as it is; and gather what they make."""
     from seal.cluster.submitting import Handing, submit_locally, submit_to_slurm
@@ -97,12 +99,15 @@ def gather(
 def cancel() -> None:
     """End what was submitted here alone; what is done stays, and trainings go on from their last resume point."""
     from seal.cluster.processes import end_all
-    from seal.cluster.queue import queued, slurm
-    from seal.cluster.submission import submissions
+    from seal.cluster.queue import cancel_all
+    from seal.cluster.submission import CLUSTER, is_locked, submissions
 
     with one_line_errors():
-        by_slurm = any(submission.facts["how"] == "slurm" for submission in submissions())
-        jobs = [job.job for job in queued()] if by_slurm else []
-        if jobs:
-            slurm("scancel", *jobs)
-        typer.echo(f"{len(jobs)} jobs and {end_all()} processes ended; submitting again goes on")
+        jobs = 0
+        try:
+            if any(submission.facts["how"] == "slurm" for submission in submissions()):
+                jobs = cancel_all()
+        finally:  # where Slurm does not answer too
+            typer.echo(f"{jobs} jobs and {end_all()} processes ended; submitting again goes on")
+            if CLUSTER.exists() and is_locked(CLUSTER / "submit.lock"):
+                typer.echo("a `seal submit` is under way here and goes on sending; end it, and cancel again")

@@ -20,7 +20,8 @@ from seal.study.machine import Machine
 
 
 def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
-    """Take over, make what needs all stages, and sync MLflow; raises UserError where stages that were asked for lack.
+    """Take over, make what needs all stages, sync MLflow, and end as `make repro` does; raises UserError where stages
+    that were asked for lack.
 
     With a `digest` it is the end of that submission, and refuses code or parameters that are not the submission's.
     """
@@ -48,6 +49,8 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     failed = [stage for stage in lacking if stage in wanted]
     if failed:
         raise UserError(f"not done: {' '.join(failed)}; `seal status` says why, and submitting again goes on")
+    if not lacking:
+        call("eval.report.ending")
 
 
 def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
@@ -69,10 +72,15 @@ def take_over_done(submission: Submission, pipeline: Pipeline) -> list[str]:
 
 def dvc(*arguments: str) -> None:
     """Run DVC in the project, which waits where another is at work there."""
+    call("dvc", "--wait-for-lock", *arguments)
+
+
+def call(*words: str) -> None:
+    """Run a module in the project; raises UserError where it fails."""
     environment = os.environ | {"PATH": commands_path(), "DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
-    if status := subprocess.run(command, env=environment, check=False).returncode:
-        raise UserError(f"dvc {arguments[0]} ended with status {status}, as it says above; mend it and submit again")
+    if status := subprocess.run([sys.executable, "-m", *words], env=environment, check=False).returncode:
+        named = " ".join(word for word in words[:3] if not word.startswith("-"))
+        raise UserError(f"{named} ended with status {status}, as it says above; mend it and submit again")
 
 
 def machines_differ(submission: Submission, stages: Iterable[str]) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from seal.cluster.pipeline import locked_entries
+from seal.cluster.status import last_line
 from seal.cluster.submission import MARKER, Submission
 from seal.cluster.workspace import hand_over_timings, repro, say_what_is_full, workspace
 from seal.errors import one_line_errors
@@ -27,9 +28,13 @@ from seal.errors import one_line_errors
 TERMINATED = 128 + signal.SIGTERM
 
 
-def run_job(submission: Submission, stage: str, threads: int, gpus: Sequence[str], per_gpu: int, remote: str) -> int:
-    """DVC's exit status for the stage, run or restored in a workspace that is gone afterwards."""
+def run_job(
+    submission: Submission, stage: str, label: str, threads: int, gpus: Sequence[str], per_gpu: int, remote: str
+) -> int:
+    """DVC's exit status for the stage, run or restored in a workspace that is gone afterwards; 1 where there could be
+    none. The mark of one that fails has its last line in the log of this label: other stages may write there too."""
     facts: dict[str, Any] = {
+        "label": label,
         "node": os.environ.get("SLURMD_NODENAME", platform.node()),
         "start": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
         "gpus": gpu_names(),
@@ -41,14 +46,21 @@ def run_job(submission: Submission, stage: str, threads: int, gpus: Sequence[str
 
         outcome: dict[str, Any] = {"state": "failed", "status": 1}
         try:
-            with workspace(submission, stage, remote) as work:
+            with one_line_errors(), workspace(submission, stage, remote) as work:
                 outcome["status"] = repro(submission, stage, work, threads, gpu, remote)
                 if outcome["status"]:
                     say_what_is_full(submission, work)
                 else:
                     hand_over_timings(work, submission.project)
                     outcome |= {"state": "done", "entry": locked_entries(work / "dvc.lock")[stage]}
+        except SystemExit as ended:
+            if not isinstance(ended.code, str):  # the job is told to end
+                raise
+            print(ended.code, file=sys.stderr, flush=True)
+            outcome["status"] = 1
         finally:
+            if outcome["state"] == "failed":
+                outcome["words"] = last_line(submission.log(label))
             facts["seconds"] = round(time.time() - facts["since"], 1)
             submission.write_mark(stage, **outcome, **facts)
 
@@ -82,6 +94,7 @@ def gpu_place(submission: Submission, gpus: Sequence[str], per_gpu: int) -> Iter
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m seal.cluster.job")
     parser.add_argument("stages", nargs="+")
+    parser.add_argument("--label", help="of the log; a job of one stage has the stage's name")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--gpus", default="", help="as 0,1: take a place on one of these")
     parser.add_argument("--per-gpu", type=int, default=1)
@@ -90,10 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     submission, statuses = Submission(Path(os.environ[MARKER])), []
-    gpus = [*filter(None, chosen.gpus.split(","))]
+    label, gpus = chosen.label or chosen.stages[0], [*filter(None, chosen.gpus.split(","))]
     with one_line_errors():
         for stage in chosen.stages:
-            statuses.append(run_job(submission, stage, chosen.threads, gpus, chosen.per_gpu, chosen.remote))
+            statuses.append(run_job(submission, stage, label, chosen.threads, gpus, chosen.per_gpu, chosen.remote))
     sys.exit(next(filter(None, statuses), 0))
 
 

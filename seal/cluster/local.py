@@ -65,7 +65,8 @@ def start(prepared: Prepared, places: int, options: Sequence[str]) -> "subproces
     submission.log("gather").unlink(missing_ok=True)
     (submission.folder / "Makefile").write_text(makefile(submission, needs, options), encoding="utf-8")
     # -o: a job that outlives a killed make does not hold its lock, but its stage's, where the next make's job waits.
-    command = ["flock", "-n", "-o", str(submission.lock("make")), "make", f"-j{places}"]
+    # -w: `seal status`, which looks whether it is held, holds it for a moment.
+    command = ["flock", "-w", "5", "-o", str(submission.lock("make")), "make", f"-j{places}"]
     with submission.log("make").open("ab") as log:
         return subprocess.Popen(
             command, cwd=submission.folder, env=os.environ | submission.environment(), start_new_session=True,

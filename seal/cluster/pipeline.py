@@ -1,6 +1,7 @@
-"""What DVC knows of the pipeline: its graph, what is to be run, dvc.lock. The one file here that uses DVC's insides.
+"""What DVC knows of the pipeline: its graph, what is to be run, dvc.lock.
 
-`submit`, `snapshot`, `gather` and `status` ask. DVC is imported where it is needed, as that takes a second.
+Here and in settings.py alone are DVC's insides. `submit`, `snapshot`, `gather` and `status` ask. DVC is imported where
+it is needed, as that takes a second.
 """
 
 import json
@@ -11,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from seal.cluster.stages import HERE, LAST, kind
-from seal.errors import UserError
+from seal.files import atomic
 from seal.study.dvc_repo import dvc_errors, needs_of, with_all_below
 
 LOCK = Path("dvc.lock")
-NOWHERE = "nowhere"  # the remote of jobs
 
 Entries = dict[str, dict[str, Any]]  # of dvc.lock, by stage
 
@@ -45,14 +45,6 @@ def read_pipeline() -> Pipeline:
         return Pipeline(needs, to_run, _files_read(repo.index), Path(repo.cache.local.path))
 
 
-def cache_folder() -> Path:
-    """Where the project's DVC has its cache, by `cache.dir`."""
-    from dvc.repo import Repo
-
-    with dvc_errors(), Repo() as repo:
-        return Path(repo.cache.local.path)
-
-
 def _files_read(index: Any) -> list[Path]:
     """What stages depend on and none makes."""
     outs = [out.fs_path for out in index.outs]
@@ -63,39 +55,6 @@ def _files_read(index: Any) -> list[Path]:
 def _is_made(dependency: str, outs: Iterable[str]) -> bool:
     """Whether a stage makes it, something in it, or what it is in."""
     return any(os.path.commonpath([dependency, out]) in (dependency, out) for out in outs)
-
-
-def configure(workspace: Path) -> None:
-    """Give a copy of the project the DVC settings of the one in the working directory, cache and remotes included.
-
-    Its own remote is a folder that is not there: what a stage reads is put into place by `dvc repro --pull`, which
-    asks a remote even where all lies in the cache, and is not to ask the project's.
-    """
-    from dvc.config import Config
-    from dvc.repo import Repo
-
-    with dvc_errors(), Repo() as repo:
-        settings = {
-            "core": repo.config["core"] | {"no_scm": True, "remote": NOWHERE},
-            "cache": repo.config["cache"] | {"dir": repo.cache.local_cache_dir},
-            "remote": repo.config["remote"] | {NOWHERE: {"url": str(workspace.parent / NOWHERE)}},
-        }
-
-    folder = workspace / ".dvc"
-    folder.mkdir(mode=0o700)  # a remote's settings may hold a secret
-    with dvc_errors(), Config(str(folder), validate=False).edit("repo", validate=False) as config:
-        config.update(settings)
-
-
-def check_remote(name: str) -> None:
-    """Raises UserError where DVC knows no such remote."""
-    from dvc.repo import Repo
-
-    with dvc_errors(), Repo() as repo:
-        known = [*repo.config["remote"]]
-    if name not in known:
-        advice = f"`dvc remote add {name} s3://bucket/folder` adds it"
-        raise UserError(f"found --remote {name}, expected one of {', '.join(known) or 'none yet'}; {advice}")
 
 
 def locked_entries(path: Path = LOCK) -> Entries:
@@ -122,15 +81,18 @@ def take_over(entries: Mapping[str, Any], order: Iterable[str]) -> None:
     does, DVC looks for those alone, never into its run cache, and would train.
     """
     from dvc.repo import Repo
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
 
-    with dvc_errors(), Repo(_wait_for_lock=True) as repo, repo.lock, modify_yaml(LOCK, fs=repo.fs) as lock:
+    with dvc_errors(), Repo(_wait_for_lock=True) as repo, repo.lock:
+        lock = parse_yaml_for_update(LOCK.read_text(encoding="utf-8") if LOCK.exists() else "", LOCK)
         lock.setdefault("schema", "2.0")
         stages = lock.setdefault("stages", {})
         stages.update(entries)
         for stage in order:
             if stage in stages:
                 stages[stage] = stages.pop(stage)
+        with atomic(LOCK) as temporary:  # the first part of a dvc.lock is valid too: DVC would miss nothing in it
+            dump_yaml(temporary, lock)
 
 
 def not_in_cache(stages: Collection[str]) -> list[str]:

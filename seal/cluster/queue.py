@@ -53,6 +53,14 @@ def jobs_by_stage(digest: str) -> dict[str, Queued]:
     return jobs
 
 
+def cancel_all() -> int:
+    """Cancel this project's jobs; how many there were."""
+    jobs = [job.job for job in queued()]
+    if jobs:
+        slurm("scancel", *jobs)
+    return len(jobs)
+
+
 def slurm(*command: str, script: str = "") -> str:
     """What a command of Slurm's printed; raises UserError with its own line."""
     if shutil.which(command[0]) is None:

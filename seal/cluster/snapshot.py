@@ -3,14 +3,15 @@
 import compileall
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from seal.cluster.pipeline import Pipeline, configure
+from seal.cluster.pipeline import Pipeline
+from seal.cluster.settings import configure
 from seal.cluster.submission import CLUSTER, Submission
 from seal.errors import UserError
+from seal.files import new_folder
 
 
 def submission_of(pipeline: Pipeline) -> Submission:
@@ -43,15 +44,14 @@ def take_snapshot(pipeline: Pipeline) -> Submission:
     if not submission.files.exists():
         for folder in ("log", "marks", "work", "../lock"):
             (submission.folder / folder).mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=submission.folder, prefix=".snapshot."))
-        for path in files:
-            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, temporary / path)
-        compileall.compile_dir(temporary, quiet=2)  # once, not by each job in its copy
-        configure(temporary)
-        with suppress(OSError):  # another was first
-            temporary.rename(submission.files)
-        shutil.rmtree(temporary, ignore_errors=True)
+        with new_folder(submission.files) as temporary:
+            for path in files:
+                (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, temporary / path)
+            compileall.compile_dir(temporary, quiet=2)  # once, not by each job in its copy
+            configure(temporary)
+            with suppress(OSError):  # another was first
+                temporary.rename(submission.files)
 
     complete = all((submission.files / path).is_file() for path in files)
     if not complete or digest_of(submission.files, files) != submission.folder.name:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
+from seal.cluster.pipeline import locked_entries
 from seal.cluster.queue import Queued, jobs_by_stage, queued
 from seal.cluster.submission import Facts, Submission, submissions
 from seal.errors import UserError
@@ -50,18 +51,19 @@ def rows_of(submission: Submission) -> list[Row]:
         elif job is not None and job.state == "PENDING":
             rows[stage] = row_of_pending(stage, above, job)
         elif mark is not None:
-            rows[stage] = row_of_begun(submission, stage, mark, job)
+            rows[stage] = row_of_begun(submission, stage, mark, at_work=job is not None or submission.is_held(stage))
         else:
             rows[stage] = row_of_waiting(stage, above, job is not None or (make and stage in facts["sent"]))
     return list(rows.values())
 
 
-def row_of_begun(submission: Submission, stage: str, mark: Facts, job: Queued | None) -> Row:
-    log = submission.log(job.label if job else stage)
+def row_of_begun(submission: Submission, stage: str, mark: Facts, at_work: bool) -> Row:
+    log = submission.log(mark.get("label", stage))
     since = time.strftime("%F %T", time.localtime(mark["since"]))
     if mark["state"] == "failed":
-        return Row(stage, "failed", mark["node"], since, f"{last_line(log)} ({log.relative_to(Path.cwd())})")
-    if job is not None or submission.is_held(stage):
+        words = mark.get("words", last_line(log))
+        return Row(stage, "failed", mark["node"], since, f"{words} ({log.relative_to(Path.cwd())})")
+    if at_work:
         return Row(stage, "running", mark["node"], f"since {since}", last_line(log))
     return Row(stage, "stopped", mark["node"], since, f"its job was killed; {AGAIN}")
 
@@ -120,5 +122,16 @@ def is_gathering(submission: Submission, rows: Sequence[Row]) -> bool:
 def sums_of(submission: Submission, rows: Sequence[Row], gathering: bool) -> str:
     counts = Counter(row.state for row in rows)
     sums = ", ".join(f"{count} {state}" for state, count in counts.items())
-    then = "; being gathered into dvc.lock and results/" if gathering else ""
-    return f"{submission.folder.relative_to(Path.cwd())}: {sums}{then}"
+    if gathering:
+        sums += "; being gathered into dvc.lock and results/"
+    elif not stages_in(rows, OPEN) and (lacking := not_in_lock(submission)):
+        sums += f"; {len(lacking)} not in dvc.lock, `seal gather` takes over what still holds"
+        words = last_line(submission.log("gather"))
+        sums += f"; it ended in {words}" if words.startswith("error: ") else ""
+    return f"{submission.folder.relative_to(Path.cwd())}: {sums}"
+
+
+def not_in_lock(submission: Submission) -> list[str]:
+    """Stages that are done, and of which dvc.lock has another entry or none."""
+    locked = locked_entries()
+    return [stage for stage, entry in submission.done(submission.facts["needs"]).items() if locked.get(stage) != entry]

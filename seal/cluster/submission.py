@@ -62,11 +62,7 @@ class Submission:
 
     def is_held(self, name: str) -> bool:
         """Whether a process holds this lock."""
-        try:
-            with FileLock(self.lock(name), blocking=False):
-                return False
-        except Timeout:
-            return True
+        return is_locked(self.lock(name))
 
     def log(self, stage: str) -> Path:
         return self.folder / "log" / f"{stage}.log"
@@ -84,11 +80,9 @@ class Submission:
 
     def begin(self, facts: Facts, stages: Iterable[str]) -> None:
         """Note what is handed over now, before the first job reads it. What an earlier job said of one of these stages
-        goes, unless it is at work or done."""
-        for stage in stages:
-            mark = self.mark(stage)
-            if mark is not None and mark["state"] != "done" and not self.is_held(stage):
-                self._mark_path(stage).unlink()
+        goes, unless it is at work: what was done is done no more, where it is sent again, as what stands above it has
+        changed since."""
+        self.forget(stage for stage in stages if not self.is_held(stage))
         write_facts(self.facts_path, facts)
 
     def forget(self, stages: Iterable[str]) -> None:
@@ -127,6 +121,14 @@ def write_facts(path: Path, facts: Facts) -> None:
     """Keys in their order, which is that of dvc.lock's entries."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def is_locked(path: Path) -> bool:
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def submissions() -> list[Submission]:

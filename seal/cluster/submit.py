@@ -12,7 +12,8 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from seal.cluster.gather import dvc, take_over_done
-from seal.cluster.pipeline import check_remote, locked_entries, read_pipeline
+from seal.cluster.pipeline import locked_entries, read_pipeline
+from seal.cluster.settings import check_remote
 from seal.cluster.snapshot import take_snapshot
 from seal.cluster.stages import HERE, kind, needs_among, wanted_stages
 from seal.cluster.submission import CLUSTER, Facts, Submission
@@ -22,6 +23,7 @@ from seal.data.listing import update
 from seal.errors import UserError
 
 ROOM = 64 * 2**20  # bytes; with less free in the cache nothing is sent
+LOOK = 1.0  # s for which `seal cancel` may hold the lock, to see whether it is held
 Needs = dict[str, list[str]]  # stages to send, in order, with those right above each that are sent too
 
 
@@ -39,7 +41,7 @@ def prepared(asked: Sequence[str], how: str, places: int, remote: str) -> Iterat
     check_project()
     CLUSTER.mkdir(exist_ok=True)
     try:
-        with FileLock(CLUSTER / "submit.lock", blocking=False):
+        with FileLock(CLUSTER / "submit.lock", timeout=LOOK):
             update(load_params().datasets, lambda done, total: None)
             yield prepare(asked, how, places, remote)
     except Timeout:
@@ -52,8 +54,6 @@ def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepare
 
     pipeline = read_pipeline()
     wanted = wanted_stages(asked, pipeline.jobs, pipeline.needs)
-    check_cache(pipeline.cache)
-
     submission = take_snapshot(pipeline)
     if submission.is_held("make"):
         raise UserError("a make is at work here already; `seal status` shows it, `seal cancel` ends it")
@@ -61,6 +61,7 @@ def prepare(asked: Sequence[str], how: str, places: int, remote: str) -> Prepare
     before = submission.facts if submission.facts_path.exists() else None
     order = before["order"] if before else list(locked_entries())
     taken_over = take_over_done(submission, pipeline) if before else []
+    check_cache(pipeline.cache)  # only now, as `dvc gc -w` would remove what jobs have made and dvc.lock does not name
 
     here = [stage for stage in pipeline.needs if kind(stage) in HERE and stage in pipeline.to_run & wanted]
     if here:
@@ -103,7 +104,8 @@ def check_cache(cache: Path) -> None:
     free = shutil.disk_usage(cache).free
     if free < ROOM:
         raise UserError(
-            f"{cache}: found {free / 1e6:.0f} MB free, expected {ROOM / 1e6:.0f} MB; make room, or `dvc gc -w`"
+            f"{cache}: found {free / 1e6:.0f} MB free, expected {ROOM / 1e6:.0f} MB; make room, or once no job is at "
+            "work `seal gather`, then `dvc gc -w`"
         )
 
     if link_of(cache) is None:

@@ -7,7 +7,8 @@ import typer
 from seal.cluster.gather import gather
 from seal.cluster.local import check_local, gpu_options, start, threads_at_once, words_of_gather
 from seal.cluster.queue import queued
-from seal.cluster.slurm import Sbatch, send
+from seal.cluster.sbatch import Sbatch, check_options
+from seal.cluster.slurm import send
 from seal.cluster.submit import prepared, threads_of_a_job
 
 
@@ -46,6 +47,7 @@ def job_options(threads: int, remote: str) -> list[str]:
 
 
 def submit_to_slurm(stages: list[str], threads: int | None, remote: str, handing: Handing) -> None:
+    check_options(handing.options)
     queued()  # an error here, where there is no Slurm
     number = threads_of_a_job(threads, 1)
     with prepared(stages, "slurm", 0, remote) as ready:

@@ -75,6 +75,7 @@ def repro(submission: Submission, stage: str, work: Path, threads: int, gpu: str
     }
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts; CUDA would count the fastest first
 
     # Of the stages above nothing is put into place but what this one reads: DVC would write dvc.lock anew for each.
     commands = [["repro", "--pull", "--allow-missing", stage]]

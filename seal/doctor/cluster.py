@@ -13,9 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from seal.cluster.pipeline import cache_folder
 from seal.cluster.queue import slurm
+from seal.cluster.settings import cache_folder
 from seal.cluster.submission import CLUSTER
+from seal.cluster.submit import check_project
 from seal.cluster.workspace import link_of
 from seal.doctor.finding import Finding
 from seal.errors import UserError
@@ -23,6 +24,7 @@ from seal.record import scratch_root
 
 SCRATCH = scratch_root()
 NEEDED_GB = 10.0
+PATIENCE = 300  # s, for which Slurm may let a check wait
 HELD = 3  # exit status of a process that finds the lock held
 TRY = f"""
 import sys; from filelock import FileLock, Timeout
@@ -33,14 +35,19 @@ LOCKS = "mount NFS without nolock and local_lock, Lustre with -o flock; jobs do 
 
 
 def check_locks() -> Finding:
-    """A lock that this process holds is tried by another: on a node where there is Slurm."""
+    """A lock that this process holds is tried by another: on a node where there is Slurm. Raises UserError outside of a
+    project, where it would make folders."""
+    check_project()
     node = ["srun", "--quiet", "--ntasks=1", "--time=5"] if shutil.which("srun") else []
     place = "a node" if node else "another process"
     (CLUSTER / "lock").mkdir(parents=True, exist_ok=True)
     path = (CLUSTER / "lock/doctor").absolute()
     with FileLock(path):
         command = [*node, sys.executable, "-c", TRY, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return Finding("locks", "warn", f"no node was free within {PATIENCE} s", "ask again when one is")
 
     if done.returncode == HELD:
         return Finding("locks", "ok", f"{place} sees a lock that is held here")
@@ -51,6 +58,7 @@ def check_locks() -> Finding:
 
 
 def check_links() -> Finding:
+    check_project()
     link = link_of(cache_folder())
     if link is not None:
         return Finding("links", "ok", f"workspaces get the cache's files by {link}")

@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from seal.data.archives import DataError, Encoded
@@ -72,6 +73,8 @@ def decode_image(name: str, content: Encoded, size: int, how: Preprocessing) -> 
         _check_depth(name, image, content)
         if how.orientation == "exif":
             ImageOps.exif_transpose(image, in_place=True)
+        elif isinstance(image, TiffImageFile):
+            image = _as_stored(image)
         image = _as_rgb(image, how)  # here the pixels are decoded
     except _UNDECODABLE as error:
         reason = re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
@@ -122,6 +125,12 @@ def _bits(image: Image.Image, content: Encoded) -> int:
         elif re.search("SGI16|;16[BLN]", f"{tile.codec_name} {tile.args}"):
             bits = 16
     return bits
+
+
+def _as_stored(image: TiffImageFile) -> Image.Image:
+    """Without the turn that Pillow gives a TIFF as it reads the pixels; a copy, as the file's size is the turned one's."""
+    turned = image.getexif().pop(Base.Orientation, 1) != 1
+    return image.copy() if turned else image
 
 
 def _as_rgb(image: Image.Image, how: Preprocessing) -> Image.Image:

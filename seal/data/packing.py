@@ -131,7 +131,7 @@ def _check(selection: Selection, dataset: Dataset) -> None:
             "images of train"
         )
     if dataset.source == "folder":
-        check_own(selection.classes, selection.splits, dataset.split)
+        check_own(selection.classes, selection.splits, dataset.draw or dataset.split)
 
 
 def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:

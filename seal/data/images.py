@@ -147,7 +147,7 @@ def _bits(image: Image.Image, content: Encoded) -> int:
 
 
 def _as_stored(image: TiffImageFile) -> Image.Image:
-    """Without the turn that Pillow gives a TIFF as it reads the pixels; a copy, as the file's size is the turned one's."""
+    """Without the turn that Pillow gives a TIFF as it reads the pixels; a copy, as its size is the turned one's."""
     turned = image.getexif().pop(Base.Orientation, 1) != 1
     return image.copy() if turned else image
 

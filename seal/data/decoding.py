@@ -120,7 +120,7 @@ def _decode(files: Sequence[Member], size: int, how: Preprocessing, workers: int
 
 
 def _chunks(files: Sequence[Member]) -> Iterator[list[tuple[str, Encoded | DataError]]]:
-    """Names and contents, or why there is none, read when asked for; a chunk ends where it is full by either measure."""
+    """Names and contents, or why there is none, read when asked for; a chunk ends as it is full by either."""
     chunk: list[tuple[str, Encoded | DataError]] = []
     size = 0
     for file in files:

@@ -3,7 +3,6 @@
 Knows methods, their options and names of parameters; seal/forgetting.py asks.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,12 +16,9 @@ from seal.methods import METHODS, options_of
 from seal.methods.method import Method
 from seal.options import options_from
 from seal.reinit import with_statistics
+from seal.ruled_groups import COMPUTED
 from seal.rules import Network, Values, weights_of
 from seal.split import NORMALISATIONS, Sides
-
-# Of what a weight is made where a layer has none of its own: by torch's parametrisations, and by its older weight_norm,
-# spectral_norm and pruning.
-COMPUTED = re.compile(r"weight(\.original\d*|_g|_orig)$")
 
 
 def method_of(name: str, course: Course, options: Mapping[str, Any]) -> Method:

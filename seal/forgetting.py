@@ -39,12 +39,12 @@ class Forgetting:
                 optimizer.step()
 
     `threshold` names the module at which the late side begins (`split_parameters`). Each group of the optimizer holds
-    parameters of one side, or of none of the model; its numbers are its own and change within a step alone, so that
-    any schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which
-    is stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
-    values, for methods that draw some. `options` are the method's own numbers. With an `example` of the model's input
-    the sides are found by the order of a forward pass. What its owner has frozen (`requires_grad` is False) no method
-    prunes or draws anew.
+    parameters of one side, or of none of the model; its numbers are its own and change within a step alone, so that any
+    schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which is
+    stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
+    values, for methods that draw some; one is built at once, to see that it fits. `options` are the method's own
+    numbers. With an `example` of the model's input the sides are found by the order of a forward pass. What its owner
+    has frozen (`requires_grad` is False) no method prunes or draws anew.
 
     Raises ValueError for a method, option, threshold, group, network or draw that cannot be, TypeError for another
     optimizer.

@@ -3,6 +3,7 @@
 What a schedule, a log or a scaler sees of a group between steps is what its owner has set. seal/forgetting.py asks.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
@@ -19,6 +20,9 @@ from seal.optim import SignedSGD
 from seal.rules import Part, Rule, Rules, Toss, parts, weights_of
 from seal.split import Sides, split_parameters
 
+# Of what a weight is made where a layer has none of its own: by torch's parametrisations, and by its older weight_norm,
+# spectral_norm and pruning.
+COMPUTED = re.compile(r"weight(\.original\d*|_g|_orig)$")
 CHANGED = ("lr", "weight_decay", "maximize")  # keys of a group
 PLAIN = Rule(weight_decay=1.0)  # which changes none of them: a rule's decay is a multiple of the group's own
 
@@ -78,10 +82,11 @@ class RuledGroups:
 
     def _head(self, sides: Sides) -> str | None:
         """The name of the layer that gives the logits: by a pass of the example where there is one, else the last that
-        has a weight. None where no linear layer does."""
+        has a weight, or computes it. None where no linear layer does, or none has."""
         if self.example is None:
-            weights = list(weights_of(sides))
-            return weights[-1].rpartition(".")[0] if weights else None
+            weights = weights_of(sides)
+            names = [name for name in (*sides.early, *sides.late) if name in weights or COMPUTED.search(name)]
+            return names[-1].rpartition(".")[0].partition(".parametrizations")[0] if names else None
 
         training = {module: module.training for module in self.model.modules()}
         try:

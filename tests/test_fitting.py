@@ -125,6 +125,30 @@ def test_other_methods_take_such_layers(method: str, layers: tuple[int, ...]) ->
     assert all(value.isfinite().all() for value in forgetting.model.parameters())
 
 
+@pytest.mark.parametrize("layers", [(0,), (0, 2), (4,), (2, 4), (0, 2, 4)], ids=str)
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_the_last_layer_is_the_head_also_where_it_computes_its_weight(kind: str, layers: tuple[int, ...]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = parted(COMPUTED[kind], layers)()
+    forgetting, _ = begun("seal_reverse", model, options={"reverse_fc": "descends"})
+    assert {name.partition(".")[0] for name in forgetting.groups.parts["fc"]} == {"4"}
+
+
+def test_a_network_without_a_layers_weight_has_no_head() -> None:
+    class Scales(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+
+    model = nn.Sequential(Scales(), Scales(), Scales())
+    begun("seal", model, "1", head="2")
+    with pytest.raises(ValueError, match=r"^the head follows a rule of its own, and no linear layer"):
+        begun("seal_reverse", model, "1", head="2", options={"reverse_fc": "descends"})
+    with pytest.raises(ValueError, match=r"^imp goes by the weights of layers, and no trained parameter is called"):
+        begun("imp", model, "1", head="2")
+
+
 def normalised(norm: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3, 1, 1), norm(), nn.Conv2d(4, 4, 3, 1, 1), nn.Flatten(), nn.Linear(64, 3)

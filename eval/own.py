@@ -197,9 +197,21 @@ def _name_of(asked: Asked) -> str:
 
 
 def _is_the_same(path: Path, facts: Mapping[str, Any]) -> None:
-    """Raises UserError where the name is another network's record, or the same one's seen in another way."""
-    if path.is_file() and (before := read_json(path)) != facts:
-        key = next(key for key in {**before, **facts} if before.get(key) != facts.get(key))
-        raise UserError(
-            f"{path}: {key} is {before.get(key)}, expected {facts.get(key)}; give another --name, or delete the folder"
-        )
+    """Raises UserError where the name is another network's record, or the same one's seen in another way; and where
+    what it was cannot be read."""
+    if not path.is_file():
+        return
+
+    try:
+        before = read_json(path)
+    except (ValueError, RecursionError):
+        before = None
+    if not isinstance(before, dict):
+        raise UserError(f"{path}: not the JSON that it was written as; delete the folder, or give another --name")
+
+    for key in {**before, **facts}:
+        was, expected = (values.get(key, "not there") for values in (before, facts))
+        if was != expected:
+            raise UserError(
+                f"{path}: {key} is {short(str(was))}, expected {expected}; give another --name, or delete the folder"
+            )

@@ -4,7 +4,6 @@ Of this project it needs what the trainer steps by, and neither parameter files 
 """
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from dataclasses import fields
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -13,15 +12,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from seal.clock import Clock, Course
-from seal.methods import METHODS, options_of
+from seal.fitting import FittingNetwork, check_schedule, drawn_of, frozen_by_owner, method_of, trained
 from seal.optim import SignedSGD
-from seal.options import options_from
 from seal.phases import Phases
-from seal.reinit import put, with_statistics
+from seal.reinit import put
 from seal.rng import stream, torch_drawing_from
 from seal.ruled_groups import RuledGroups
 from seal.rules import Network, Values
-from seal.split import Sides, split_parameters
+from seal.split import Sides
 from seal.steps import Masks, Teacher
 
 # By whose rules an optimizer steps and a network trains, one at a time: of two the numbers that the one puts back would
@@ -41,14 +39,15 @@ class Forgetting:
                 optimizer.step()
 
     `threshold` names the module at which the late side begins (`split_parameters`). Each group of the optimizer holds
-    parameters of one side, or of none of the model; its numbers are its own and change within a step alone, so that
-    any schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which
-    is stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
-    values, for methods that draw some. `options` are the method's own numbers. With an `example` of the model's input
-    the sides are found by the order of a forward pass. What its owner has frozen (`requires_grad` is False) no method
-    prunes or draws anew.
+    parameters of one side, or of none of the model; its numbers are its own and change within a step alone, so that any
+    schedule, log or scaler sees what it has set. `schedule(optimizer)` makes a scheduler for each generation, which is
+    stepped after each epoch and begins at the rates that the groups had first. `fresh` builds a network with new
+    values, for methods that draw some; one is built at once, to see that it fits. `options` are the method's own
+    numbers. With an `example` of the model's input the sides are found by the order of a forward pass. What its owner
+    has frozen (`requires_grad` is False) no method prunes or draws anew.
 
-    Raises ValueError for a method, option, threshold or group that cannot be, TypeError for another optimizer.
+    Raises ValueError for a method, option, threshold, group, network or draw that cannot be, TypeError for another
+    optimizer.
     """
 
     def __init__(
@@ -58,8 +57,8 @@ class Forgetting:
     ) -> None:  # fmt: skip
         if not isinstance(optimizer, SignedSGD):
             raise TypeError(f"the optimizer is a {type(optimizer).__name__}, expected a seal.SignedSGD")
-        self.name, self.model, self.optimizer, self.threshold = method, model, optimizer, threshold
-        self.fresh, self.schedule, self.example = fresh, schedule, example
+        self.name, self.model, self.optimizer = method, model, optimizer
+        self.fresh, self.schedule = fresh, schedule
 
         self.first_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.begun = _copied(model)
@@ -68,7 +67,7 @@ class Forgetting:
             seed, generations, epochs, 1.0, lambda clock: float(optimizer.param_groups[0]["lr"]),
             rate_restarts=schedule is not None, reset_momentum=True,
         )  # fmt: skip
-        self.method = METHODS[_known(method)](self.course, _checked(method, options, epochs))
+        self.method = method_of(method, self.course, options)
         self.phases = Phases(self.course, self.method)
 
         self.clock: Clock | None = None  # the last epoch that is over
@@ -82,8 +81,7 @@ class Forgetting:
         self.teacher: Teacher | None = None
         self._losses: list[Tensor] = []
         self.groups = RuledGroups(model, optimizer, threshold, example)
-        for clock in self.course.clocks():
-            self.groups.check(self.method.rules(clock))
+        self._rehearse()
 
     def epochs(self) -> Iterator[Clock]:
         """The epochs that are left, each begun as the method says; it ends as the next is asked for.
@@ -147,14 +145,11 @@ class Forgetting:
 
         self.groups.thaw()
         self.model.train()
-        sides = split_parameters(self.model, self.threshold, self.example)
-        network = Network(
-            Sides(_trained(sides.early), _trained(sides.late)), lambda names: self._drawn(names, clock),
-            lambda: self.begun, self.kept, self.masks.alive,
-        )  # fmt: skip
+        network = self._network(clock, self.groups.look(), self.kept, self.masks.alive)
         self.masks.release()
         self.masks = Masks(self.model, self.method.alive(clock, network))
-        forgotten = self.method.forget(clock, network)
+        held = frozen_by_owner(self.model)
+        forgotten = {name: value for name, value in self.method.forget(clock, network).items() if name not in held}
         put(self.model, forgotten)
         if self.schedule is not None and clock.epoch == 0:
             self.scheduler = self._new_scheduler(self.schedule)
@@ -168,6 +163,35 @@ class Forgetting:
         self.teacher = None if lesson is None else Teacher(self.model, self.previous, lesson)
         coins = stream(self.course.seed, "toss", clock.generation, clock.epoch)
         self.groups.begin(self.method.rules(clock), self.method.toss(clock, self.rows), coins)
+
+    def _rehearse(self) -> None:
+        """Ask the method what it is going to ask, up to where it first masks or forgets: what it can't be done to is
+        said now, and not after a generation."""
+        clocks = list(self.course.clocks())
+        different = {tuple(rules.items()): rules for rules in map(self.method.rules, clocks)}
+        for toss in (self.method.toss(clock, []) for clock in clocks[:1]):
+            if toss is not None:
+                different[tuple(toss.rules.items())] = toss.rules
+        for rules in different.values():
+            self.groups.check(rules)
+
+        sides = self.groups.look()
+        kept: Values = {}
+        for clock in clocks:
+            network = self._network(clock, sides, kept, alive={})
+            alive = self.method.alive(clock, network)
+            self.groups.check_held(alive, "is masked")
+            if self.method.forget(clock, network) or alive:
+                return
+            if self.method.keeps(clock):
+                kept = self.begun
+
+    def _network(self, clock: Clock, sides: Sides, kept: Values, alive: Values) -> Network:
+        """What the method may look at as that epoch begins."""
+        return FittingNetwork(
+            trained(sides), lambda names: self._drawn(names, clock), lambda: self.begun, kept, alive,
+            method=self.name, model=self.model,
+        )  # fmt: skip
 
     def _let_go(self) -> None:
         self.groups.let_go()
@@ -195,7 +219,10 @@ class Forgetting:
         for group, rate in zip(self.optimizer.param_groups, self.first_rates, strict=False):
             _set_rate(group, rate)
             group.pop("initial_lr", None)
-        return schedule(self.optimizer)
+
+        scheduler = schedule(self.optimizer)
+        check_schedule(scheduler)
+        return scheduler
 
     def _drawn(self, names: Iterable[str], clock: Clock) -> Values:
         """Of a new network: the named parameters, and the statistics of a normalisation whose scale is among them."""
@@ -205,9 +232,7 @@ class Forgetting:
         generator = stream(self.course.seed, "reinitialisation", clock.generation)
         with torch_drawing_from(generator):
             state = self.fresh().state_dict()
-
-        wanted = with_statistics(self.model, names)
-        return {name: value for name, value in state.items() if name in wanted}
+        return drawn_of(self.name, self.model, state, names)
 
 
 def _set_rate(group: dict[str, Any], rate: float) -> None:
@@ -218,26 +243,5 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"] = rate
 
 
-def _trained(side: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """Without what its owner has frozen."""
-    return {name: value for name, value in side.items() if value.requires_grad}
-
-
 def _copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _known(method: str) -> str:
-    if method not in METHODS:
-        raise ValueError(f"method {method!r}, expected one of {', '.join(METHODS)}")
-    return method
-
-
-def _checked(method: str, options: dict[str, Any], epochs: int) -> Any:
-    """The method's numbers; raises ValueError for one that is not its own, missing or out of its range."""
-    kind = options_of(method)
-    own = [field.name for field in fields(kind)]
-    unknown = [name for name in options if name not in own]
-    if unknown:
-        raise ValueError(f"{method} has no option {unknown[0]}, expected of {', '.join(own) or 'none'}")
-    return options_from(kind, options, {"epochs_per_generation": epochs})

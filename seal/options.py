@@ -48,10 +48,18 @@ NAMES = {int: "an integer", float: "a number", bool: "true or false"}
 def options_from(kind: type[T], values: Mapping[str, Any], bounds: Bounds) -> T:
     """The dataclass `kind` with these values, of which it may take a part.
 
-    Raises ImpossibleOption for the first that is missing or not allowed.
+    Raises ImpossibleOption for the first that is missing or not allowed, and TypeError for an annotation that says of
+    no value whether it is allowed.
     """
     checked = {}
     for field in fields(kind):  # type: ignore[arg-type]
+        annotated, _ = parted(field.type)
+        if annotated not in NAMES and get_origin(annotated) is not Literal:
+            raise TypeError(
+                f"{kind.__name__}.{field.name} is annotated {short(str(field.type))}, expected int, float or bool, "
+                "which a Range may narrow, or a Literal of texts"
+            )
+
         expected = words(field.type, bounds)
         if field.name not in values:
             raise ImpossibleOption(f"{field.name}: missing key, expected {expected}")

@@ -3,8 +3,10 @@
 What a schedule, a log or a scaler sees of a group between steps is what its owner has set. seal/forgetting.py asks.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,18 +14,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
+from seal.errors import ConfigError
+from seal.networks import head_of
 from seal.optim import SignedSGD
 from seal.rules import Part, Rule, Rules, Toss, parts, weights_of
-from seal.split import split_parameters
+from seal.split import Sides, split_parameters
 
+# Of what a weight is made where a layer has none of its own: by torch's parametrisations, and by its older weight_norm,
+# spectral_norm and pruning.
+COMPUTED = re.compile(r"weight(\.original\d*|_g|_orig)$")
 CHANGED = ("lr", "weight_decay", "maximize")  # keys of a group
+PLAIN = Rule(weight_decay=1.0)  # which changes none of them: a rule's decay is a multiple of the group's own
 
 
 class RuledGroups:
-    """Rules are those of parameters' parts; a group without a parameter of the model follows none.
-
-    Raises ValueError for a group whose parameters the rules would move differently.
-    """
+    """Rules are those of parameters' parts; a group without a parameter of the model follows none."""
 
     def __init__(self, model: nn.Module, optimizer: SignedSGD, threshold: str, example: Tensor | None = None) -> None:
         self.model, self.optimizer, self.threshold, self.example = model, optimizer, threshold, example
@@ -31,7 +36,7 @@ class RuledGroups:
         self.rules: Rules | None = None
         self._own: list[tuple[dict[str, Any], dict[str, Any]]] = []  # groups and their numbers, in a step
         self._turned = False
-        self._take_parts()
+        self.look()
         self._hooks = self._hooked()
 
     def begin(self, rules: Rules, toss: Toss | None, coins: torch.Generator) -> None:
@@ -39,7 +44,7 @@ class RuledGroups:
         self._put_back()
         self._hooks = self._hooks or self._hooked()
         self.rules, self.toss, self.coins = rules, toss, coins
-        for part, parameters in self._take_parts().items():
+        for part, parameters in self.parts.items():
             if rules[part].frozen:
                 self._freeze(parameters, rules[part].hold_statistics)
 
@@ -63,29 +68,70 @@ class RuledGroups:
             self.optimizer.register_step_post_hook(lambda *_: self._put_back()),
         ]
 
-    def _take_parts(self) -> dict[Part, dict[str, nn.Parameter]]:
-        """Look at the model and at the groups anew: either may have got parameters since."""
+    def look(self) -> Sides:
+        """Look at the model and at the groups anew, as either may have got parameters since; the sides, of which the
+        late one ends with the head."""
         sides = split_parameters(self.model, self.threshold, self.example)
-        last_weight = [*weights_of(sides)][-1]
-        by_part = parts(sides, classifier=last_weight.rpartition(".")[0])
+        self.head = self._head(sides)
+        self.parts = parts(sides, classifier=self.head or "")
 
         self.part_of: dict[Tensor, Part] = {}
-        for part, parameters in by_part.items():
+        for part, parameters in self.parts.items():
             self.part_of |= dict.fromkeys(parameters.values(), part)
-        return by_part
+        return Sides(self.parts["early"], self.parts["late"] | self.parts["fc"])
+
+    def _head(self, sides: Sides) -> str | None:
+        """The name of the layer that gives the logits: by a pass of the example where there is one, else the last that
+        has a weight, or computes it. None where no linear layer does, or none has."""
+        if self.example is None:
+            weights = weights_of(sides)
+            names = [name for name in (*sides.early, *sides.late) if name in weights or COMPUTED.search(name)]
+            return names[-1].rpartition(".")[0].partition(".parametrizations")[0] if names else None
+
+        training = {module: module.training for module in self.model.modules()}
+        try:
+            return head_of(self.model.eval(), self.example)
+        except ConfigError:
+            return None
+        finally:
+            for module, mode in training.items():
+                module.training = mode
 
     def check(self, rules: Rules) -> None:
-        """Raises ValueError for a group of which these rules would move a part otherwise than the rest."""
+        """Raises ValueError for what these rules would not move as they say: a part of a group otherwise than the rest,
+        a head that is not known, a parameter that is in no group."""
+        if self.head is None and rules["late"] != rules["fc"]:
+            raise ValueError(
+                "the head follows a rule of its own, and no linear layer of the network is known to give the logits: "
+                "give such a network, with an example of its input"
+            )
+
         for group in self.optimizer.param_groups:
             self._rule(group, rules)
+
+        moved = [part for part, rule in rules.items() if rule != PLAIN and not rule.frozen]
+        for part in moved:
+            self.check_held(self.parts[part], f"{part} does not descend as it is")
+
+    def check_held(self, names: Iterable[str], why: str) -> None:
+        """Raises ValueError where one of these parameters is trained and in no group of the optimizer."""
+        held = set(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
+        parameters = dict(self.model.named_parameters())
+        for name in names:
+            if parameters[name].requires_grad and parameters[name] not in held:
+                raise ValueError(
+                    f"{name} is in no group of the optimizer, and {why} by this method: give it a group, or freeze it"
+                )
 
     def _rule(self, group: dict[str, Any], rules: Rules) -> Rule | None:
         held = dict.fromkeys(self.part_of[p] for p in group["params"] if p in self.part_of)
         followed = [rules[part] for part in held]
         if any(rule != followed[0] for rule in followed):
+            cure = f"make groups of what split_parameters gives for {self.threshold}"
+            if "fc" in held and rules["fc"] != rules["late"]:
+                cure += f", and one of the parameters of {self.head} (fc) alone"
             raise ValueError(
-                f"a group of the optimizer holds parameters of {', '.join(held)}, which follow different rules: make "
-                f"groups of what split_parameters gives for {self.threshold}"
+                f"a group of the optimizer holds parameters of {', '.join(held)}, which follow different rules: {cure}"
             )
         return followed[0] if followed else None
 

@@ -148,26 +148,6 @@ def test_an_image_beside_the_classes_folders_is_guessed_to_be_another_file(tmp_p
     assert guessed.says == "a folder a class: 20 images of 2 classes; 1 other files"
 
 
-@pytest.mark.parametrize(
-    ("header", "row", "label", "split", "group"),
-    [
-        (("file", "patient", "tissue"), lambda n: (f"p{n % 3}", f"t{n % 4}"), "tissue", None, "patient"),
-        (("file", "tissue", "lesion_id"), lambda n: (f"t{n % 4}", f"l{n % 2}"), "tissue", None, "lesion_id"),
-        (("file", "scene", "A", "B"), lambda n: (n % 2, n % 2, 1 - n % 2), ["A", "B"], None, "scene"),
-        (("file", "scene"), lambda n: (f"s{n % 3}",), "scene", None, None),
-        (("file", "group", "tissue"), lambda n: (("train", "test")[n % 2], f"t{n % 4}"), "tissue", "group", None),
-    ],
-)  # fmt: skip
-def test_a_column_is_guessed_to_be_one_thing(
-    header: tuple[str, ...], row: Any, label: Any, split: str | None, group: str | None, tmp_path: Path
-) -> None:
-    files = {f"{number}.png": content for number, content in enumerate(animals(("x",), 24).values())}
-    truth = [(name, *map(str, row(number))) for number, name in enumerate(files)]
-    entry = guess(write(tmp_path / "scans", files | {"truth.csv": table(truth, header)})).entry
-    expected = {"file": "file", "label": label} | ({"split": split} if split else {})
-    assert (entry["columns"], entry.get("group")) == (expected, group)
-
-
 @pytest.mark.parametrize(("path", "words"), [("none", "found nothing there"), ("texts", "but no image by its name")])
 def test_a_path_without_images_is_one_line(path: str, words: str, folder: Path) -> None:
     write(Path("texts"), {"a/b.txt": b""})

@@ -151,6 +151,33 @@ def test_a_tiff_whose_offsets_are_no_whole_numbers_is_named(kind: int) -> None:
         decode_image("scan.tif", damaged, 8, Preprocessing())
 
 
+def pages(*of_subfile: int | None) -> bytes:
+    """A TIFF of grey pages, each darker than the one before; the first is 8 pixels wide, the others 4."""
+    file = BytesIO()
+    images = [Image.new("L", (4 if number else 8, 8), 200 - 50 * number) for number in range(len(of_subfile))]
+    for image, kind in zip(images, of_subfile, strict=True):
+        image.encoderinfo = {"tiffinfo": {} if kind is None else {254: kind}}
+    images[0].save(file, "TIFF", save_all=True, append_images=images[1:], **images[0].encoderinfo)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("of_subfile", [(None, None), (2, 2, 2), (None, 1, None)], ids=["plain", "numbered", "a thumb"])
+def test_a_tiff_of_several_pages_is_refused(of_subfile: Sequence[int | None]) -> None:
+    count = len(of_subfile) - of_subfile.count(1)
+    with pytest.raises(DataError, match=rf"^slide\.tif: found {count} pages, expected one; save what is an image"):
+        decode_image("slide.tif", pages(*of_subfile), 8, Preprocessing())
+
+
+@pytest.mark.parametrize(
+    ("of_subfile", "grey"),
+    [((None,), 200), ((0, 1, 1), 200), ((None, 4), 200), ((1, None), 150), ((1, 1), 200)],
+    ids=["one", "a pyramid", "a mask", "its thumb first", "thumbs alone"],
+)
+def test_a_page_with_reduced_copies_or_a_mask_is_the_image(of_subfile: Sequence[int | None], grey: int) -> None:
+    pixels = decode_image("slide.tif", pages(*of_subfile), 8, Preprocessing())
+    assert (pixels == grey).all()
+
+
 def test_memory_that_runs_out_is_no_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*_: object) -> None:
         raise MemoryError

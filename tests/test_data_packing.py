@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -14,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from seal.data import decoding, download, writing
-from seal.data.archives import DataError
+from seal.data.archives import DataError, Member
 from seal.data.pack import open_pack
 from seal.data.places import Places
 from seal.sections import Dataset, SplitFractions
@@ -42,6 +43,27 @@ def test_packing_twice_gives_the_same_bytes_whatever_the_workers(places: Places,
     monkeypatch.setattr(decoding, "CHUNK", 5)
     digests = {make_tiny(places, workers=workers).sha256 for workers in (1, 3, 2)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([1] * 12, [5, 5, 2]),
+        ([10] * 3 + [1] * 7, [1, 1, 1, 5, 2]),
+        ([4, 4, 4, 4], [3, 1]),
+        ([1, 1, 50, 1], [3, 1]),
+        ([0] * 6, [5, 1]),
+        ([], []),
+    ],
+    ids=["small", "large first", "middling", "one large", "unreadable", "none"],
+)
+def test_a_chunk_ends_by_its_bytes_too(sizes: list[int], expected: list[int], monkeypatch) -> None:
+    monkeypatch.setattr(decoding, "CHUNK", 5)
+    monkeypatch.setattr(decoding, "CHUNK_BYTES", 10)
+    files = [Member(str(number), size, "x.zip", partial(bytes, size)) for number, size in enumerate(sizes)]
+    chunks = [*decoding._chunks(files)]
+    assert [len(chunk) for chunk in chunks] == expected
+    assert [name for chunk in chunks for name, _ in chunk] == [file.name for file in files]
 
 
 class Stop(Exception):

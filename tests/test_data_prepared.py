@@ -39,9 +39,31 @@ def saved(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
+def turned_scan(image: Image.Image, **how: Any) -> bytes:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[274] = 6
+    image.save(file, "TIFF", exif=exif, **how)
+    return file.getvalue()
+
+
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (24, 48, 3), np.uint8))
 PREPARED: dict[str, tuple[dict[str, Any], Callable[[Image.Image], bytes], Callable[[Image.Image], Image.Image]]] = {
     "exif": ({"orientation": "exif"}, turned, lambda image: image.rotate(-90, expand=True).resize((8, 8), 2)),
+    "exif of a scan": (
+        {"orientation": "exif"}, turned_scan, lambda image: image.rotate(-90, expand=True).resize((8, 8), 2),
+    ),
+    "stored": ({"orientation": "stored"}, turned, lambda image: image.resize((8, 8), 2)),
+    "a scan as stored": ({"orientation": "stored"}, turned_scan, lambda image: image.resize((8, 8), 2)),
+    "a compressed scan as stored": (
+        {}, lambda image: turned_scan(image, compression="tiff_lzw"), lambda image: image.resize((8, 8), 2),
+    ),
+    "a deep scan as stored": (
+        {"deep": "scale"}, lambda image: turned_scan(Image.open(io.BytesIO(deep(image)))),
+        lambda image: image.convert("L").convert("RGB").resize((8, 8), 2),
+    ),
+    "a scan as stored over white": (
+        {"alpha": "white"}, lambda image: turned_scan(image.convert("RGBA")), lambda image: image.resize((8, 8), 2),
+    ),
     "deep": ({"deep": "scale"}, deep, lambda image: image.convert("L").convert("RGB").resize((8, 8), 2)),
     "alpha": ({"alpha": "white"}, clear, lambda image: Image.new("RGB", (8, 8), "white")),
     "crop": ({"fit": "crop"}, saved, lambda image: image.resize((16, 8), 2).crop((4, 0, 12, 8))),

@@ -56,6 +56,56 @@ def test_fractions_split_every_class_disjointly_completely_and_in_order(sizes, t
         assert sorted(numbers["train"]) + sorted(numbers["val"]) + sorted(numbers["test"]) == list(range(1, size + 1))
 
 
+def patients(*sizes: int, name: str = "a") -> list[Item]:
+    """A class of groups of so many images, the numbers of whose files follow one another."""
+    items: list[Item] = []
+    for patient, size in enumerate(sizes):
+        for _ in range(size):
+            items.append(Item(f"{name}/{len(items)}.png", name, "", f"{name}{patient}"))
+    return items
+
+
+def groups_of(items: list[Item], **fractions: float) -> dict[str, list[str]]:
+    splits = chosen(items, dataset(split=SplitFractions(**fractions))).splits
+    return {split: sorted({item.group for item in of_split}) for split, of_split in splits.items()}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "test", "val"),
+    [
+        ((*[4] * 10, 30), ["a7", "a8", "a9"], ["a5", "a6"]),  # of 70, 14 and 7 are wanted
+        ((*[2] * 10, 10, 40), ["a8", "a9", "a10"], ["a5", "a6", "a7"]),
+        ((*[2] * 5, 30, 8), ["a6"], ["a3", "a4"]),  # too large for val alone
+        ((*[4] * 5, 30, *[4] * 5), ["a8", "a9", "a10"], ["a6", "a7"]),  # none is passed by
+    ],
+)  # fmt: skip
+def test_a_group_that_is_too_large_for_a_split_is_passed_by(sizes: tuple[int, ...], test: list, val: list) -> None:
+    by_split = groups_of(patients(*sizes), test=0.2, val=0.1)
+    assert (by_split["test"], by_split["val"]) == (sorted(test), sorted(val))
+    assert len(by_split["train"]) == len(sizes) - len(test) - len(val)
+
+
+@given(sizes=st.lists(st.integers(1, 12), min_size=3, max_size=12), test=st.sampled_from([0.1, 0.2, 0.4]))
+def test_groups_that_go_in_order_are_the_last_ones(sizes: list[int], test: float) -> None:
+    """While the share is nearer with the next than without, and where each split gets one."""
+    left, expected = list(range(len(sizes))), {}
+    for split, share in (("test", test), ("val", 0.1)):
+        wanted, taken = share * sum(sizes), list[int]()
+        while left and wanted - sum(sizes[patient] for patient in taken) > sizes[left[-1]] / 2:
+            taken.append(left.pop())
+        expected[split] = sorted(f"a{patient}" for patient in taken)
+    if left and expected["test"] and expected["val"]:
+        by_split = groups_of(patients(*sizes), test=test, val=0.1)
+        assert by_split == {"train": sorted(f"a{patient}" for patient in left), **expected}
+
+
+def test_one_class_that_is_passed_by_leaves_anothers_large_groups_where_they_are() -> None:
+    items = [*patients(*[4] * 10, 30), *patients(*[4] * 10, name="b")]
+    alone = groups_of(patients(*[4] * 10, name="b"), test=0.2, val=0.1)
+    together = groups_of(items, test=0.2, val=0.1)
+    assert {split: [group for group in groups if group[0] == "b"] for split, groups in together.items()} == alone
+
+
 def test_each_split_is_sorted_by_class_and_file() -> None:
     for items in chosen(class_items(b=30, a=30), dataset()).splits.values():
         assert items == sorted(items, key=lambda item: (item.label, item.file))

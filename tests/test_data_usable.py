@@ -3,14 +3,16 @@
 import io
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from seal.data.archives import DataError
-from tests.fixtures_data import contents, image_bytes
+from tests.fixtures_data import contents, image_bytes, write_tar, write_zip
 from tests.test_data_own import Files, animals, left_out, pack, table, write
 
 
@@ -96,8 +98,50 @@ def test_what_a_csv_or_a_root_leaves_out_is_listed_once_and_counted(tmp_path: Pa
     listed, packed = left_out(folder), contents(nested)
     assert "deep/" not in "".join(packed)
     assert not listed.keys() & packed.keys()
-    assert listed.keys() == {"t.csv", "read.me", "cow/notes.txt"}
-    assert nested.provenance["left_out"] == {"no image by its name": 2}
+    assert listed.keys() == {"t.csv", "../read.me", "cow/notes.txt"}
+    assert nested.provenance["left_out"] == {"no image by its name": 3}
+
+
+ROOTED = {f"a/deep/{name}": content for name, content in animals().items()} | {
+    "a/deep/notes.txt": b"x", "notes.txt": b"x", "a/read.me": b"x", "cat/._0.png": b"x", "a/deep/cat/.DS_Store": b"x",
+}  # fmt: skip
+LAID_OUT: dict[str, tuple[Files, dict[str, Any], dict[str, str]]] = {
+    "a folder a class": ({}, {}, {"notes.txt": "not in a class's folder", "../../a/read.me": "no image by its name"}),
+    "nested": ({}, {"label": "parent"}, {"notes.txt": "no image by its name"}),
+    "own splits": (
+        {f"a/deep/{split}/{name}": bytes([*content, place])
+         for place, split in enumerate(("train", "test")) for name, content in animals().items()},
+        {"split": "official"}, {"notes.txt": "no image by its name"},
+    ),
+    "a csv": (
+        {"a/deep/t.csv": table([(name, name[:3]) for name in animals()]), "cat/cat0.png": image_bytes(9),
+         "a/deep/cat/x.png": image_bytes(8)},
+        {"labels": "t.csv"},
+        {"t.csv": "no image by its name", "../../cat/cat0.png": "not in t.csv", "cat/x.png": "not in t.csv"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "folder"])
+@pytest.mark.parametrize("layout", LAID_OUT)
+def test_what_lies_beside_a_root_is_in_the_pack_or_in_the_list_once(layout: str, kind: str, tmp_path: Path) -> None:
+    more, values, reasons = LAID_OUT[layout]
+    files = {**ROOTED, **more}
+    if kind == "folder" and not values:
+        pytest.skip("classes are at the top of a folder")
+    writers = {"zip": write_zip, "tar": write_tar, "folder": write}
+    path = writers[kind](tmp_path / "images", files)
+    made = pack(path, **values)
+
+    listed, packed = left_out(path), contents(made)
+    there = {name.removeprefix("a/deep/") if name.startswith("a/deep/") else f"../../{name}" for name in files}
+    assert packed.keys() | listed.keys() == there
+    assert len(packed) + len(listed) == len(files)
+    assert reasons.items() <= listed.items()
+    counted = Counter(listed.values())
+    if kind == "folder":  # of which hidden entries are counted to the classes' level, and not what is in them
+        counted["hidden or the system's"] = 1
+    assert made.provenance["left_out"] == counted
 
 
 def test_the_same_content_in_train_and_test_is_refused_dropped_or_kept(tmp_path: Path) -> None:

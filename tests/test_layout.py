@@ -26,10 +26,11 @@ ARROWS = {
     "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
     "seal.__main__": {"seal.cli"},
     "seal.forgetting": {
-        "seal.methods", "seal.optim", "seal.options", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules",
-        "seal.split", "seal.steps",
+        "seal.fitting", "seal.optim", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules", "seal.split",
+        "seal.steps",
     },
-    "seal.ruled_groups": {"seal.optim", "seal.rules", "seal.split"},
+    "seal.fitting": {"seal.methods", "seal.options", "seal.reinit", "seal.ruled_groups", "seal.rules", "seal.split"},
+    "seal.ruled_groups": {"seal.networks", "seal.optim", "seal.rules", "seal.split"},
     "seal.accept": {
         "eval", "seal.batchnorm", "seal.captured", "seal.checkpoint", "seal.data", "seal.device", "seal.loop",
         "seal.methods", "seal.models", "seal.optim", "seal.options", "seal.precision", "seal.split", "seal.trainer",

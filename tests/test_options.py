@@ -2,8 +2,8 @@
 
 import math
 import sys
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -78,6 +78,14 @@ def test_the_largest_integer_that_is_a_float_is_one() -> None:
 def test_a_value_that_is_missing_is_said(name: str) -> None:
     with pytest.raises(ImpossibleOption, match=f"^{name}: missing key, expected "):
         options_from(Every, {key: value for key, value in GOOD.items() if key != name}, BOUNDS)
+
+
+@pytest.mark.parametrize("annotation", [str, list[int], int | None, "int", Annotated[str, Range(0)], Any])
+@pytest.mark.parametrize("values", [{}, {"rates": 1}])
+def test_an_annotation_that_checks_nothing_is_said(annotation: Any, values: dict[str, Any]) -> None:
+    kind = make_dataclass("Fading", [("rates", annotation)])
+    with pytest.raises(TypeError, match=r"^Fading\.rates is annotated .*, expected int, float or bool, which a Range"):
+        options_from(kind, values, BOUNDS)
 
 
 @given(st.data())

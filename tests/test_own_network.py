@@ -20,7 +20,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from eval.blocks import blocks_in_order
-from eval.own import Asked, record_of
+from eval.own import Asked, _is_the_same, record_of
 from eval.report.own import own_chapter
 from seal.cli import app
 from seal.config import Params, load_params
@@ -31,7 +31,7 @@ from seal.evaluate_command import changed_params, normalisation_of_flags
 from seal.evaluations import EVALUATIONS
 from seal.networks import head_of
 from seal.own_records import own_networks
-from seal.record import read_json
+from seal.record import read_json, write_json
 from seal.sections import NamedModel
 from seal.tracking.mlflow_view import View
 from seal.tracking.own import sync_own
@@ -333,6 +333,32 @@ def test_a_network_whose_blocks_run_in_no_one_order_has_no_depth(order: str, wor
     with pytest.raises(UserError, match=f"prediction_depth: .*{words}"):
         blocks_in_order(Branches(order).eval(), example)
     assert blocks_in_order(Branches("line").eval(), example) == ["a", "b"], "c is not run"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"name": "vit", "size": 64', "not the JSON that it was written as; delete the folder"),
+        ("", "not the JSON"), ("[]", "not the JSON"), ("[" * 100_000, "not the JSON"), (b"\xff", "not the JSON"),
+        ('{"name": "vit"}', "size is not there, expected None; give another --name, or delete the folder"),
+        ('{"name": "vit", "size": null, "head": "kept"}', "head is kept, expected not there"),
+        ('{"name": "vit", "size": 64}', "size is 64, expected None"),
+    ],
+    ids=["cut", "empty", "a list", "deep", "no text", "a key less", "a key more", "another"],
+)  # fmt: skip
+def test_a_record_that_is_another_or_damaged_is_one_line(content: str | bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "network.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(UserError, match=words) as caught:
+        _is_the_same(path, {"name": "vit", "size": None})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_the_same_is_gone_on_with(tmp_path: Path) -> None:
+    facts = {"name": "vit", "size": None}
+    _is_the_same(tmp_path / "network.json", facts)
+    write_json(tmp_path / "network.json", facts)
+    _is_the_same(tmp_path / "network.json", facts)
 
 
 def test_the_command_takes_values_of_its_own_and_names_one_record(project: Path) -> None:

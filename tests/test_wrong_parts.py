@@ -39,6 +39,11 @@ def another_split() -> None:
     write_params(datasets={"mine": SPLIT})
 
 
+def another_source() -> None:
+    """All else is as it is packed."""
+    write_params(datasets={"mine": SPLIT | {"source": "eurosat", "split": {"test": 0.25, "val": 0.25}}})
+
+
 def another_split_packed() -> None:
     another_split()
     fetch.main(["mine"])
@@ -57,6 +62,7 @@ def another_datasets_pack() -> None:
     ("change", "words"),
     [
         (another_split, "packed with another split than datasets.mine has now; run `dvc repro pack@mine`"),
+        (another_source, "packed with another source than datasets.mine has now; run `dvc repro pack@mine`"),
         (another_split_packed, r"found sha256 .*, on which normal-0 was trained; `dvc repro` trains it anew"),
         (another_datasets_pack, "found the pack of other; run `dvc repro -f pack@mine`"),
     ],
@@ -68,7 +74,7 @@ def test_an_evaluation_sees_what_the_network_was_trained_on(
     refused(evaluate, words)
 
 
-@pytest.mark.parametrize("change", [another_split, another_datasets_pack])
+@pytest.mark.parametrize("change", [another_split, another_source, another_datasets_pack])
 def test_a_training_sees_what_its_parameters_choose(project: Path, change: Callable[[], None]) -> None:
     change()
     with pytest.raises(UserError, match=r"data/packs/mine.safetensors: (packed with another|found the pack of)"):

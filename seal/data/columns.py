@@ -2,13 +2,14 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 from seal.data.labelled import DELIMITERS, ONES, ZEROS, Places
 from seal.data.layouts import SPLIT_NAMES
 
 LABELS = ("label", "class", "category", "target", "dx", "diagnosis", "species", "y")  # as such a column is called
-GROUPS = ("group", "patient", "lesion", "scene", "subject", "person")
+GROUPS = ("group", "patient", "subject", "person", "case", "slide", "lesion", "scene")  # what holds others first
 ENOUGH = 0.9  # of the rows that name an image
 
 Table = Mapping[str, Sequence[str]]  # a column's name to its cells, one for each row
@@ -48,20 +49,29 @@ def of_splits(table: Table) -> str | None:
 
 
 def of_groups(table: Table) -> str | None:
-    """The column that is called as groups are."""
+    """The column that is called as groups are, or so with an id, as `PatientID`; else one that begins so."""
+    for group in GROUPS:
+        for column in table:
+            if re.sub(r"[\W_]", "", column.lower()) in (group, f"{group}id"):
+                return column
     return next((column for column in table if column.lower().startswith(GROUPS)), None)
 
 
-def of_labels(table: Table) -> str | list[str] | None:
-    """The column of classes: one called so, or one-hot columns, or that of the fewest values."""
-    for column in table:
-        if column.lower() in LABELS:
-            return column
+def called_labels(table: Table) -> str | None:
+    """The column that is called as classes are."""
+    return next((column for column in table if column.lower() in LABELS), None)
 
+
+def one_hot(table: Table) -> list[str] | None:
+    """The columns of zeros, with a 1 in one of them in each row."""
     flags = {column: cells for column, cells in table.items() if set(map(str.strip, cells)) <= ONES | ZEROS}
     if len(flags) > 1 and all(map(_has_one_1, zip(*flags.values(), strict=True))):
         return list(flags)
+    return None
 
+
+def of_fewest(table: Table) -> str | None:
+    """The column of the fewest values, which may be classes where nothing else says what they are."""
     several = {}
     for column, cells in table.items():
         values = len(set(cells))

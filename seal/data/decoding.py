@@ -29,7 +29,8 @@ from seal.sections import Preprocessing
 from seal.stage import Report
 
 KINDS = ("rows", "digests", "bad")  # of scratch files, in the order of `Rows`
-CHUNK = 64  # image files that a worker decodes at a time
+CHUNK = 64  # image files that a worker decodes at a time,
+CHUNK_BYTES = 32 * 2**20  # or fewer that have as much: three chunks for each worker are in memory
 BYTES_PER_WORKER = 32 * 2**20  # of image files: the first takes 0.7 s to start, and one decodes this in about 2 s
 
 
@@ -119,9 +120,18 @@ def _decode(files: Sequence[Member], size: int, how: Preprocessing, workers: int
 
 
 def _chunks(files: Sequence[Member]) -> Iterator[list[tuple[str, Encoded | DataError]]]:
-    """Names and contents, or why there is none, read when asked for."""
-    for start in range(0, len(files), CHUNK):
-        yield [(file.name, _content(file)) for file in files[start : start + CHUNK]]
+    """Names and contents, or why there is none, read when asked for; a chunk ends as it is full by either."""
+    chunk: list[tuple[str, Encoded | DataError]] = []
+    size = 0
+    for file in files:
+        chunk.append((file.name, _content(file)))
+        size += file.bytes
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+
+    if chunk:
+        yield chunk
 
 
 def _content(file: Member) -> Encoded | DataError:

@@ -56,12 +56,23 @@ def _cut(group: Sequence[Item], fractions: SplitFractions) -> list[Item]:
 def _drawn_by_group(of_class: Mapping[str, Sequence[Item]], fractions: SplitFractions) -> OfClass:
     """Whole groups, the last first, to test and then to val while a class's share is nearer with them than without.
 
-    A group counts for the class that most of its images have.
+    A group counts for the class that most of its images have. Where that leaves a class without a split, a split for
+    which nothing was taken looks past groups that are too large for it.
     """
     members = defaultdict[str, list[Item]](list)
     for item in chain.from_iterable(of_class.values()):
         members[_group_of(item)].append(item)
 
+    parted = _by_sides(of_class, _sides(members, fractions, past_large=False))
+    if any(_lacking(group, fractions) for group in parted.values()):
+        parted = _by_sides(of_class, _sides(members, fractions, past_large=True))
+    for name, group in parted.items():
+        _has_each(name, group, fractions)
+    return parted
+
+
+def _sides(members: Mapping[str, Sequence[Item]], fractions: SplitFractions, *, past_large: bool) -> dict[str, str]:
+    """The split of each group, by its name."""
     of_major = defaultdict[str, list[str]](list)
     for key, items in members.items():
         ((major, _),) = Counter(labels_of(items)).most_common(1)
@@ -70,18 +81,24 @@ def _drawn_by_group(of_class: Mapping[str, Sequence[Item]], fractions: SplitFrac
     side: dict[str, str] = {}
     for keys in of_major.values():
         total = sum(len(members[key]) for key in keys)
-        rest = list(keys)
         for split in ("test", "val"):
             wanted, count = total * getattr(fractions, split), 0
-            while rest and wanted - count > len(members[rest[-1]]) / 2:
-                count += len(members[rest[-1]])
-                side[rest.pop()] = split
-        side |= dict.fromkeys(rest, "train")
+            for key in reversed(keys):
+                if key in side:
+                    continue
+                if wanted - count > len(members[key]) / 2:
+                    count += len(members[key])
+                    side[key] = split
+                elif count or not past_large:
+                    break
+        side |= {key: "train" for key in keys if key not in side}
+    return side
 
+
+def _by_sides(of_class: Mapping[str, Sequence[Item]], side: Mapping[str, str]) -> OfClass:
     parted: OfClass = {}
     for name, group in of_class.items():
         parted[name] = [replace(item, split=side[_group_of(item)]) for item in group]
-        _has_each(name, parted[name], fractions)
     return parted
 
 
@@ -90,11 +107,15 @@ def _group_of(item: Item) -> str:
     return item.group or f"\0{item.file}"
 
 
-def _has_each(name: str, group: Sequence[Item], fractions: SplitFractions) -> None:
+def _lacking(group: Sequence[Item], fractions: SplitFractions) -> list[str]:
+    """Of the splits that a class is to have, those without an image of it."""
     here = set(splits_of(group))
     shares = {"train": 1.0, "val": fractions.val, "test": fractions.test}
-    lacking = [split for split, share in shares.items() if share and split not in here]
-    if lacking:
+    return [split for split, share in shares.items() if share and split not in here]
+
+
+def _has_each(name: str, group: Sequence[Item], fractions: SplitFractions) -> None:
+    if lacking := _lacking(group, fractions):
         groups = len(set(map(_group_of, group)))
         raise DataError(
             f"split: class {name} has {groups} groups, which leave none to {' and '.join(lacking)}; choose other "

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import filterfalse
 from pathlib import Path
 from posixpath import basename, dirname
@@ -72,22 +72,34 @@ def _copy(members: Members, path: Path) -> Guess | None:
 
 
 def _table(members: Members, path: Path) -> Guess | None:
-    """A csv of files and labels; the first whose rows name images."""
+    """A csv of files and labels; the first whose rows name images.
+
+    One that does not tell its column of classes, of images that lie in folders of classes, is not taken, which is said.
+    """
     tables = [name for name in members if name.lower().endswith((".csv", ".tsv"))]
+    without_classes = ""
     for file in tables:
         folder, _, name = file.rpartition("/")
+        inside = below(members, folder, file)
         table = columns.read(bytes(members[file].read()))
-        files = columns.of_files(table, Places(below(members, folder, file)))
+        files = columns.of_files(table, Places(inside))
         if files is None:
             continue
 
         del table[files]
         if split := columns.of_splits(table):
             del table[split]
-        group = columns.of_groups(table)
-        label = columns.of_labels({column: cells for column, cells in table.items() if column != group})
+        called = columns.called_labels(table)
+        group = columns.of_groups({column: cells for column, cells in table.items() if column != called})
+        others = {column: cells for column, cells in table.items() if column != group}
+        label: str | list[str] | None = called or columns.one_hot(others)
+        if label is None and _in_class_folders(inside):
+            without_classes = without_classes or name
+            continue
+
+        label = label or columns.of_fewest(others)
         if label is None and group:  # as `scene` may be: without another column of classes, it is theirs
-            label, group = columns.of_labels(table), None
+            label, group = columns.of_fewest(table), None
         if label is None:
             continue
 
@@ -98,7 +110,18 @@ def _table(members: Members, path: Path) -> Guess | None:
         if group:
             entry["group"] = group
         return _own(members, path, f"images with the table {file}", entry, "official" if split else FRACTIONS)
-    return None
+
+    if not without_classes:
+        return None
+    by_folders = _folders(members, path)
+    unused = f"{without_classes} is not used: to split by its groups, give it a column `label` of the classes"
+    return replace(by_folders, says=f"{by_folders.says}; {unused}")
+
+
+def _in_class_folders(members: Members) -> bool:
+    """Whether images lie in two folders or more that are no splits."""
+    folders = set(map(basename, map(dirname, filterfalse(no_image, members))))
+    return len([folder for folder in folders if folder and folder.lower() not in SPLIT_NAMES]) > 1
 
 
 def _folders(members: Members, path: Path) -> Guess:

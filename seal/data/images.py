@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from seal.data.archives import DataError, Encoded
@@ -22,6 +23,7 @@ MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB
 DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}  # which preprocessing may scale
 AVIF_CONFIGURATION = b"av1C"  # AV1's ISO binding, section 2.3: high_bitdepth and twelve_bit among its flags
 CODE_STREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start, and the segment that says each component's bits
+SUBFILE, BESIDE = 254, 0b101  # TIFF 6.0, NewSubfileType: another page's reduced copy, or a mask of it
 DIGEST_BYTES = 16
 
 # What Pillow raises on damaged files: libavif's errors are RuntimeErrors, and a TIFF's tags may be of any type. A
@@ -68,10 +70,14 @@ def decode_image(name: str, content: Encoded, size: int, how: Preprocessing) -> 
         raise DataError(f"{name}: an empty file")
     try:
         image = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.open(BytesIO(content))
+        if isinstance(image, TiffImageFile) and image.n_frames > 1:
+            _to_its_page(name, image)
         _check(name, image, how)
         _check_depth(name, image, content)
         if how.orientation == "exif":
             ImageOps.exif_transpose(image, in_place=True)
+        elif isinstance(image, TiffImageFile):
+            image = _as_stored(image)
         image = _as_rgb(image, how)  # here the pixels are decoded
     except _UNDECODABLE as error:
         reason = re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
@@ -80,6 +86,22 @@ def decode_image(name: str, content: Encoded, size: int, how: Preprocessing) -> 
     if image.size != (size, size):
         image = _resized(image, size, how)
     return np.asarray(image)
+
+
+def _to_its_page(name: str, image: TiffImageFile) -> None:
+    """To the one page of a TIFF that is no reduced copy of another and no mask, as a pyramid has.
+
+    Raises DataError where several are none: stains, depths or slides, of which none is the image.
+    """
+    pages = []
+    for page in range(image.n_frames):
+        image.seek(page)
+        if not image.tag_v2.get(SUBFILE, 0) & BESIDE:
+            pages.append(page)
+
+    if len(pages) > 1:
+        raise DataError(f"{name}: found {len(pages)} pages, expected one; save what is an image as a file of its own")
+    image.seek(pages[0] if pages else 0)
 
 
 def _check(name: str, image: Image.Image, how: Preprocessing) -> None:
@@ -122,6 +144,12 @@ def _bits(image: Image.Image, content: Encoded) -> int:
         elif re.search("SGI16|;16[BLN]", f"{tile.codec_name} {tile.args}"):
             bits = 16
     return bits
+
+
+def _as_stored(image: TiffImageFile) -> Image.Image:
+    """Without the turn that Pillow gives a TIFF as it reads the pixels; a copy, as its size is the turned one's."""
+    turned = image.getexif().pop(Base.Orientation, 1) != 1
+    return image.copy() if turned else image
 
 
 def _as_rgb(image: Image.Image, how: Preprocessing) -> Image.Image:

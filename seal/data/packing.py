@@ -6,7 +6,7 @@ Images are chosen by `selection`, decoded by `decoding`, looked over by `usable`
 import json
 import sys
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -47,7 +47,7 @@ def make_pack(
     """
     listed = read_list(Path(str(dataset.split))) if follows_list(dataset) else None
     provenance = _provenance(dataset, record)
-    with opened(dataset, paths) as (members, items):
+    with opened(dataset, paths) as (members, items, there):
         selection = _selected(items, dataset, listed, official=provenance["official"])
         files = _chosen_files(members, selection, paths[0].name)
 
@@ -55,11 +55,11 @@ def make_pack(
         with decoded(files, size, how, scratch / f"pack-{name}", inputs, workers, report) as rows:
             names = list(files)
             named = set(files_of(items))
-            others = _others(dataset, paths, members, named, files)
+            others = _others(dataset, paths, members, there, named, files)
             usable = sound(selection, names, rows.digests, rows.bad, dataset, list_of(target), others)
             _check(usable.selection, dataset)
 
-            provenance |= _left_out(dataset, paths, members, named) | usable.counts(selection)
+            provenance |= _left_out(dataset, paths, members, there, named) | usable.counts(selection)
             facts = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
             write_pack(target, rows.images, split_rows(usable.selection, names), facts)
 
@@ -79,12 +79,13 @@ def make_missing_pack(target: Path, name: str, dataset: Dataset, why: str) -> No
 
 
 @contextmanager
-def opened(dataset: Dataset, paths: Sequence[Path]) -> Iterator[tuple[Members, list[Item]]]:
-    """A dataset's files, by names below its root, and its images; what is recognised or read from elsewhere is said."""
+def opened(dataset: Dataset, paths: Sequence[Path]) -> Iterator[tuple[Members, list[Item], Set[str]]]:
+    """A dataset's files, by names below its root; its images; and what files there are, below the root or not. What is
+    recognised or read from elsewhere is said."""
     source, origin = source_of(dataset), paths[0].name
     with _open(dataset, paths) as archived:
         if dataset.source != "folder":
-            yield rooted(archived, source, origin)
+            yield *rooted(archived, source, origin), archived.keys()
             return
 
         members, root = archived, ""
@@ -97,7 +98,7 @@ def opened(dataset: Dataset, paths: Sequence[Path]) -> Iterator[tuple[Members, l
         items = class_folders(members) if plain else own_images(members, dataset)
         if (copied := copy_of(items)) is not None:
             print(f"{origin}: as many images and classes as {COPIED[copied]}", file=sys.stderr)
-        yield members, items
+        yield members, items, archived.keys()
 
 
 @contextmanager
@@ -131,7 +132,7 @@ def _check(selection: Selection, dataset: Dataset) -> None:
             "images of train"
         )
     if dataset.source == "folder":
-        check_own(selection.classes, selection.splits, dataset.split)
+        check_own(selection.classes, selection.splits, dataset.draw or dataset.split)
 
 
 def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
@@ -142,15 +143,17 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
     return provenance
 
 
-def _left_out(dataset: Dataset, paths: Sequence[Path], members: Members, named: Set[str]) -> dict[str, Any]:
+def _left_out(
+    dataset: Dataset, paths: Sequence[Path], members: Members, there: Set[str], named: Set[str]
+) -> dict[str, Any]:
     """What is none of the `named` images of a class, by reason; said, and kept where there is any."""
     if source_of(dataset).layout is not class_folders:
         return {}
 
-    own = dataset.source == "folder" and levels_of(dataset) is None
-    if own:
-        others = members.keys() - named
-        reasons = dict(sorted(Counter(why_not(name, dataset) for name in others).items()))
+    if dataset.source == "folder":
+        root = _root(members)
+        others = there - {root + name for name in named}
+        reasons = dict(sorted(Counter(_why_not(name, root, dataset) for name in others).items()))
     else:
         reasons = left_out(members)
 
@@ -168,23 +171,35 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _others(
-    dataset: Dataset, paths: Sequence[Path], members: Members, named: Container[str], chosen: Container[str]
-) -> Iterator[tuple[str, str]]:
+    dataset: Dataset, paths: Sequence[Path], members: Members, there: Iterable[str], named: Set[str],
+    chosen: Container[str],
+) -> Iterator[tuple[str, str]]:  # fmt: skip
     """Every file of a user's own folder or archive that is not among the chosen, with the reason; by its name below the
-    dataset's root, or else below the folder. What a link to a folder leads to is among the members alone."""
+    dataset's root, or else by the way to it from there. What a link to a folder leads to is among the members alone."""
     if dataset.source != "folder":
         return
 
-    plain = levels_of(dataset) == CLASS_FOLDERS
-    root = next((member.name.removesuffix(name) for name, member in members.items()), "")
-    below = (path.removeprefix(root) for path in everything(paths[0])) if paths[0].is_dir() else ()
-    told: set[str] = set()
-    for name in chain(below, members):
-        if name in chosen or name in told:
+    root = _root(members)
+    if paths[0].is_dir():
+        there = everything(paths[0])
+    for path in dict.fromkeys(chain(there, (root + name for name in members))):
+        name = path.removeprefix(root)
+        is_below = path.startswith(root)
+        if is_below and name in chosen:
             continue
-        told.add(name)
-        why = "" if name in named else reason(name) if plain else why_not(name, dataset)
-        yield name, why or "not chosen"
+        why = "" if is_below and name in named else _why_not(path, root, dataset)
+        yield name if is_below else "../" * root.count("/") + path, why or "not chosen"
+
+
+def _root(members: Members) -> str:
+    """The folder below which the members' names are, with its slash."""
+    return next((member.name.removesuffix(name) for name, member in members.items()), "")
+
+
+def _why_not(path: str, root: str, dataset: Dataset) -> str:
+    """Why a file of a user's own is no image of a class; empty where by its name it is one, or stands in the csv."""
+    name = path.removeprefix(root)
+    return reason(name) if levels_of(dataset) == CLASS_FOLDERS else why_not(name, dataset)
 
 
 def _chosen_files(members: Members, selection: Selection, origin: str) -> Members:

@@ -86,10 +86,11 @@ def parameters_of(dataset: Dataset) -> dict[str, Any]:
 def chosen_pack(name: str, dataset: Dataset) -> Pack:
     """The pack of a dataset, of the images that its parameters choose now.
 
-    Raises what open_pack raises, and DataError for a pack of other parameters: another split, size or class.
+    Raises what open_pack raises, and DataError for a pack of other parameters: another source, split, size or class.
     """
     pack = open_pack(PACKS / f"{name}.safetensors")
-    packed, chosen = pack.provenance.get("selection") or {}, parameters_of(dataset)
+    packed = {"source": pack.provenance.get("source"), **(pack.provenance.get("selection") or {})}
+    chosen = {"source": dataset.source, **parameters_of(dataset)}
     if packed != chosen:
         differing = [key for key in packed | chosen if packed.get(key) != chosen.get(key)]
         raise DataError(

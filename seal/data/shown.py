@@ -76,7 +76,7 @@ def _files(pack: Pack, name: str, params: Params) -> Iterator[str]:
     for split in SPLITS:
         packed += pack[split].files
 
-    with opened(dataset, paths) as (members, _), progress_bar() as bar:
+    with opened(dataset, paths) as (members, _, _), progress_bar() as bar:
         for file in bar.track(packed, description="files' headers"):
             content = members[file].read()
             image = Image.open(BytesIO(content)) if isinstance(content, bytes) else Image.fromarray(content)

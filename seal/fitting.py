@@ -1,0 +1,109 @@
+"""Whether a method fits a network, its numbers and its schedule: what does not is an error before an epoch is trained.
+
+Knows methods, their options and names of parameters; seal/forgetting.py asks.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from seal.clock import Course
+from seal.methods import METHODS, options_of
+from seal.methods.method import Method
+from seal.options import options_from
+from seal.reinit import with_statistics
+from seal.ruled_groups import COMPUTED
+from seal.rules import Network, Values, weights_of
+from seal.split import NORMALISATIONS, Sides
+
+
+def method_of(name: str, course: Course, options: Mapping[str, Any]) -> Method:
+    """The method of this name with its numbers. Raises ValueError for a name that is none, and for a number that is not
+    its own, missing or out of its range."""
+    if name not in METHODS:
+        raise ValueError(f"method {name!r}, expected one of {', '.join(METHODS)}")
+
+    kind = options_of(name)
+    own = [field.name for field in fields(kind)]
+    unknown = [option for option in options if option not in own]
+    if unknown:
+        raise ValueError(f"{name} has no option {unknown[0]}, expected of {', '.join(own) or 'none'}")
+    return METHODS[name](course, options_from(kind, options, {"epochs_per_generation": course.epochs}))
+
+
+def trained(sides: Sides) -> Sides:
+    """Without what its owner has frozen."""
+    early = {name: value for name, value in sides.early.items() if value.requires_grad}
+    late = {name: value for name, value in sides.late.items() if value.requires_grad}
+    return Sides(early, late)
+
+
+def frozen_by_owner(model: nn.Module) -> set[str]:
+    """What is frozen, by each of its names; and the statistics of a normalisation whose scale is frozen."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    return with_statistics(model, [name for name, value in parameters if not value.requires_grad])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittingNetwork(Network):
+    """What a method may look at, of a network that is not ours: its weights are those of layers, or an error."""
+
+    method: str
+    model: nn.Module
+
+    @cached_property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Raises ValueError where they are not those of the layers alone: where a layer's is computed from others, or
+        one is a normalisation's scale; and where there is none."""
+        if computed := next(filter(COMPUTED.search, [*self.sides.early, *self.sides.late]), None):
+            raise ValueError(
+                f"{self.method} goes by the weights of layers, and one is computed from {computed}: remove weight_norm "
+                "or what else does so, or choose another method"
+            )
+
+        weights = weights_of(self.sides)
+        for owner, module in self.model.named_modules():
+            if isinstance(module, NORMALISATIONS) and f"{owner}.weight" in weights:
+                raise ValueError(
+                    f"{self.method} goes by the weights of layers, and {owner}.weight is a {type(module).__name__}'s "
+                    "scale, of two dimensions or more: freeze it, or choose another method"
+                )
+        if not weights:
+            raise ValueError(
+                f"{self.method} goes by the weights of layers, and no trained parameter is called `weight` and has two "
+                "dimensions or more"
+            )
+        return weights
+
+
+def drawn_of(method: str, model: nn.Module, fresh: Mapping[str, Tensor], names: Iterable[str]) -> Values:
+    """Of a new network's state: these parameters, and the statistics of a normalisation whose scale is among them.
+
+    Raises ValueError where it has one of another name or shape than the model.
+    """
+    state = model.state_dict()
+    wanted = with_statistics(model, names) & state.keys()
+    if lacking := sorted(wanted - fresh.keys()):
+        raise ValueError(
+            f"{method} draws {lacking[0]} anew, which the network of `fresh` has not: let it build the same, and give "
+            "the model as it is within DistributedDataParallel (`.module`) or torch.compile (`._orig_mod`)"
+        )
+
+    for name in sorted(wanted):
+        if fresh[name].shape != state[name].shape:
+            shapes = f"{tuple(fresh[name].shape)}, expected the model's {tuple(state[name].shape)}"
+            raise ValueError(f"{method} draws {name} anew, which in the network of `fresh` is {shapes}")
+    return {name: value for name, value in fresh.items() if name in wanted}
+
+
+def check_schedule(scheduler: LRScheduler) -> None:
+    """Raises ValueError for one that is not stepped by epochs alone; torch makes no chain of such a one."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError(
+            "`schedule` gives a ReduceLROnPlateau, which asks for a loss at each step: expected a scheduler that is "
+            "stepped by epochs; step this one yourself, without `schedule`"
+        )

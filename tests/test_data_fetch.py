@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,6 +150,11 @@ def test_a_folder_is_hashed_by_names_and_contents(places: Places, tmp_path: Path
     assert relocate(record, data, places) == [tmp_path / "mine"]
     (tmp_path / "mine/cat/1.png").rename(tmp_path / "mine/cat/2.png")
     with pytest.raises(DataError, match="mine: found sha256"):
+        relocate(record, data, places)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    with pytest.raises(
+        DataError, match=f"^mine: found no such file or folder as {re.escape(str(tmp_path / 'mine'))}, "
+    ):
         relocate(record, data, places)
 
 

@@ -87,7 +87,8 @@ def _unchanged(archive: SourceRecord, candidates: Sequence[Path], dataset: Datas
         if digests[-1] == archive["sha256"]:
             return path
 
-    now = f"sha256 {', '.join(digests)}" if digests else f"no such file in {MIRROR} or {DOWNLOADS}"
+    where = f"in {MIRROR} or {DOWNLOADS}" if dataset.path is None else f"or folder as {dataset.path}"
+    now = f"sha256 {', '.join(digests)}" if digests else f"no such file {where}"
     expected = f"sha256 {archive['sha256']}, as it was fetched"
     raise DataError(f"{archive['name']}: found {now}, expected {expected}; {cure}")
 

@@ -1,5 +1,7 @@
 """What only the launch has: one for all groups, numbers that a graph sees change, a table of addresses."""
 
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -133,6 +135,40 @@ def test_a_capture_may_have_its_gradients_anywhere(capturing: Any) -> None:
     assert table.tensors.flatten().tolist() == table.addresses.tolist()
     assert table.tensors.view(-1, 5)[:, 1].tolist() == [gradient.data_ptr() for gradient in moved]
     assert step_of(optimizer).captured == [table]
+
+
+@interpreted
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_after_a_capture_takes_the_gradients_that_it_finds(
+    capturing: Any, monkeypatch: pytest.MonkeyPatch, momentum: float, fails: bool
+) -> None:
+    """A capture launches nothing, and leaves the gradients in the graph's memory; it may end in an error."""
+    optimizer, params = two_sides(momentum=momentum)
+    optimizer.step()
+    twins = [p.detach().clone().requires_grad_() for p in params]
+    reference = SignedSGD(
+        [{"params": twins[:3], "maximize": True}, {"params": twins[3:]}], lr=1.0, momentum=momentum, backend="reference"
+    )
+    reference.load_state_dict(deepcopy(optimizer.state_dict()))  # else both step the same momentum
+
+    with monkeypatch.context() as patched, suppress(KeyError), optimizer.capturing():
+        patched.setattr(SignedSGDTriton, "_launch", lambda *arguments: None)
+        capturing(True)
+        for p in params:
+            p.grad = torch.full_like(p, 100.0)
+        optimizer.step()
+        capturing(False)
+        if fails:
+            raise KeyError
+
+    for p, twin in zip(params, twins, strict=True):
+        twin.grad = torch.full_like(twin, 100.0)
+    for _ in range(2):
+        optimizer.step()
+        reference.step()
+    assert all(torch.equal(p, twin) for p, twin in zip(params, twins, strict=True))
+    assert step_of(optimizer).pending == []
 
 
 @interpreted

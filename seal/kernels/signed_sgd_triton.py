@@ -144,14 +144,14 @@ class SignedSGDTriton:
     def graph(self) -> Iterator[None]:
         """Around a capture: its tables have their memory before it, and their addresses after it."""
         self.reserved = {dtype: torch.empty_like(table.tensors) for dtype, table in self.tables.items()}
-        self.in_place = False
         try:
             yield
+            for table in self.pending:
+                table.tensors.copy_(torch.tensor(table.addresses))
         finally:
-            self.reserved = {}
-        for table in self.pending:
-            table.tensors.copy_(torch.tensor(table.addresses))
-        self.pending = []
+            self.reserved, self.pending = {}, []
+            # The capture has found its tensors where `self.tables`, of the step before it, does not have them.
+            self.in_place = False
 
     def _launch(self, table: Table, dtype: torch.dtype, grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
         signed_sgd_kernel[(len(table.blocks),)](

@@ -1,5 +1,6 @@
 """What only the launch has: one for all groups, numbers that a graph sees change, a table of addresses."""
 
+import subprocess
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seal.errors import one_line_errors
 from seal.kernels import signed_sgd_triton
 from seal.kernels.memory import addresses
 from seal.kernels.signed_sgd_triton import SignedSGDTriton, signed_sgd_kernel
@@ -162,7 +164,7 @@ def test_a_step_after_a_capture_takes_the_gradients_that_it_finds(
         if fails:
             raise KeyError
 
-    for p, twin in zip(params, twins, strict=True):
+    for twin in twins:
         twin.grad = torch.full_like(twin, 100.0)
     for _ in range(2):
         optimizer.step()
@@ -254,3 +256,32 @@ def test_asking_for_triton_without_a_gpu_is_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"'triton' needs a GPU, found parameters on cpu"):
         optimizer.step()
     assert all(p.eq(0).all() for p in params)
+
+
+@pytest.mark.skipif(INTERPRETED or ON_GPU, reason="here Triton can run")
+@pytest.mark.parametrize(
+    "error",
+    [
+        subprocess.CalledProcessError(1, ["gcc", "main.c"]),
+        RuntimeError("Failed to find C compiler.\nPlease specify one"),
+        RuntimeError("0 active drivers ([]). There should only be one."),
+        AssertionError("libcuda.so cannot found!\n"),
+        FileNotFoundError(2, "No such file or directory", "/sbin/ldconfig"),
+        ImportError("cuda_utils.so: undefined symbol"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_triton_that_cannot_compile_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Driver:
+        @property
+        def active(self) -> None:
+            raise error
+
+    monkeypatch.setattr(signed_sgd_triton.triton.runtime, "driver", Driver())
+    with pytest.raises(SystemExit) as ended, one_line_errors("train@seal-0"):
+        SignedSGDTriton(torch.device("cuda"))
+    message = str(ended.value)
+    assert message.startswith("train@seal-0: runtime.optimizer_backend: backend 'triton' cannot build its launcher: ")
+    assert "(gcc, python3-dev), or use backend 'reference'; " in message
+    assert type(error).__name__ in message
+    assert "\n" not in message

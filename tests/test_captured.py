@@ -261,6 +261,21 @@ def test_a_capture_that_fails_leaves_the_stream_that_it_found(monkeypatch: pytes
     assert now == [main]
 
 
+def test_hits_that_rounding_turns_refuse_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = small_run()
+    trainer = CapturedTrainer(run, small_data(run), CPU)
+    weights = torch.ones(4)
+    eager, replayed = [weights, torch.tensor(1)], [weights * (1 + 1e-5), torch.tensor(2)]
+    certificate = trainer._certificate_of(eager, replayed)
+    assert certificate.agrees
+    assert 0 < certificate.largest_distance < 2e-5, "of the weights"
+    assert not certificate.bit_equal
+    assert not trainer._certificate_of(eager, [weights * 1.1, torch.tensor(1)]).agrees
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert not trainer._certificate_of(eager, [weights, torch.tensor(2)]).agrees, "else the same bits are promised"
+    assert trainer._certificate_of(eager, [weights, torch.tensor(1)]) == Certificate(True, 0.0, True)
+
+
 def test_a_certificate_compares_bits_where_the_device_promises_them(monkeypatch: pytest.MonkeyPatch) -> None:
     run = small_run()
     trainer = CapturedTrainer(run, small_data(run), CPU)

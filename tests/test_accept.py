@@ -55,6 +55,27 @@ def test_a_section_that_fails_leaves_the_others_and_the_file_grows(
     assert "bad          FAILED" in capsys.readouterr().out
 
 
+class Lost(Bench):
+    """Of a device after an illegal memory access: all that asks for it raises, the giving back of memory too."""
+
+    def free(self) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA")
+
+
+def test_a_device_that_is_lost_leaves_the_file_and_what_other_processes_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sections = {"bad": Section(failing, 1), "processes": Section(lambda bench: {"passed": None, "runs_per_gpu": 2}, 1)}
+    monkeypatch.setattr(acceptance, "SECTIONS", sections)
+    result = accept(tmp_path / "a.json", Lost(torch.device("cpu"), tiny=True), [], seconds=100)
+    assert json.loads((tmp_path / "a.json").read_text()) == result
+    figures = result["sections"]
+    assert "ValueError: of no use" in figures["bad"]["error"]
+    assert (figures["processes"]["passed"], figures["processes"]["runs_per_gpu"]) == (None, 2)
+    assert figures["processes"]["not_freed"] == "CUDA error: an illegal memory access was encountered"
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 @pytest.mark.parametrize(("passed", "status"), [(True, 0), (None, 0), (False, 1)])
 def test_the_exit_status_says_whether_a_section_has_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed: bool | None, status: int

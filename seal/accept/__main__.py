@@ -22,7 +22,7 @@ from seal.accept.steps import signed_step
 from seal.accept.together import several_runs
 from seal.accept.training import batches, generation, methods, resume, training
 from seal.device import device_named
-from seal.errors import UserError, one_line_errors
+from seal.errors import UserError, first_line, one_line_errors
 from seal.record import write_json
 
 SCHEMA = 1
@@ -71,7 +71,6 @@ def accept(out: Path, bench: Bench, only: Sequence[str], seconds: float = SECOND
 
         words = {True: "passed", False: "FAILED", None: "measured"}[figures["passed"]]
         print(f"{name:12} {words:8} {figures['seconds']:7.1f} s{told(figures)}", flush=True)
-        bench.free()
     return result
 
 
@@ -85,7 +84,19 @@ def guarded(section: Section, bench: Bench, left: float) -> Result:
             figures = section.work(bench)
         except Exception:
             figures = {"passed": False, "error": traceback.format_exc()[-4000:]}
+        figures |= freed(bench)
     return figures | {"seconds": round(time.perf_counter() - began, 2)}
+
+
+def freed(bench: Bench) -> Result:
+    """Nothing, or why no memory was given back: a device that is lost has none, and after a capture that an error has
+    spoilt torch gives none back for as long as its process lives. What a process of its own does is tried all the same.
+    """
+    try:
+        bench.free()
+    except RuntimeError as error:
+        return {"not_freed": first_line(error)}
+    return {}
 
 
 def finite(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """What waited for the first GPU: each fault by a count of calls, copies or launches, or by a stand-in of the card."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ import eval.fewshot_affines as affines
 from eval.fewshot_affines import HeadsAndAffines
 from eval.knn import FeaturesChanged, exact_knn
 from eval.knn_backends import faiss_candidates
+from seal.accept import __main__ as acceptance
+from seal.accept.bench import Bench
 from seal.batchnorm import batch_counters
 from seal.checkpoint import CheckpointError, State, save_tensors
 from seal.clock import Clock
@@ -186,6 +189,30 @@ def test_a_gpu_is_the_current_device_and_deterministic_as_runtime_says(
     torch_device(params_with(runtime={"device": "cpu"}).runtime)
     assert not torch.are_deterministic_algorithms_enabled(), "a CPU's operations stay what they are"
     set_deterministic(True)
+
+
+@pytest.mark.usefixtures("as_before", "card")
+def test_an_acceptance_is_deterministic_before_its_first_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the stages are that it stands for. Up to torch 2.9 the first product's environment holds for the process."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.use_deterministic_algorithms(False)
+    seen: dict[str, tuple[Any, ...]] = {}
+
+    def noting(name: str) -> acceptance.Section:
+        def work(bench: Bench) -> dict[str, None]:
+            workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+            cudnn = torch.backends.cudnn.deterministic
+            seen[name] = bench.on_gpu, workspace, torch.are_deterministic_algorithms_enabled(), cudnn
+            return {"passed": None}
+
+        return acceptance.Section(work, 1)
+
+    monkeypatch.setattr(acceptance, "SECTIONS", {name: noting(name) for name in acceptance.SECTIONS})
+    with pytest.raises(SystemExit):
+        acceptance.main(["--out", str(tmp_path / "acceptance.json")])
+    assert seen == dict.fromkeys(acceptance.SECTIONS, (True, ":4096:8", True, True))
 
 
 def test_features_that_change_between_the_passes_are_said() -> None:

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from seal.accept import __main__ as acceptance
+from seal.accept import evaluating
 from seal.accept.__main__ import SECONDS, SECTIONS, Section, accept, guarded, main
 from seal.accept.bench import Bench, Result
 from seal.accept.environment import of_nvidia_smi
@@ -17,7 +19,9 @@ from seal.accept.subjects import numbers, run_of
 from seal.accept.together import best_count
 from seal.clock import course_of
 from seal.methods import METHODS, options_of
+from seal.models import ResNet
 from seal.planning.measured_gpu import MEASURED
+from seal.tiers import tier_params
 
 CPU = Bench(torch.device("cpu"), tiny=True)
 
@@ -116,6 +120,33 @@ def test_a_section_gives_the_rates_that_the_plan_takes() -> None:
         assert figures["passed"], figures
         assert figures["rates"][kind] > 0
         assert MEASURED[kind] == name
+
+
+def test_evaluations_are_measured_in_the_precision_that_the_paper_tier_gives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tier = tier_params("paper")
+    passes: list[str] = []
+    steps: list[str] = []
+
+    def noted(seen: list[str], function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            seen.append(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(ResNet, "forward", noted(passes, ResNet.forward))
+    monkeypatch.setattr(evaluating, "train_heads", noted(passes, evaluating.train_heads))
+    monkeypatch.setattr(evaluating, "tune", noted(steps, evaluating.tune))
+    assert evaluating.fewshot(CPU)["passed"]
+    assert evaluating.TUNED_IN == tier.fewshot_affines.precision == "tf32"
+    sections = (tier.transfer, tier.fewshot, tier.prediction_depth)
+    assert {section.precision for section in sections} == {"float32"}
+    assert set(passes) == {"ieee"}
+    compared = ["ieee", "ieee"]
+    assert steps[:2] == compared
+    assert set(steps[2:]) == {"tf32"}
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from seal.accept import __main__ as acceptance
-from seal.accept import evaluating
+from seal.accept import evaluating, training
 from seal.accept.__main__ import SECONDS, SECTIONS, Section, accept, guarded, main
 from seal.accept.bench import Bench, Result
 from seal.accept.environment import of_nvidia_smi
 from seal.accept.subjects import numbers, run_of
 from seal.accept.together import best_count
+from seal.captured import CapturedTrainer
 from seal.clock import course_of
 from seal.methods import METHODS, options_of
 from seal.models import ResNet
@@ -120,6 +121,45 @@ def test_a_section_gives_the_rates_that_the_plan_takes() -> None:
         assert figures["passed"], figures
         assert figures["rates"][kind] > 0
         assert MEASURED[kind] == name
+
+
+@pytest.fixture
+def two_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "METHODS", {name: METHODS[name] for name in ("normal_long", "seal")})
+
+
+def trained(losses: list[float]) -> Any:
+    """What stands in for a training: its losses, and no file."""
+    return lambda bench, trainer: (losses if isinstance(trainer, CapturedTrainer) else [1.0, 0.5], 0)
+
+
+@pytest.mark.usefixtures("two_methods")
+@pytest.mark.parametrize(("losses", "bits", "passed"), [
+    ([1.0, 0.5], True, True), ([1.0, 0.4], True, False), ([1.0, 0.5], False, False),
+])  # fmt: skip
+def test_methods_pass_by_their_losses_and_by_their_bits(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], bits: bool, passed: bool
+) -> None:
+    monkeypatch.setattr(training, "_trained", trained(losses))
+    monkeypatch.setattr(training, "equal", lambda loop, graphs: bits)
+    figures = training.methods(CPU)
+    assert figures["passed"] is passed
+    assert figures["seal"]["losses_equal"] == (losses == [1.0, 0.5])
+
+
+@pytest.mark.parametrize(("elsewhere", "bits", "passed"), [(0, True, True), (1, True, False), (0, False, False)])
+def test_resuming_passes_by_its_bits_and_by_where_momentum_lies(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: int, bits: bool, passed: bool
+) -> None:
+    resumed = {"bit_equal": bits, "momentum_in_another_layout": elsewhere}
+    monkeypatch.setattr(training, "_resumed", lambda bench, kind, run: resumed)
+    assert training.resume(CPU)["passed"] is passed
+
+
+def test_a_graph_that_is_refused_where_bits_are_free_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_ms_a_step", lambda bench, trainer: 1.0)
+    figures = training._of_network(CPU, (18, 4), "float32")
+    assert figures["by_the_loop"] == figures["not_deterministic_by_the_loop"] == "a graph needs a GPU, found cpu"
 
 
 def test_evaluations_are_measured_in_the_precision_that_the_paper_tier_gives_them(

@@ -16,7 +16,6 @@ from seal.accept.__main__ import SECONDS, SECTIONS, Section, accept, guarded, ma
 from seal.accept.bench import Bench, Result
 from seal.accept.environment import of_nvidia_smi
 from seal.accept.subjects import numbers, run_of
-from seal.accept.together import best_count
 from seal.captured import CapturedTrainer
 from seal.clock import course_of
 from seal.methods import METHODS, options_of
@@ -101,18 +100,6 @@ def test_any_methods_numbers_can_be_made_up(method: str) -> None:
     run = run_of(method, CPU, (18, 4))
     assert set(numbers(options_of(method), vars(run.training))) == set(vars(run.options))
     assert METHODS[method](course_of(run), run.options)
-
-
-@pytest.mark.parametrize(
-    ("rates", "best"),
-    [
-        ({"1": 10.0, "2": 18.0, "3": 19.0}, 2),
-        ({"1": 10.0, "2": 10.5, "3": 30.0}, 1),
-        ({"1": 9.0, "2": 15.0, "3": 20.0}, 3),
-    ],
-)
-def test_one_more_run_on_a_card_must_be_worth_it(rates: dict[str, float], best: int) -> None:
-    assert best_count(rates) == best
 
 
 def test_a_section_gives_the_rates_that_the_plan_takes() -> None:

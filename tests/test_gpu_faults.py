@@ -25,6 +25,7 @@ from seal.accept.bench import Bench
 from seal.batchnorm import batch_counters
 from seal.checkpoint import CheckpointError, State, save_tensors
 from seal.clock import Clock
+from seal.config import load_params
 from seal.data.batches import Batches
 from seal.device import device_named, require_memory, set_deterministic, torch_device
 from seal.errors import UserError
@@ -41,6 +42,7 @@ from seal.stage import stage
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 from tests.strategies import params_with
+from tests.test_train_stage import write_params
 
 CARD = "NVIDIA H100 80GB HBM3"
 
@@ -189,6 +191,15 @@ def test_a_gpu_is_the_current_device_and_deterministic_as_runtime_says(
     torch_device(params_with(runtime={"device": "cpu"}).runtime)
     assert not torch.are_deterministic_algorithms_enabled(), "a CPU's operations stay what they are"
     set_deterministic(True)
+
+
+@pytest.mark.usefixtures("card")
+def test_tests_compute_on_the_cpu_where_there_is_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    assert device_named("auto").type == "cuda"
+    for params in (params_with(), load_params()):
+        assert torch_device(params.runtime) == CPU
 
 
 @pytest.mark.usefixtures("as_before", "card")

@@ -356,6 +356,21 @@ def test_a_full_gpu_is_a_line_that_says_what_to_lower(capsys: pytest.CaptureFixt
     assert str(ended.value) == message
 
 
+@pytest.mark.usefixtures("as_before")
+def test_an_operation_that_is_not_deterministic_is_a_line_that_names_the_parameter() -> None:
+    """As a pooling's backward pass of alexnet and vgg is on a GPU; torch's words are the same of every operation."""
+    torch.use_deterministic_algorithms(True)
+    with pytest.raises(SystemExit) as ended, stage("train@seal-0", timed=False):
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+    remedy = "set runtime.deterministic to false, or take a network without it"
+    assert str(ended.value) == f"error: put_ does not have a deterministic implementation on a GPU; {remedy}"
+
+
+def test_another_runtime_error_stays_a_traceback() -> None:
+    with pytest.raises(RuntimeError, match="of another kind"), stage("train@seal-0", timed=False):
+        raise RuntimeError("of another kind")
+
+
 def test_a_rate_is_read_when_the_steps_are_done() -> None:
     waited: list[int] = []
 

@@ -19,9 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import eval.fewshot_affines as affines
 from eval.fewshot_affines import HeadsAndAffines
 from eval.knn import FeaturesChanged, exact_knn
-from eval.knn_backends import faiss_candidates
+from eval.knn_backends import _gpu_resources, faiss_candidates
 from seal.accept import __main__ as acceptance
 from seal.accept.bench import Bench
+from seal.accept.evaluating import knn
 from seal.batchnorm import batch_counters
 from seal.checkpoint import CheckpointError, State, save_tensors
 from seal.clock import Clock
@@ -163,6 +164,18 @@ def test_faiss_searches_on_the_device_of_the_queries(monkeypatch: pytest.MonkeyP
         query=_Sized(query), query_squares=None, batch=None, batch_squares=None, count=1, limit=None, width=1
     )  # type: ignore[arg-type]
     assert found == [((device,), 1)]
+
+
+def test_faiss_for_cpus_beside_a_card_is_a_line_and_torchs_neighbours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss-cpu has no StandardGpuResources, which is asked for at the first search."""
+    monkeypatch.setattr("eval.knn_backends.load_faiss", lambda: SimpleNamespace())
+    monkeypatch.setattr("eval.knn_backends.faiss_candidates", lambda *arguments: _gpu_resources())
+    figures = knn(Bench(CPU, tiny=True))
+    assert figures["passed"]
+    assert figures["torch"]["equals_float64"]
+    assert figures["rates"]["searched"] > 0
+    message = "found FAISS built for CPUs alone, expected one for a GPU: install faiss-gpu, or use `backend: torch`"
+    assert figures["faiss"] == {"left_out": message}
 
 
 class _Sized:

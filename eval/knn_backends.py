@@ -78,6 +78,10 @@ def load_faiss() -> Any:
 def _gpu_resources() -> Any:
     """One for the process: each takes up to 1.5 GB of the GPU's memory at its first use."""
     faiss = load_faiss()
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise BackendError(
+            "found FAISS built for CPUs alone, expected one for a GPU: install faiss-gpu, or use `backend: torch`"
+        )
     resources = faiss.StandardGpuResources()
     here = torch.cuda.current_device()
     _self_test(lambda query, batch, count: faiss.knn_gpu(resources, query, batch, count, device=here), "cuda")

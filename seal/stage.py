@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from seal.sections import Dataset
 
 Report = Callable[[int, int], None]  # (done, total)
+NOT_DETERMINISTIC = " does not have a deterministic implementation"  # torch's words after an operation's name
 
 
 @dataclass
@@ -68,6 +69,10 @@ def stage(label: str, *, timed: bool = True, prefix: str = "error", resumes: str
         try:
             yield timing
         except RuntimeError as error:
+            operation, refused, _ = str(error).partition(NOT_DETERMINISTIC)
+            if refused:
+                remedy = "set runtime.deterministic to false, or take a network without it"
+                raise UserError(f"{operation}{NOT_DETERMINISTIC} on a GPU; {remedy}") from None
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
                 raise
             words = ". ".join(str(error).split(". ")[:2])

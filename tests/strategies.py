@@ -16,6 +16,7 @@ from seal.tiers import tier_text
 
 SMOKE: dict[str, Any] = yaml.safe_load(tier_text("smoke", folder=Path(__file__).parents[1] / "params"))
 SMOKE["runtime"]["threads"] = None  # the process's own: tests run beside one another
+SMOKE["runtime"]["device"] = "cpu"  # also where there is a GPU, on which those marked gpu alone compute
 
 
 def params_with(**sections: Any) -> Params:

@@ -5,19 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from seal.accept import __main__ as acceptance
+from seal.accept import evaluating, training
 from seal.accept.__main__ import SECONDS, SECTIONS, Section, accept, guarded, main
 from seal.accept.bench import Bench, Result
 from seal.accept.environment import of_nvidia_smi
 from seal.accept.subjects import numbers, run_of
-from seal.accept.together import best_count
+from seal.captured import CapturedTrainer
 from seal.clock import course_of
 from seal.methods import METHODS, options_of
+from seal.models import ResNet
 from seal.planning.measured_gpu import MEASURED
+from seal.tiers import tier_params
 
 CPU = Bench(torch.device("cpu"), tiny=True)
 
@@ -55,6 +59,27 @@ def test_a_section_that_fails_leaves_the_others_and_the_file_grows(
     assert "bad          FAILED" in capsys.readouterr().out
 
 
+class Lost(Bench):
+    """Of a device after an illegal memory access: all that asks for it raises, the giving back of memory too."""
+
+    def free(self) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA")
+
+
+def test_a_device_that_is_lost_leaves_the_file_and_what_other_processes_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sections = {"bad": Section(failing, 1), "processes": Section(lambda bench: {"passed": None, "runs_per_gpu": 2}, 1)}
+    monkeypatch.setattr(acceptance, "SECTIONS", sections)
+    result = accept(tmp_path / "a.json", Lost(torch.device("cpu"), tiny=True), [], seconds=100)
+    assert json.loads((tmp_path / "a.json").read_text()) == result
+    figures = result["sections"]
+    assert "ValueError: of no use" in figures["bad"]["error"]
+    assert (figures["processes"]["passed"], figures["processes"]["runs_per_gpu"]) == (None, 2)
+    assert figures["processes"]["not_freed"] == "CUDA error: an illegal memory access was encountered"
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 @pytest.mark.parametrize(("passed", "status"), [(True, 0), (None, 0), (False, 1)])
 def test_the_exit_status_says_whether_a_section_has_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed: bool | None, status: int
@@ -77,24 +102,78 @@ def test_any_methods_numbers_can_be_made_up(method: str) -> None:
     assert METHODS[method](course_of(run), run.options)
 
 
-@pytest.mark.parametrize(
-    ("rates", "best"),
-    [
-        ({"1": 10.0, "2": 18.0, "3": 19.0}, 2),
-        ({"1": 10.0, "2": 10.5, "3": 30.0}, 1),
-        ({"1": 9.0, "2": 15.0, "3": 20.0}, 3),
-    ],
-)
-def test_one_more_run_on_a_card_must_be_worth_it(rates: dict[str, float], best: int) -> None:
-    assert best_count(rates) == best
-
-
 def test_a_section_gives_the_rates_that_the_plan_takes() -> None:
     for name, kind in (("hessian", "curved"), ("knn", "searched")):
         figures = guarded(SECTIONS[name], CPU, 1000)
         assert figures["passed"], figures
         assert figures["rates"][kind] > 0
         assert MEASURED[kind] == name
+
+
+@pytest.fixture
+def two_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "METHODS", {name: METHODS[name] for name in ("normal_long", "seal")})
+
+
+def trained(losses: list[float]) -> Any:
+    """What stands in for a training: its losses, and no file."""
+    return lambda bench, trainer: (losses if isinstance(trainer, CapturedTrainer) else [1.0, 0.5], 0)
+
+
+@pytest.mark.usefixtures("two_methods")
+@pytest.mark.parametrize(("losses", "bits", "passed"), [
+    ([1.0, 0.5], True, True), ([1.0, 0.4], True, False), ([1.0, 0.5], False, False),
+])  # fmt: skip
+def test_methods_pass_by_their_losses_and_by_their_bits(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], bits: bool, passed: bool
+) -> None:
+    monkeypatch.setattr(training, "_trained", trained(losses))
+    monkeypatch.setattr(training, "equal", lambda loop, graphs: bits)
+    figures = training.methods(CPU)
+    assert figures["passed"] is passed
+    assert figures["seal"]["losses_equal"] == (losses == [1.0, 0.5])
+
+
+@pytest.mark.parametrize(("elsewhere", "bits", "passed"), [(0, True, True), (1, True, False), (0, False, False)])
+def test_resuming_passes_by_its_bits_and_by_where_momentum_lies(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: int, bits: bool, passed: bool
+) -> None:
+    resumed = {"bit_equal": bits, "momentum_in_another_layout": elsewhere}
+    monkeypatch.setattr(training, "_resumed", lambda bench, kind, run: resumed)
+    assert training.resume(CPU)["passed"] is passed
+
+
+def test_a_graph_that_is_refused_where_bits_are_free_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_ms_a_step", lambda bench, trainer: 1.0)
+    figures = training._of_network(CPU, (18, 4), "float32")
+    assert figures["by_the_loop"] == figures["not_deterministic_by_the_loop"] == "a graph needs a GPU, found cpu"
+
+
+def test_evaluations_are_measured_in_the_precision_that_the_paper_tier_gives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tier = tier_params("paper")
+    passes: list[str] = []
+    steps: list[str] = []
+
+    def noted(seen: list[str], function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            seen.append(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(ResNet, "forward", noted(passes, ResNet.forward))
+    monkeypatch.setattr(evaluating, "train_heads", noted(passes, evaluating.train_heads))
+    monkeypatch.setattr(evaluating, "tune", noted(steps, evaluating.tune))
+    assert evaluating.fewshot(CPU)["passed"]
+    assert evaluating.TUNED_IN == tier.fewshot_affines.precision == "tf32"
+    sections = (tier.transfer, tier.fewshot, tier.prediction_depth)
+    assert {section.precision for section in sections} == {"float32"}
+    assert set(passes) == {"ieee"}
+    compared = ["ieee", "ieee"]
+    assert steps[:2] == compared
+    assert set(steps[2:]) == {"tf32"}
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def write_small_params(folder: Path) -> None:
     params |= {"source": "digits", "datasets": {"digits": digits}, "main_arms": ["seal"], "evaluated_arms": []}
     params["model"]["width"] = 2
     params["training"]["epochs_per_generation"] = 2
-    params["runtime"] |= {"track": False, "threads": 1}
+    params["runtime"] |= {"track": False, "threads": 1, "device": "cpu"}
     for evaluation in ("transfer", "fewshot", "fewshot_affines"):
         params[evaluation]["targets"] = []
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

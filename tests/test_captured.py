@@ -1,8 +1,11 @@
 """The captured step where there is no GPU: its body against the loop, what its graphs are told apart by, its table."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -141,6 +144,7 @@ class PretendedGraphs(CapturedTrainer):
 def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
 
 
 @pytest.mark.usefixtures("pretended")
@@ -162,6 +166,114 @@ def test_a_certificate_that_fails_leaves_the_loop(tmp_path: Path, monkeypatch: p
     trainer: Any = train_by(PretendedGraphs, small_run(), tmp_path / "run")
     assert trainer.captured == [16], "and no other is tried"
     assert trainer.capture == "steps are not captured: four replays end 0.5 from four steps of the loop"
+
+
+UNSUPPORTED = RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with TORCH_USE_CUDA")
+SPOILT = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.usefixtures("pretended")
+@pytest.mark.parametrize(
+    ("error", "cause", "words"),
+    [
+        (SPOILT, UNSUPPORTED, "CUDA error: operation not permitted when stream is capturing"),
+        (SPOILT, KeyError("of another kind"), "CUDA error: operation failed due to a previous error during capture"),
+        (FULL, None, "CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_a_capture_that_fails_leaves_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, cause: Exception | None, words: str
+) -> None:
+    run = small_run()
+    tried = []
+
+    def capture(trainer: CapturedTrainer, size: int) -> CapturedStep:
+        """Fails after some steps, as the fourth of a certificate's may."""
+        tried.append(size)
+        trainer.optimizer.fill_buffers()
+
+        def steps() -> Iterator[Any]:
+            yield lambda: trainer._body(size)
+            error.__context__ = cause
+            raise error
+
+        trainer._after(trainer._snapshot(), steps())
+        raise AssertionError
+
+    monkeypatch.setattr(PretendedGraphs, "_capture", capture)
+    trainer = train_by(PretendedGraphs, run, tmp_path / "graphs")
+    train_by(Trainer, run, tmp_path / "loop")
+    assert contents(tmp_path / "graphs") == contents(tmp_path / "loop")
+    assert tried == [16], "and no other is tried"
+    assert trainer.capture == f"steps are not captured: the capture failed: {words}"
+
+
+@pytest.mark.usefixtures("pretended")
+def test_a_device_that_is_lost_in_a_capture_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(*arguments: object) -> CapturedStep:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(PretendedGraphs, "_capture", raising)
+    monkeypatch.setattr(torch.cuda, "synchronize", raising)
+    run = small_run()
+    trainer = PretendedGraphs(run, small_data(run), CPU)
+    trainer.begin_epoch(Clock(1, 0))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trainer.train_epoch(Clock(1, 0), ignored)
+
+
+def test_a_capture_that_fails_leaves_the_stream_that_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own `graph` leaves its stream the current one where ending the capture raises."""
+    main, lane = MagicMock(), MagicMock()
+    now = [main]
+
+    @contextmanager
+    def stream_of(stream: MagicMock) -> Iterator[None]:
+        before, now[0] = now[0], stream
+        try:
+            yield
+        finally:
+            now[0] = before
+
+    class Graph:
+        def __init__(self, *arguments: object, stream: MagicMock, **options: object) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> None:
+            now[0] = self.stream
+
+        def __exit__(self, *error: object) -> None:
+            raise SPOILT
+
+    monkeypatch.setattr(torch.cuda, "stream", stream_of)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: now[0])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", Graph)
+    run = small_run()
+    trainer = CapturedTrainer(run, small_data(run), CPU)
+    trainer.pool, trainer.lane = None, lane
+    trainer.begin_epoch(Clock(1, 0))
+    trainer._begin(Clock(1, 0))
+    with pytest.raises(RuntimeError, match="previous error during capture"):
+        trainer._capture(16)
+    assert now == [main]
+
+
+def test_hits_that_rounding_turns_refuse_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = small_run()
+    trainer = CapturedTrainer(run, small_data(run), CPU)
+    weights = torch.ones(4)
+    eager, replayed = [weights, torch.tensor(1)], [weights * (1 + 1e-5), torch.tensor(2)]
+    certificate = trainer._certificate_of(eager, replayed)
+    assert certificate.agrees
+    assert 0 < certificate.largest_distance < 2e-5, "of the weights"
+    assert not certificate.bit_equal
+    assert not trainer._certificate_of(eager, [weights * 1.1, torch.tensor(1)]).agrees
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert not trainer._certificate_of(eager, [weights, torch.tensor(2)]).agrees, "else the same bits are promised"
+    assert trainer._certificate_of(eager, [weights, torch.tensor(1)]) == Certificate(True, 0.0, True)
 
 
 def test_a_certificate_compares_bits_where_the_device_promises_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,17 +258,32 @@ def test_faiss_must_find_the_neighbours_and_the_gpus() -> None:
     assert software.check_faiss(TORCH | FAISS | {"gpus": [GPU]}).status == "warn"
 
 
-def test_a_compiler_is_needed_by_triton_on_a_gpu_alone(no_commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_and_pythons_headers_are_needed_by_triton_on_a_gpu_alone(
+    no_commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.sysconfig, "get_path", lambda name, scheme: str(tmp_path / scheme))
+    monkeypatch.setattr(machine.sysconfig, "get_default_scheme", lambda: "posix_local")
+    header = tmp_path / "posix_prefix/Python.h"
     on_gpu = TORCH | {"gpus": [GPU]}
-    assert machine.check_compiler(TORCH, params_with()).status == "ok"
-    assert machine.check_compiler(on_gpu, None).status == "fail"
-    assert machine.check_compiler(on_gpu, params_with()).status == "fail"
-    assert machine.check_compiler(on_gpu, params_with(optimizer_backend="reference")).status == "ok"
 
+    def stands(fact: str, words: str) -> None:
+        for params in (None, params_with()):
+            finding = machine.check_compiler(on_gpu, params)
+            assert (finding.status, finding.fact) == ("fail", fact)
+            assert finding.advice.startswith(f"install {words}")
+        without_triton = machine.check_compiler(on_gpu, params_with(optimizer_backend="reference"))
+        assert without_triton == machine.check_compiler(TORCH, params_with())
+        assert without_triton == Finding("C compiler", "ok", f"{fact}; Triton on a GPU alone would need it")
+
+    stands(f"no gcc or clang, no {header}", "gcc or set CC")
     compiler = command(no_commands, "gcc")
+    stands(f"no {header}", "python3-dev")
+
+    header.parent.mkdir()
+    header.touch()
     assert machine.check_compiler(on_gpu, None) == Finding("C compiler", "ok", str(compiler))
     monkeypatch.setenv("CC", "another")
-    assert machine.check_compiler(on_gpu, None).fact == "no another"
+    stands("no another", "gcc or set CC")
 
 
 def test_a_browser_is_looked_up_on_the_path(no_commands: Path) -> None:

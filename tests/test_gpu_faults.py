@@ -1,5 +1,6 @@
 """What waited for the first GPU: each fault by a count of calls, copies or launches, or by a stand-in of the card."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -18,10 +19,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import eval.fewshot_affines as affines
 from eval.fewshot_affines import HeadsAndAffines
 from eval.knn import FeaturesChanged, exact_knn
-from eval.knn_backends import faiss_candidates
+from eval.knn_backends import _gpu_resources, faiss_candidates
+from seal.accept import __main__ as acceptance
+from seal.accept.bench import Bench
+from seal.accept.evaluating import knn
 from seal.batchnorm import batch_counters
 from seal.checkpoint import CheckpointError, State, save_tensors
 from seal.clock import Clock
+from seal.config import load_params
 from seal.data.batches import Batches
 from seal.device import device_named, require_memory, set_deterministic, torch_device
 from seal.errors import UserError
@@ -38,6 +43,7 @@ from seal.stage import stage
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 from tests.strategies import params_with
+from tests.test_train_stage import write_params
 
 CARD = "NVIDIA H100 80GB HBM3"
 
@@ -160,6 +166,18 @@ def test_faiss_searches_on_the_device_of_the_queries(monkeypatch: pytest.MonkeyP
     assert found == [((device,), 1)]
 
 
+def test_faiss_for_cpus_beside_a_card_is_a_line_and_torchs_neighbours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss-cpu has no StandardGpuResources, which is asked for at the first search."""
+    monkeypatch.setattr("eval.knn_backends.load_faiss", lambda: SimpleNamespace())
+    monkeypatch.setattr("eval.knn_backends.faiss_candidates", lambda *arguments: _gpu_resources())
+    figures = knn(Bench(CPU, tiny=True))
+    assert figures["passed"]
+    assert figures["torch"]["equals_float64"]
+    assert figures["rates"]["searched"] > 0
+    message = "found FAISS built for CPUs alone, expected one for a GPU: install faiss-gpu, or use `backend: torch`"
+    assert figures["faiss"] == {"left_out": message}
+
+
 class _Sized:
     """Queries on a card, as far as they are asked."""
 
@@ -186,6 +204,39 @@ def test_a_gpu_is_the_current_device_and_deterministic_as_runtime_says(
     torch_device(params_with(runtime={"device": "cpu"}).runtime)
     assert not torch.are_deterministic_algorithms_enabled(), "a CPU's operations stay what they are"
     set_deterministic(True)
+
+
+@pytest.mark.usefixtures("card")
+def test_tests_compute_on_the_cpu_where_there_is_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    assert device_named("auto").type == "cuda"
+    for params in (params_with(), load_params()):
+        assert torch_device(params.runtime) == CPU
+
+
+@pytest.mark.usefixtures("as_before", "card")
+def test_an_acceptance_is_deterministic_before_its_first_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the stages are that it stands for. Up to torch 2.9 the first product's environment holds for the process."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.use_deterministic_algorithms(False)
+    seen: dict[str, tuple[Any, ...]] = {}
+
+    def noting(name: str) -> acceptance.Section:
+        def work(bench: Bench) -> dict[str, None]:
+            workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+            cudnn = torch.backends.cudnn.deterministic
+            seen[name] = bench.on_gpu, workspace, torch.are_deterministic_algorithms_enabled(), cudnn
+            return {"passed": None}
+
+        return acceptance.Section(work, 1)
+
+    monkeypatch.setattr(acceptance, "SECTIONS", {name: noting(name) for name in acceptance.SECTIONS})
+    with pytest.raises(SystemExit):
+        acceptance.main(["--out", str(tmp_path / "acceptance.json")])
+    assert seen == dict.fromkeys(acceptance.SECTIONS, (True, ":4096:8", True, True))
 
 
 def test_features_that_change_between_the_passes_are_said() -> None:
@@ -316,6 +367,21 @@ def test_a_full_gpu_is_a_line_that_says_what_to_lower(capsys: pytest.CaptureFixt
         train()
     message = "error: CUDA out of memory. Tried to allocate 2.00 GiB; lower training.batch_size"
     assert str(ended.value) == message
+
+
+@pytest.mark.usefixtures("as_before")
+def test_an_operation_that_is_not_deterministic_is_a_line_that_names_the_parameter() -> None:
+    """As a pooling's backward pass of alexnet and vgg is on a GPU; torch's words are the same of every operation."""
+    torch.use_deterministic_algorithms(True)
+    with pytest.raises(SystemExit) as ended, stage("train@seal-0", timed=False):
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+    remedy = "set runtime.deterministic to false, or take a network without it"
+    assert str(ended.value) == f"error: put_ does not have a deterministic implementation on a GPU; {remedy}"
+
+
+def test_another_runtime_error_stays_a_traceback() -> None:
+    with pytest.raises(RuntimeError, match="of another kind"), stage("train@seal-0", timed=False):
+        raise RuntimeError("of another kind")
 
 
 def test_a_rate_is_read_when_the_steps_are_done() -> None:

@@ -21,6 +21,12 @@ PLAIN, WITH_METHOD = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHORT = (("FakeData(64,", "FakeData(4,"), ("epochs=30", "epochs=1"), ("optimizer, 30", "optimizer, 1"))
 
 
+@pytest.fixture(autouse=True)
+def no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document's loops take one where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
 @pytest.mark.parametrize("command", COMMANDS.splitlines())
 def test_a_command_shows_two_sides(command: str) -> None:
     result = CliRunner().invoke(app, shlex.split(command)[1:])

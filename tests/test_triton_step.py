@@ -1,14 +1,22 @@
 """What only the launch has: one for all groups, numbers that a graph sees change, a table of addresses."""
 
+import subprocess
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from seal.accept import steps
+from seal.accept.bench import Bench
+from seal.errors import one_line_errors
 from seal.kernels import signed_sgd_triton
 from seal.kernels.memory import addresses
-from seal.kernels.signed_sgd_triton import SignedSGDTriton, signed_sgd_kernel
+from seal.kernels.signed_sgd_triton import SignedSGDTriton, Table, signed_sgd_kernel
 from seal.optim import SignedSGD
 from tests.signed_steps import INTERPRETED
 
@@ -136,6 +144,40 @@ def test_a_capture_may_have_its_gradients_anywhere(capturing: Any) -> None:
 
 
 @interpreted
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_after_a_capture_takes_the_gradients_that_it_finds(
+    capturing: Any, monkeypatch: pytest.MonkeyPatch, momentum: float, fails: bool
+) -> None:
+    """A capture launches nothing, and leaves the gradients in the graph's memory; it may end in an error."""
+    optimizer, params = two_sides(momentum=momentum)
+    optimizer.step()
+    twins = [p.detach().clone().requires_grad_() for p in params]
+    reference = SignedSGD(
+        [{"params": twins[:3], "maximize": True}, {"params": twins[3:]}], lr=1.0, momentum=momentum, backend="reference"
+    )
+    reference.load_state_dict(deepcopy(optimizer.state_dict()))  # else both step the same momentum
+
+    with monkeypatch.context() as patched, suppress(KeyError), optimizer.capturing():
+        patched.setattr(SignedSGDTriton, "_launch", lambda *arguments: None)
+        capturing(True)
+        for p in params:
+            p.grad = torch.full_like(p, 100.0)
+        optimizer.step()
+        capturing(False)
+        if fails:
+            raise KeyError
+
+    for twin in twins:
+        twin.grad = torch.full_like(twin, 100.0)
+    for _ in range(2):
+        optimizer.step()
+        reference.step()
+    assert all(torch.equal(p, twin) for p, twin in zip(params, twins, strict=True))
+    assert step_of(optimizer).pending == []
+
+
+@interpreted
 def test_a_capture_of_other_tensors_than_its_warm_up_is_refused(capturing: Any) -> None:
     optimizer, params = two_sides()
     optimizer.step()
@@ -158,6 +200,58 @@ def test_a_step_again_launches_the_last_tables(monkeypatch: pytest.MonkeyPatch) 
     optimizer.param_groups[0]["lr"] = 3.0
     optimizer.step()
     assert [p[0].item() for p in params] == [4.0] * 3 + [-2.0] * 3
+
+
+class OnGpu(Bench):
+    """A card by the interpreter: no graph, and the launch that a step is."""
+
+    @property
+    def on_gpu(self) -> bool:
+        return True
+
+    def wait(self) -> None:
+        pass
+
+    def seconds(self, step: Callable[[], object], at_least: float = 1.0, rounds: int = 5) -> float:
+        return 1.0
+
+    def graphed(self, step: Callable[[], object]) -> Callable[[], object]:
+        return step
+
+    def kernels(self, step: Callable[[], object]) -> list[str]:
+        return ["signed_sgd_kernel"]
+
+
+@interpreted
+def test_the_acceptance_passes_by_both_alignments_and_by_a_whole_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are stepped by loads of 16 bytes, which one misaligned tensor takes from all of its launch."""
+    numbers = {"momentum": 0.9, "weight_decay": 5e-4, "maximize": True, "scaled": False}
+    monkeypatch.setattr(steps, "_numbers", lambda: iter([numbers]))
+    monkeypatch.setattr(steps, "SHARE", 0.0)
+    monkeypatch.setattr(steps, "SHAPES", {name: steps.SHAPES[name] for name in ("odd", "block", "gaps", "empty")})
+    layers = {"stem": nn.Conv2d(3, 8, 3), "layer3": nn.Conv2d(8, 40, 3), "fc": nn.Linear(40, 5)}
+    monkeypatch.setattr(steps, "build", lambda *arguments: nn.Sequential(OrderedDict(layers)))
+    here = OnGpu(torch.device("cpu"), tiny=True)
+    assert steps.signed_step(here)["passed"]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "MISALIGNED", {})
+        assert not steps.signed_step(here)["passed"], "the other alignment was not stepped"
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "SHAPES", steps.SHAPES | steps.MISALIGNED)
+        assert not steps.signed_step(here)["passed"], "nor this one"
+
+    launch = SignedSGDTriton._launch
+
+    def fault(self: SignedSGDTriton, table: Table, *arguments: Any) -> None:
+        launch(self, table, *arguments)
+        if len(table.addresses) == 5 * 6:  # the network's alone
+            launch(self, table, *arguments)
+
+    monkeypatch.setattr(SignedSGDTriton, "_launch", fault)
+    figures = steps.signed_step(here)
+    assert figures["worst_error_in_eps"] < steps.MOST_EPS < figures["resnet18"]["error_in_eps"]
+    assert not figures["passed"]
 
 
 @interpreted
@@ -218,3 +312,32 @@ def test_asking_for_triton_without_a_gpu_is_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"'triton' needs a GPU, found parameters on cpu"):
         optimizer.step()
     assert all(p.eq(0).all() for p in params)
+
+
+@pytest.mark.skipif(INTERPRETED or ON_GPU, reason="here Triton can run")
+@pytest.mark.parametrize(
+    "error",
+    [
+        subprocess.CalledProcessError(1, ["gcc", "main.c"]),
+        RuntimeError("Failed to find C compiler.\nPlease specify one"),
+        RuntimeError("0 active drivers ([]). There should only be one."),
+        AssertionError("libcuda.so cannot found!\n"),
+        FileNotFoundError(2, "No such file or directory", "/sbin/ldconfig"),
+        ImportError("cuda_utils.so: undefined symbol"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_triton_that_cannot_compile_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Driver:
+        @property
+        def active(self) -> None:
+            raise error
+
+    monkeypatch.setattr(signed_sgd_triton.triton.runtime, "driver", Driver())
+    with pytest.raises(SystemExit) as ended, one_line_errors("train@seal-0"):
+        SignedSGDTriton(torch.device("cuda"))
+    message = str(ended.value)
+    assert message.startswith("train@seal-0: runtime.optimizer_backend: backend 'triton' cannot build its launcher: ")
+    assert "(gcc, python3-dev), or use backend 'reference'; " in message
+    assert type(error).__name__ in message
+    assert "\n" not in message

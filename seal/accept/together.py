@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Timer
 
 import torch
 
@@ -19,8 +20,10 @@ from seal.accept.training import ignored
 from seal.captured import CapturedTrainer
 from seal.clock import Clock
 from seal.device import device_named, set_deterministic
+from seal.errors import first_line
 
 SECONDS = 6.0  # that each count of processes trains together
+LONGEST = 60.0  # s that a count may take with its start; else it hangs
 WORTH = 1.1  # times the images a second, from which on one more run on a card is worth its memory
 CONTROL = "nvidia-cuda-mps-control"
 
@@ -30,8 +33,16 @@ def several_runs(bench: Bench) -> Result:
     counts = (1, 2) if bench.tiny else (1, 2, 3)
     figures: Result = {"time_slicing": rates_of(bench, counts, {}), "passed": None}
     if bench.on_gpu and shutil.which(CONTROL):
-        with mps() as environment:
-            figures["mps"] = rates_of(bench, counts, environment)
+        try:
+            with mps() as environment:
+                figures["mps"] = rates_of(bench, counts, environment)
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            subprocess.SubprocessError,
+        ) as error:  # in a container it may not work
+            figures["mps"] = {"left_out": first_line(error)}
     else:
         figures["mps"] = {"left_out": f"{CONTROL}: not found" if bench.on_gpu else "no GPU"}
     return figures | {"runs_per_gpu": best_count(figures["time_slicing"])}
@@ -58,31 +69,48 @@ def _together(bench: Bench, count: int, environment: Mapping[str, str]) -> float
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": os.environ | dict(environment)}
     processes = [subprocess.Popen(command, **pipes) for _ in range(count)]  # type: ignore[call-overload]
 
+    def end() -> None:
+        for process in processes:
+            process.kill()
+
+    def said_by(process: "subprocess.Popen[str]") -> str:
+        line = process.stdout.readline().strip()  # type: ignore[union-attr]
+        if not line:
+            raise RuntimeError(f"one of {count} processes ended, by itself or after {LONGEST:.0f} s; see above")
+        return line
+
+    deadline = Timer(LONGEST, end)  # a client of MPS may wait for good
+    deadline.start()
     try:
         for process in processes:  # all have captured before any is timed
-            if process.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"one of {count} processes did not start; its message is above")
+            said_by(process)
 
         for process in processes:
             process.stdin.write("go\n")
             process.stdin.flush()
-        return sum(float(process.stdout.readline()) for process in processes)
+        return sum(float(said_by(process)) for process in processes)
     finally:
+        deadline.cancel()
+        end()
         for process in processes:
-            process.kill()
             process.communicate()
 
 
 @contextmanager
 def mps() -> Iterator[dict[str, str]]:
-    """NVIDIA's multi-process service for processes with this environment, ended with the block."""
+    """NVIDIA's multi-process service for processes with this environment, ended with the block.
+
+    It numbers the cards that it sees anew, and its clients choose among those: CUDA_VISIBLE_DEVICES, if both take it,
+    leaves them none.
+    """
     with tempfile.TemporaryDirectory() as folder:
         places = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        subprocess.run([CONTROL, "-d"], env=os.environ | places, check=True)
+        environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"} | places
+        subprocess.run([CONTROL, "-d"], env=environment, check=True, timeout=LONGEST)
         try:
             yield places
         finally:
-            subprocess.run([CONTROL], input="quit\n", text=True, env=os.environ | places, check=False)
+            subprocess.run([CONTROL], input="quit\n", text=True, env=environment, check=False, timeout=LONGEST)
 
 
 def main(device_name: str, seconds: float, tiny: bool) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sysconfig
 from pathlib import Path
 
 from seal.config import Params
@@ -44,18 +45,32 @@ def check_gpu(facts: Facts, params: Params | None) -> Finding:
 
 
 def check_compiler(facts: Facts, params: Params | None) -> Finding:
-    """Looked up as Triton does it, which compiles what launches the signed step on a GPU."""
+    """Looked up as Triton does it, which compiles what launches the signed step on a GPU: a compiler, Python.h."""
     names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
-    for name in names:
-        if path := shutil.which(name):
-            return Finding("C compiler", "ok", path)
+    paths = [path for name in names if (path := shutil.which(name))]
+    header = python_headers() / "Python.h"
 
-    fact = f"no {' or '.join(names)}"
+    lacking = []
+    if not paths:
+        lacking.append(f"no {' or '.join(names)}")
+    if not header.is_file():
+        lacking.append(f"no {header}")
+    if not lacking:
+        return Finding("C compiler", "ok", paths[0])
+
+    fact = ", ".join(lacking)
     by_triton = params is None or params.runtime.optimizer_backend in ("auto", "triton")
     if facts.get("gpus") and by_triton:
-        advice = "install gcc or set CC: Triton needs it; or set runtime.optimizer_backend to reference"
+        needs = "gcc or set CC" if not paths else "python3-dev or a Python with its headers"
+        advice = f"install {needs}: Triton needs it; or set runtime.optimizer_backend to reference"
         return Finding("C compiler", "fail", fact, advice)
-    return Finding("C compiler", "ok", f"{fact}; Triton on a GPU alone would need one")
+    return Finding("C compiler", "ok", f"{fact}; Triton on a GPU alone would need it")
+
+
+def python_headers() -> Path:
+    """The folder in which Triton looks for them: Debian's own scheme names one that its packages do not fill."""
+    scheme = sysconfig.get_default_scheme()
+    return Path(sysconfig.get_path("include", "posix_prefix" if scheme == "posix_local" else scheme))
 
 
 def check_disk(params: Params | None) -> Finding:

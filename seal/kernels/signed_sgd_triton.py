@@ -6,6 +6,7 @@ if they are zeroed and added to, 16 bytes for each float32 parameter on top of t
 a launch for each group, and more where a group has many tensors.
 """
 
+import subprocess
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -95,6 +96,8 @@ class SignedSGDTriton:
     def __init__(self, device: torch.device) -> None:
         if device.type != "cuda" and not triton.knobs.runtime.interpret:
             raise BackendError(f"backend 'triton' needs a GPU, found parameters on {device}; use backend 'auto'")
+        if device.type == "cuda":
+            _require_compiler()
         self.device = device
         self.numbers = torch.empty(0, 4, dtype=torch.float64, device=device)
         self.mirrored: list[tuple[float, float, float, float]] = []
@@ -144,14 +147,14 @@ class SignedSGDTriton:
     def graph(self) -> Iterator[None]:
         """Around a capture: its tables have their memory before it, and their addresses after it."""
         self.reserved = {dtype: torch.empty_like(table.tensors) for dtype, table in self.tables.items()}
-        self.in_place = False
         try:
             yield
+            for table in self.pending:
+                table.tensors.copy_(torch.tensor(table.addresses))
         finally:
-            self.reserved = {}
-        for table in self.pending:
-            table.tensors.copy_(torch.tensor(table.addresses))
-        self.pending = []
+            self.reserved, self.pending = {}, []
+            # The capture has found its tensors where `self.tables`, of the step before it, does not have them.
+            self.in_place = False
 
     def _launch(self, table: Table, dtype: torch.dtype, grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
         signed_sgd_kernel[(len(table.blocks),)](
@@ -213,6 +216,18 @@ class SignedSGDTriton:
 
     def _guard(self) -> AbstractContextManager[None]:
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+
+def _require_compiler() -> None:
+    """Raises BackendError where Triton cannot build what launches its kernels: it compiles C against Python's headers
+    and NVIDIA's libcuda when it is first used, and takes a build of its cache later."""
+    try:
+        _ = triton.runtime.driver.active.utils
+    except (AssertionError, ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise BackendError(
+            "backend 'triton' cannot build its launcher: install a C compiler and Python's headers (gcc, "
+            f"python3-dev), or use backend 'reference'; {type(error).__name__}: {error}"
+        ) from error
 
 
 def _alignment(dtype: torch.dtype, where: "array[int]") -> int:

@@ -131,7 +131,7 @@ def names(rng: random.Random) -> Command:
 
 def security(rng: random.Random) -> Command:
     harm = rng.choice(["!!python/object/apply:os.mkdir [owned]", "<script>", "../../x", "$(mkdir owned)", "{{7*7}}"])
-    key = rng.choice(["source: mine", "tier: smoke", "path: images", "device: auto"])
+    key = rng.choice(["source: mine", "tier: smoke", "path: images", "device: cpu"])
     PARAMS.write_text(PARAMS.read_text().replace(key, f"{key.partition(':')[0]}: {harm}"))
 
     def call() -> None:

@@ -36,12 +36,8 @@ def several_runs(bench: Bench) -> Result:
         try:
             with mps() as environment:
                 figures["mps"] = rates_of(bench, counts, environment)
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            subprocess.SubprocessError,
-        ) as error:  # in a container it may not work
+        # In a container it may not work.
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             figures["mps"] = {"left_out": first_line(error)}
     else:
         figures["mps"] = {"left_out": f"{CONTROL}: not found" if bench.on_gpu else "no GPU"}

@@ -15,9 +15,9 @@ import pytest
 from playwright.sync_api import expect
 
 from seal.errors import UserError
-from seal.record import RESULTS, TIMINGS
+from seal.record import RESULTS, TIMINGS, write_json
 from seal.tracking import server
-from seal.tracking.arms import sync_aggregates
+from seal.tracking.arms import CLAIMS, sync_aggregates
 from seal.tracking.mlflow_view import View
 from seal.tracking.sync import sync
 from tests.conftest import NewDatabase
@@ -44,6 +44,7 @@ def project(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory)
         patch.chdir(first)
         for run in runs:
             write_record(RESULTS, run)
+        write_json(CLAIMS, {"tier": "smoke"})
         Path("report/figures").mkdir(parents=True)
         Path("report/figures/smoke-accuracy.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         sync(dict.fromkeys(names), RESULTS, TIMINGS)

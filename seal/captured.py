@@ -131,6 +131,8 @@ class CapturedTrainer(Trainer):
         """What does the next step of that size: a graph's replay, made where there is none, or the body itself."""
         if not self.why_not and self._key(size) not in self.graphs:
             self.why_not = self._make_graph(size)
+            if self.why_not:
+                self.graphs.clear()  # what they hold is the loop's to use now
         if self.why_not:
             return lambda: self._body(size)
         return self.graphs[self._key(size)].graph.replay
@@ -219,8 +221,11 @@ class CapturedTrainer(Trainer):
         if torch.are_deterministic_algorithms_enabled():
             return Certificate(equal, _largest_distance(pairs), equal)
 
-        # Counts have no rounding, but rounding turns hits: one of four steps' few is far from none.
-        rounded = [pair for pair, tensor in zip(pairs, eager, strict=True) if tensor.is_floating_point()]
+        # Rounding turns hits, and one of four steps' few is far from none; other counts have no rounding.
+        rounded = []
+        for pair, tensor in zip(pairs, self._changing(), strict=True):
+            if tensor is not self.correct:
+                rounded.append(pair)
         distance = _largest_distance(rounded)
         return Certificate(equal, distance, distance <= APART[self.run.training.precision])
 

@@ -3,7 +3,7 @@
 Knows methods, their options and names of parameters; seal/forgetting.py asks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from seal.clock import Course
+from seal.clock import Clock, Course
 from seal.methods import METHODS, options_of
 from seal.methods.method import Method
 from seal.options import options_from
 from seal.reinit import with_statistics
-from seal.ruled_groups import COMPUTED
-from seal.rules import Network, Values, weights_of
+from seal.ruled_groups import COMPUTED, RuledGroups
+from seal.rules import Network, Rules, Values, weights_of
 from seal.split import NORMALISATIONS, Sides
 
 
@@ -33,6 +33,35 @@ def method_of(name: str, course: Course, options: Mapping[str, Any]) -> Method:
     if unknown:
         raise ValueError(f"{name} has no option {unknown[0]}, expected of {', '.join(own) or 'none'}")
     return METHODS[name](course, options_from(kind, options, {"epochs_per_generation": course.epochs}))
+
+
+def rehearse(
+    method: Method, course: Course, groups: RuledGroups, network_at: Callable[[Clock, Values], Network], begun: Values
+) -> None:
+    """Ask a method what it is going to be asked, up to where it first masks or forgets: what can't be done is said now,
+    and not after a generation. `network_at(clock, kept)` is what it may look at as that epoch begins.
+
+    Raises ValueError.
+    """
+    clocks = [*course.clocks()]
+    asked: list[Rules] = []
+    for rules in map(method.rules, clocks):
+        if rules not in asked:
+            asked.append(rules)
+    if (toss := method.toss(clocks[0], [])) is not None:
+        asked.append(toss.rules)
+    for rules in asked:
+        groups.check(rules)
+
+    kept: Values = {}
+    for clock in clocks:
+        network = network_at(clock, kept)
+        alive = method.alive(clock, network)
+        groups.check_held(alive, "it is masked")
+        if alive or method.forget(clock, network):
+            return
+        if method.keeps(clock):
+            kept = begun
 
 
 def trained(sides: Sides) -> Sides:
@@ -54,6 +83,11 @@ class FittingNetwork(Network):
 
     method: str
     model: nn.Module
+    head: str | None  # the layer that gives the logits, whether it is trained or not
+
+    @property
+    def classifier(self) -> str:
+        return f"{self.head}.weight" if self.head else ""
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:

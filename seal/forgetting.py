@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from seal.clock import Clock, Course
-from seal.fitting import FittingNetwork, check_schedule, drawn_of, frozen_by_owner, method_of, trained
+from seal.fitting import FittingNetwork, check_schedule, drawn_of, frozen_by_owner, method_of, rehearse, trained
 from seal.optim import SignedSGD
 from seal.phases import Phases
 from seal.reinit import put
 from seal.rng import stream, torch_drawing_from
-from seal.ruled_groups import RuledGroups
+from seal.ruled_groups import OWN_DECAY, RuledGroups
 from seal.rules import Network, Values
 from seal.split import Sides
 from seal.steps import Masks, Teacher
@@ -64,7 +64,7 @@ class Forgetting:
         self.begun = _copied(model)
         # A decay of 1, so that a rule's is the multiple of each group's own.
         self.course = Course(
-            seed, generations, epochs, 1.0, lambda clock: float(optimizer.param_groups[0]["lr"]),
+            seed, generations, epochs, OWN_DECAY, lambda clock: float(optimizer.param_groups[0]["lr"]),
             rate_restarts=schedule is not None, reset_momentum=True,
         )  # fmt: skip
         self.method = method_of(method, self.course, options)
@@ -81,7 +81,12 @@ class Forgetting:
         self.teacher: Teacher | None = None
         self._losses: list[Tensor] = []
         self.groups = RuledGroups(model, optimizer, threshold, example)
-        self._rehearse()
+
+        sides = self.groups.look()
+        rehearse(
+            self.method, self.course, self.groups,
+            lambda clock, kept: self._network(clock, sides, kept, alive={}), self.begun,
+        )  # fmt: skip
 
     def epochs(self) -> Iterator[Clock]:
         """The epochs that are left, each begun as the method says; it ends as the next is asked for.
@@ -164,33 +169,11 @@ class Forgetting:
         coins = stream(self.course.seed, "toss", clock.generation, clock.epoch)
         self.groups.begin(self.method.rules(clock), self.method.toss(clock, self.rows), coins)
 
-    def _rehearse(self) -> None:
-        """Ask the method what it is going to ask, up to where it first masks or forgets: what it can't be done to is
-        said now, and not after a generation."""
-        clocks = list(self.course.clocks())
-        different = {tuple(rules.items()): rules for rules in map(self.method.rules, clocks)}
-        for toss in (self.method.toss(clock, []) for clock in clocks[:1]):
-            if toss is not None:
-                different[tuple(toss.rules.items())] = toss.rules
-        for rules in different.values():
-            self.groups.check(rules)
-
-        sides = self.groups.look()
-        kept: Values = {}
-        for clock in clocks:
-            network = self._network(clock, sides, kept, alive={})
-            alive = self.method.alive(clock, network)
-            self.groups.check_held(alive, "is masked")
-            if self.method.forget(clock, network) or alive:
-                return
-            if self.method.keeps(clock):
-                kept = self.begun
-
     def _network(self, clock: Clock, sides: Sides, kept: Values, alive: Values) -> Network:
         """What the method may look at as that epoch begins."""
         return FittingNetwork(
             trained(sides), lambda names: self._drawn(names, clock), lambda: self.begun, kept, alive,
-            method=self.name, model=self.model,
+            method=self.name, model=self.model, head=self.groups.head,
         )  # fmt: skip
 
     def _let_go(self) -> None:

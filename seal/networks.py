@@ -61,10 +61,10 @@ def head_of(network: nn.Module, example: Tensor) -> str:
             names[module] = name
     calls: list[tuple[str, Tensor, Tensor]] = []
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        calls.append((names[module], inputs[0], output))
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
+        calls.append((names[module], inputs[0] if inputs else named["input"], output))
 
-    hooks = [module.register_forward_hook(note) for module in names]
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in names]
     try:
         logits = network(example)
     finally:

@@ -5,6 +5,7 @@ What a schedule, a log or a scaler sees of a group between steps is what its own
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -18,13 +19,14 @@ from seal.errors import ConfigError
 from seal.networks import head_of
 from seal.optim import SignedSGD
 from seal.rules import Part, Rule, Rules, Toss, parts, weights_of
-from seal.split import Sides, split_parameters
+from seal.split import Sides, evaluating, split_parameters
 
 # Of what a weight is made where a layer has none of its own: by torch's parametrisations, and by its older weight_norm,
 # spectral_norm and pruning.
 COMPUTED = re.compile(r"weight(\.original\d*|_g|_orig)$")
 CHANGED = ("lr", "weight_decay", "maximize")  # keys of a group
-PLAIN = Rule(weight_decay=1.0)  # which changes none of them: a rule's decay is a multiple of the group's own
+OWN_DECAY = 1.0  # a rule's decay is a multiple of the group's own
+PLAIN = Rule(weight_decay=OWN_DECAY)  # which changes none of them
 
 
 class RuledGroups:
@@ -88,14 +90,9 @@ class RuledGroups:
             names = [name for name in (*sides.early, *sides.late) if name in weights or COMPUTED.search(name)]
             return names[-1].rpartition(".")[0].partition(".parametrizations")[0] if names else None
 
-        training = {module: module.training for module in self.model.modules()}
-        try:
-            return head_of(self.model.eval(), self.example)
-        except ConfigError:
-            return None
-        finally:
-            for module, mode in training.items():
-                module.training = mode
+        with evaluating(self.model), suppress(ConfigError):
+            return head_of(self.model, self.example)
+        return None
 
     def check(self, rules: Rules) -> None:
         """Raises ValueError for what these rules would not move as they say: a part of a group otherwise than the rest,
@@ -111,7 +108,7 @@ class RuledGroups:
 
         moved = [part for part, rule in rules.items() if rule != PLAIN and not rule.frozen]
         for part in moved:
-            self.check_held(self.parts[part], f"{part} does not descend as it is")
+            self.check_held(self.parts[part], f"its part, {part}, climbs or moves at another rate")
 
     def check_held(self, names: Iterable[str], why: str) -> None:
         """Raises ValueError where one of these parameters is trained and in no group of the optimizer."""
@@ -120,7 +117,7 @@ class RuledGroups:
         for name in names:
             if parameters[name].requires_grad and parameters[name] not in held:
                 raise ValueError(
-                    f"{name} is in no group of the optimizer, and {why} by this method: give it a group, or freeze it"
+                    f"{name} is in no group of the optimizer, and by this method {why}: give it a group, or freeze it"
                 )
 
     def _rule(self, group: dict[str, Any], rules: Rules) -> Rule | None:

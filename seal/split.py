@@ -3,6 +3,8 @@
 Knows modules and names of parameters alone. The trainer splits its network by it, and so may anyone's own loop.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -129,12 +131,19 @@ class _Uses(TorchFunctionMode):
 
 def _used(model: nn.Module, example: Tensor) -> list[str]:
     """Parameters' names in the order in which a forward pass in evaluation mode uses them; one may come again."""
-    training = {module: module.training for module in model.modules()}
     uses = _Uses(_names_by_id(model))
+    with evaluating(model), torch.no_grad(), uses:
+        model(example)
+    return uses.order
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A network in evaluation mode, each module of which is as it was afterwards."""
+    training = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad(), uses:
-            model.eval()(example)
+        model.eval()
+        yield
     finally:
         for module, mode in training.items():
             module.training = mode
-    return uses.order

@@ -104,7 +104,7 @@ def refuse_stage_of_another_job() -> None:
     lock = Path("cluster/lock") / name
     if lock.exists():
         try:
-            with FileLock(lock, blocking=False):
+            with FileLock(lock, timeout=0.1):  # who looks at it holds it for a moment
                 pass
         except Timeout:
             raise UserError(f"{name} is at work as a job; `seal status` shows it, `seal cancel` ends it") from None

@@ -210,6 +210,25 @@ def test_a_capture_that_fails_leaves_the_loop(
 
 
 @pytest.mark.usefixtures("pretended")
+def test_a_later_capture_that_fails_gives_the_others_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended = PretendedGraphs._capture
+
+    def capture(trainer: PretendedGraphs, size: int) -> CapturedStep:
+        if size < 16:
+            raise FULL
+        return pretended(trainer, size)
+
+    monkeypatch.setattr(PretendedGraphs, "_capture", capture)
+    run = small_run()
+    trainer: Any = train_by(PretendedGraphs, run, tmp_path / "graphs")
+    train_by(Trainer, run, tmp_path / "loop")
+    assert contents(tmp_path / "graphs") == contents(tmp_path / "loop")
+    assert (trainer.captured, trainer.graphs) == ([16], {})
+
+
+@pytest.mark.usefixtures("pretended")
 def test_a_device_that_is_lost_in_a_capture_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def raising(*arguments: object) -> CapturedStep:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -265,26 +284,33 @@ def test_hits_that_rounding_turns_refuse_no_graph(monkeypatch: pytest.MonkeyPatc
     run = small_run()
     trainer = CapturedTrainer(run, small_data(run), CPU)
     weights = torch.ones(4)
-    eager, replayed = [weights, torch.tensor(1)], [weights * (1 + 1e-5), torch.tensor(2)]
-    certificate = trainer._certificate_of(eager, replayed)
-    assert certificate.agrees
-    assert 0 < certificate.largest_distance < 2e-5, "of the weights"
-    assert not certificate.bit_equal
-    assert not trainer._certificate_of(eager, [weights * 1.1, torch.tensor(1)]).agrees
+    monkeypatch.setattr(trainer, "_changing", lambda: [weights, trainer.correct, trainer.number])
+
+    def certificate(apart: float, hits: int, number: int) -> Certificate:
+        eager = [weights, torch.tensor(1), torch.tensor(4)]
+        return trainer._certificate_of(eager, [weights * (1 + apart), torch.tensor(hits), torch.tensor(number)])
+
+    turned = certificate(1e-5, 2, 4)
+    assert turned.agrees
+    assert 0 < turned.largest_distance < 2e-5, "of the weights"
+    assert not turned.bit_equal
+    assert not certificate(0.1, 1, 4).agrees
+    assert not certificate(0, 1, 3).agrees, "a batch that is counted or not has no rounding"
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
-    assert not trainer._certificate_of(eager, [weights, torch.tensor(2)]).agrees, "else the same bits are promised"
-    assert trainer._certificate_of(eager, [weights, torch.tensor(1)]) == Certificate(True, 0.0, True)
+    assert not certificate(0, 2, 4).agrees, "else the same bits are promised"
+    assert certificate(0, 1, 4) == Certificate(True, 0.0, True)
 
 
 def test_a_certificate_compares_bits_where_the_device_promises_them(monkeypatch: pytest.MonkeyPatch) -> None:
     run = small_run()
     trainer = CapturedTrainer(run, small_data(run), CPU)
-    one, near = [torch.ones(4)], [torch.ones(4) * (1 + 1e-5)]
-    assert trainer._certificate_of(one, one) == Certificate(True, 0.0, True)
-    assert trainer._certificate_of(one, near).agrees, "within float32's rounding"
-    assert not trainer._certificate_of(one, [torch.ones(4) * 1.1]).agrees
+    loop, near = [torch.ones(4)], [torch.ones(4) * (1 + 1e-5)]
+    monkeypatch.setattr(trainer, "_changing", lambda: loop)
+    assert trainer._certificate_of(loop, loop) == Certificate(True, 0.0, True)
+    assert trainer._certificate_of(loop, near).agrees, "within float32's rounding"
+    assert not trainer._certificate_of(loop, [torch.ones(4) * 1.1]).agrees
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
-    assert not trainer._certificate_of(one, near).agrees
+    assert not trainer._certificate_of(loop, near).agrees
 
 
 def test_a_snapshot_takes_and_puts_back_all_that_a_step_changes() -> None:

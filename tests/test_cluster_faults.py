@@ -165,10 +165,14 @@ def test_a_look_at_its_lock_does_not_keep_make_from_beginning(
         (
             "ab",
             "error: cluster/abc: found code",
-            "; 1 not in dvc.lock, .*; it ended in error: cluster/abc: found code",
+            "; 1 not in dvc.lock: with the code and .*; it ended in error: cluster/abc: found code",
         ),
-        ("", "all of it: report/report.html", "; 3 not in dvc.lock, `seal gather` takes over what still holds"),
-        ("", "", "; 3 not in dvc.lock, `seal gather` takes over what still holds"),
+        (
+            "",
+            "all of it: report/report.html",
+            "; 3 not in dvc.lock: with the code and parameters of then `seal gather` takes them over",
+        ),
+        ("", "", "; 3 not in dvc.lock: with the code and parameters of then `seal gather` takes them over"),
     ],
 )
 def test_what_is_done_and_not_gathered_is_told(

@@ -91,6 +91,25 @@ def test_a_failed_stage_keeps_its_own_last_line_and_the_log_that_it_is_in(
 
 
 @pytest.mark.usefixtures("job")
+def test_an_error_without_a_line_of_its_own_is_told_by_the_end_of_its_traceback(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python prints it when the mark is written already."""
+
+    def no_process(*_: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("seal.cluster.job.repro", no_process)
+    with pytest.raises(BlockingIOError):
+        run(["knn@seal-0"])
+
+    submission.log("knn@seal-0").write_text("knn@seal-0 begins on n1\nBlockingIOError: [Errno 11] Resource\n")
+    row = row_of_begun(submission, "knn@seal-0", submission.mark("knn@seal-0"), at_work=False)
+    assert row.state == "failed"
+    assert row.words.startswith("BlockingIOError: [Errno 11] Resource (")
+
+
+@pytest.mark.usefixtures("job")
 @pytest.mark.parametrize("error", [SystemExit(143), KeyboardInterrupt()])
 def test_a_job_that_is_told_to_end_begins_no_other_stage(
     submission: Submission, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -129,6 +148,7 @@ def test_a_mark_of_an_older_job_names_the_log_of_its_stage(submission: Submissio
     [
         ["--job-name=mine"], ["-J", "mine"], ["-Jmine"], ["--comment", "mine"], ["--output=/dev/null"], ["-o", "log"],
         ["--chdir=/tmp"], ["-D/tmp"], ["--partition=main", "--dependency=singleton"], ["-dafter:7"],
+        ["--signal=USR2@300"], ["--no-requeue"],
     ],
     ids=str,
 )  # fmt: skip

@@ -68,6 +68,22 @@ def test_a_sheet_beside_folders_of_classes_says_which_are_the_classes_or_is_not_
     assert f"{len(images)} images of 2 classes" in guessed.says
 
 
+@pytest.mark.parametrize(("header", "label"), [(("file", "grade"), "grade"), (("file", "age", "sex"), "sex")])
+def test_classes_in_a_sheet_beside_folders_of_something_else_are_a_guess_that_says_so(
+    header: tuple[str, ...], label: str, tmp_path: Path
+) -> None:
+    """As of a folder a patient."""
+    images = animals(("p01", "p02", "p03"), 8)
+    rows = []
+    for number, name in enumerate(images):
+        rows.append((name, f"{number % 6}", f"{number % 3}")[: len(header)])
+    guessed = guess(write(tmp_path / "images", images | {"sheet.csv": table(rows, header)}))
+    assert guessed.entry["columns"] == {"file": "file", "label": label}
+    assert (
+        f"whose column {label} may be classes (else leave out `labels` and `columns`: its folders are)" in guessed.says
+    )
+
+
 @pytest.mark.parametrize("folders", ["train/,test/", "images/", ""])
 def test_a_sheet_of_images_in_no_folders_of_classes_is_used(folders: str, tmp_path: Path) -> None:
     """Those of splits are none."""

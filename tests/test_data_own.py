@@ -112,11 +112,13 @@ def test_a_split_that_lacks_is_drawn_from_train(tmp_path: Path) -> None:
 @pytest.mark.parametrize("drawn", ["all splits", "the test"])
 def test_a_class_with_too_few_images_for_a_drawn_test_is_one_line(drawn: str, tmp_path: Path) -> None:
     few = {name: content for name, content in animals(count=20).items() if "cat" in name or name[7:-4] in ("0", "1")}
-    folder, values = few, {}
+    folder, values, key = few, {}, "split"
     if drawn == "the test":
+        key = "draw"
         folder = {f"train/{name}": content for name, content in few.items()} | {"val/cat/x.png": image_bytes(999)}
         values = {"split": "official", "draw": SplitFractions(test=0.2, val=0)}
-    with pytest.raises(DataError, match=r"1 classes have too few images for one in test at 0\.2, the first dog with 2"):
+    words = rf"{key}: 1 classes have too few images for one in test at 0\.2, the first dog with 2"
+    with pytest.raises(DataError, match=words):
         pack(write(tmp_path / "images", folder), **values)
 
 

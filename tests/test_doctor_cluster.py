@@ -52,12 +52,25 @@ def test_a_node_that_cannot_try_is_a_failure_in_its_own_words(project: Path) -> 
     assert (found.status, found.fact) == ("fail", "a node could not try: srun: error: no such folder")
 
 
-def test_a_cluster_that_is_busy_is_no_fault_of_the_check(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("slurm", "printed", "status", "fact"),
+    [
+        (True, None, "warn", "no node was free within 300 s"),
+        (True, b"tries\n", "fail", "a node asks for a lock, and has no answer within 300 s"),
+        (False, None, "fail", "another process asks for a lock, and has no answer within 300 s"),
+    ],
+)
+def test_a_busy_cluster_is_told_from_a_lock_that_gives_no_answer(
+    project: Path, monkeypatch: pytest.MonkeyPatch, slurm: bool, printed: bytes | None, status: str, fact: str
+) -> None:
     def waits(command: list[str], **options: object) -> Never:
-        raise subprocess.TimeoutExpired(command, 300)
+        raise subprocess.TimeoutExpired(command, 300, output=printed)
 
+    if slurm:
+        stand_in(project, "srun")
     monkeypatch.setattr("seal.doctor.cluster.subprocess.run", waits)
-    assert cluster.check_locks() == Finding("locks", "warn", "no node was free within 300 s", "ask again when one is")
+    seen = cluster.check_locks()
+    assert (seen.status, seen.fact) == (status, fact)
 
 
 def test_links_are_hard_else_symbolic_else_copies(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

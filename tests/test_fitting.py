@@ -14,6 +14,7 @@ from torch.nn.utils import weight_norm as old_weight_norm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seal import Forgetting, SignedSGD, split_parameters
+from seal.clock import Clock
 from seal.methods import METHODS
 from seal.rng import stream
 from tests.test_forgetting import options
@@ -236,6 +237,16 @@ def test_a_head_that_is_no_linear_layer_stands_in_the_way_of_a_rule_of_its_own_a
             begun(method, ConvolutionalHead(), "body", **values, options=REVERSED)
 
 
+def test_a_head_that_is_frozen_is_the_head_all_the_same() -> None:
+    """Else `ke_kels` would keep all outputs of the last layer that is trained."""
+    model = network()
+    model[4].requires_grad_(False)
+    forgetting, _ = begun("ke_kels", model, fresh=network)
+    seen = forgetting._network(Clock(2, 0), forgetting.groups.look(), {}, {})
+    assert [*seen.weights] == ["0.weight", "2.weight"]
+    assert seen.classifier == "4.weight"
+
+
 def test_a_head_in_the_late_sides_group_is_named() -> None:
     model = network()
     sides = split_parameters(model, "2")
@@ -258,7 +269,7 @@ def test_what_a_method_moves_or_masks_is_in_the_optimizer_or_frozen(method: str,
     values = {"optimizer": optimizer, "fresh": network, "options": {"reverse_fc": "ascends"} if "rev" in method else {}}
     if method in (*held, "sagd", "imp", "dsd"):
         with pytest.raises(
-            ValueError, match=rf"^{outside}\.weight is in no group of the optimizer, and .* by this meth"
+            ValueError, match=rf"^{outside}\.weight is in no group of the optimizer, and by this method it"
         ):
             begun(method, model, **values)
         model[int(outside)].requires_grad_(False)
@@ -266,7 +277,8 @@ def test_what_a_method_moves_or_masks_is_in_the_optimizer_or_frozen(method: str,
     if method == "seal_freeze" and outside == "0":
         return  # all of it is frozen then
 
-    other = SignedSGD([value for value in model.parameters() if not any(value is one for one in inside)], 0.05, 0.9)
+    in_groups = {id(value) for value in inside}
+    other = SignedSGD([value for value in model.parameters() if id(value) not in in_groups], 0.05, 0.9)
     x = torch.randn(6, 4, generator=stream(0, "x"))
     for _ in forgetting.epochs():
         for stepped in (optimizer, other):
@@ -281,7 +293,7 @@ def test_what_a_method_moves_or_masks_is_in_the_optimizer_or_frozen(method: str,
 def test_a_side_in_no_group_climbs_nowhere_and_is_named() -> None:
     model = network()
     with pytest.raises(
-        ValueError, match=r"^0\.weight is in no group of the optimizer, and early does not descend as it"
+        ValueError, match=r"^0\.weight is in no group of the optimizer, and by this method its part, early, climbs"
     ):
         begun("seal", model, optimizer=SignedSGD(model[4].parameters(), 0.05))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from eval import prediction_depth
 from eval.networks import load_network
@@ -180,6 +180,18 @@ def test_the_stages_train_and_evaluate_it(project: Path) -> None:
     values = read_json(Path("results/seal-0/eval/prediction_depth/gen-02.json"))["values"]
     assert values["blocks"] == ["features.denseblock1", "features.denseblock2"]
     assert values["model_accuracy"] == pytest.approx(summary["final"]["test_accuracy"])
+
+
+def test_a_head_that_is_called_by_keyword_is_the_head() -> None:
+    class ByKeyword(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(input=x.flatten(1))  # type: ignore[no-any-return]
+
+    assert head_of(ByKeyword().eval(), torch.rand(2, 2, 2, 2)) == "fc"
 
 
 def below_zero() -> nn.Linear:

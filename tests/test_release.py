@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import stat
 import zipfile
@@ -82,6 +83,7 @@ def seal(*arguments: str) -> tuple[int, str]:
 
 def test_a_bundle_is_the_same_bytes_twice(study: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(study)
+    assert write_bundle(Path("results").absolute(), study / "named.zip").read_bytes() == bundle.read_bytes()
     for path in Path("results").rglob("*"):
         path.touch()
     again = write_bundle(out=study / "again.zip")
@@ -292,7 +294,9 @@ def fresh(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fresh")
 def test_a_kept_study_is_a_bundle_without_weights() -> None:
-    with open_bundle(write_bundle(Path("expected/smoke"))) as opened:
+    path = write_bundle(Path("expected/smoke"))
+    assert re.fullmatch(r"bundle/seal-smoke-kept-[\d.]+\.zip", str(path)), "beside what `make bundle` wrote"
+    with open_bundle(path) as opened:
         assert (opened.facts.tier, opened.facts.weights) == ("smoke", [])
         assert (
             "`dvc repro train@seal-1` with the bundle's params.yaml and 1 among its seeds"

@@ -76,8 +76,8 @@ def lead(judged: Judged) -> list[str]:
         "“Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR 2023), at the tier "
         f"{judged.tier}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, "
         f"{ascent_words(study)}{seeds}. "
-        "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise; intervals "
-        "of the claims that lead are at Holm's level for so many."
+        "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise; the "
+        "primary claims share 5% by Holm's rule, so their intervals are wider than 95%."
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
     broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]

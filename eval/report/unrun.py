@@ -51,9 +51,9 @@ def unrun(records: Sequence[Judged]) -> Table:
         rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
-        "Hours: the median of the same tier's stages of that kind in its committed timings, times their number; that "
-        "datasets differ in size is not accounted for, and rows may share stages. GPUs' hours are counted from "
-        "operations, not measured."
+        "Hours: the median of the same tier's stages of that kind in its committed timings, times their number, and of "
+        "later generations times how many more there are; that datasets differ in size is not accounted for, and rows "
+        "may share stages. GPUs' hours are counted from operations, not measured."
     )
     return Table("What was not run, why, and what it would cost", columns, rows, note)
 
@@ -66,8 +66,8 @@ def lacks(judged: Judged) -> dict[tuple[str, str], Lack]:
             lack = by_reason.setdefault(reason(judged, claim), Lack())
             lack.claims += 1
             lack.arms |= arms_of(claim).difference(judged.study.runs.arms)
-            for stage, longer in stages_of(judged, claim):
-                lack.stages[stage] = max(longer, lack.stages.get(stage, longer))
+            for stage, times in stages_of(judged, claim):
+                lack.stages[stage] = max(times, lack.stages.get(stage, times))
     return by_reason
 
 
@@ -109,10 +109,10 @@ def named(kind: str, lack: Lack) -> str:
 
 def longer(judged: Judged, claim: Claim, arm: str) -> float:
     """How many times as long as the tier's trainings of the arm one takes that reaches the claim's last generation of
-    it. Both go on from generation 1, which is the base's."""
+    it. Both are counted from the base's generation 1, which arms with one cosine do not share."""
     trained = judged.study.params.generations.num_generations
-    named = [int(generation) for name, generation in terms_of(claim) if name == arm and generation]
-    return (max([trained, *named]) - 1) / max(trained - 1, 1)
+    claimed = [int(generation) for name, generation in terms_of(claim) if name == arm and generation]
+    return (max([trained, *claimed]) - 1) / max(trained - 1, 1)
 
 
 def arms_of(claim: Claim) -> set[str]:
@@ -170,11 +170,11 @@ def price(tier: str, lack: Lack) -> str:
         return NOTHING
 
     seconds = 0.0
-    for stage, longer_by in lack.stages.items():
+    for stage, times in lack.stages.items():
         known = committed_seconds(EXPECTED / tier / "timings", parts(stage).name)
         if not known:
             return f"{len(lack.stages)} stages; no committed rate"
-        seconds += longer_by * statistics.median(known)
+        seconds += times * statistics.median(known)
     return f"{len(lack.stages)} stages, about {duration(seconds)}"
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Timer
 
 import torch
@@ -82,8 +82,9 @@ def _together(bench: Bench, count: int, environment: Mapping[str, str]) -> float
             said_by(process)
 
         for process in processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
+            with suppress(BrokenPipeError):  # of one that has ended, which the next look at it tells
+                process.stdin.write("go\n")
+                process.stdin.flush()
         return sum(float(said_by(process)) for process in processes)
     finally:
         deadline.cancel()

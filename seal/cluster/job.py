@@ -32,7 +32,7 @@ def run_job(
     submission: Submission, stage: str, label: str, threads: int, gpus: Sequence[str], per_gpu: int, remote: str
 ) -> int:
     """DVC's exit status for the stage, run or restored in a workspace that is gone afterwards; 1 where there could be
-    none. The mark of one that fails has its last line in the log of this label: other stages may write there too."""
+    none. The stage's mark says what came of it."""
     facts: dict[str, Any] = {
         "label": label,
         "node": os.environ.get("SLURMD_NODENAME", platform.node()),
@@ -46,25 +46,31 @@ def run_job(
 
         outcome: dict[str, Any] = {"state": "failed", "status": 1}
         try:
-            with one_line_errors(), workspace(submission, stage, remote) as work:
-                outcome["status"] = repro(submission, stage, work, threads, gpu, remote)
-                if outcome["status"]:
-                    say_what_is_full(submission, work)
-                else:
-                    hand_over_timings(work, submission.project)
-                    outcome |= {"state": "done", "entry": locked_entries(work / "dvc.lock")[stage]}
-        except SystemExit as ended:
-            if not isinstance(ended.code, str):  # the job is told to end
-                raise
-            print(ended.code, file=sys.stderr, flush=True)
-            outcome["status"] = 1
+            outcome = outcome_of(submission, stage, label, threads, gpu, remote)
         finally:
-            if outcome["state"] == "failed":
-                outcome["words"] = last_line(submission.log(label))
             facts["seconds"] = round(time.time() - facts["since"], 1)
             submission.write_mark(stage, **outcome, **facts)
 
     return int(outcome["status"])
+
+
+def outcome_of(
+    submission: Submission, stage: str, label: str, threads: int, gpu: str | None, remote: str
+) -> dict[str, Any]:
+    """For a mark. Of a stage that fails it has the last line in the log of this label: other stages may write there."""
+    status = 1
+    try:
+        with one_line_errors(), workspace(submission, stage, remote) as work:
+            status = repro(submission, stage, work, threads, gpu, remote)
+            if status == 0:
+                hand_over_timings(work, submission.project)
+                return {"state": "done", "status": 0, "entry": locked_entries(work / "dvc.lock")[stage]}
+            say_what_is_full(submission, work)
+    except SystemExit as ended:
+        if not isinstance(ended.code, str):  # the job is told to end
+            raise
+        print(ended.code, file=sys.stderr, flush=True)
+    return {"state": "failed", "status": status or 1, "words": last_line(submission.log(label))}
 
 
 def gpu_names() -> list[str]:

@@ -12,7 +12,10 @@ from seal.cluster.queue import prefix, slurm
 from seal.cluster.submission import Facts, Submission
 from seal.errors import UserError
 
-OURS = ("--job-name", "-J", "--comment", "--output", "-o", "--chdir", "-D", "--dependency", "-d")
+OURS = (
+    "--job-name", "-J", "--comment", "--output", "-o", "--chdir", "-D", "--dependency", "-d", "--signal",
+    "--no-requeue",
+)  # fmt: skip
 
 # SIGTERM ends a job without going back into the queue: Slurm itself puts back what it preempts, and what `scancel` has
 # ended must stay ended. Only USR1, which Slurm sends a minute before the time limit, asks for another start.
@@ -82,11 +85,13 @@ class Sbatch:
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Raises UserError for one of the user's that we give too: of two sbatch takes the last."""
+    """Raises UserError for one of the user's by which a job could not be found again, wait, or start once more: of two
+    of a name sbatch takes the last."""
     for name in OURS:
         if is_chosen(options, [name]):
             problem = f"found --sbatch={name}, expected none of {', '.join(OURS)}"
-            raise UserError(f"{problem}, by which jobs are named, logged and wait for one another; leave it out")
+            remedy = "by which jobs are named, logged, wait for one another and start again; leave it out"
+            raise UserError(f"{problem}, {remedy}")
 
 
 def scratch_elsewhere() -> list[str]:

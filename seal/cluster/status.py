@@ -125,7 +125,7 @@ def sums_of(submission: Submission, rows: Sequence[Row], gathering: bool) -> str
     if gathering:
         sums += "; being gathered into dvc.lock and results/"
     elif not stages_in(rows, OPEN) and (lacking := not_in_lock(submission)):
-        sums += f"; {len(lacking)} not in dvc.lock, `seal gather` takes over what still holds"
+        sums += f"; {len(lacking)} not in dvc.lock: with the code and parameters of then `seal gather` takes them over"
         words = last_line(submission.log("gather"))
         sums += f"; it ended in {words}" if words.startswith("error: ") else ""
     return f"{submission.folder.relative_to(Path.cwd())}: {sums}"

@@ -125,7 +125,7 @@ def write_facts(path: Path, facts: Facts) -> None:
 
 def is_locked(path: Path) -> bool:
     try:
-        with FileLock(path, blocking=False):
+        with FileLock(path, timeout=0.1):  # another that looks holds it for a moment
             return False
     except Timeout:
         return True

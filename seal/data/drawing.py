@@ -123,9 +123,9 @@ def _has_each(name: str, group: Sequence[Item], fractions: SplitFractions) -> No
         )
 
 
-def check_own(classes: Sequence[str], splits: Mapping[str, Sequence[Item]], fractions: object) -> None:
+def check_own(classes: Sequence[str], splits: Mapping[str, Sequence[Item]], key: str, fractions: object) -> None:
     """Raises DataError for classes of a user's own images that cannot be meant: two that differ by case alone, one
-    that train lacks or the fractions leave without test images, a group on two sides."""
+    that train lacks or the fractions, which stand at that key, leave without test images, a group on two sides."""
     of_case: dict[str, str] = {}
     for name in classes:
         if (other := of_case.setdefault(name.casefold(), name)) != name:
@@ -142,7 +142,7 @@ def check_own(classes: Sequence[str], splits: Mapping[str, Sequence[Item]], frac
     tested = isinstance(fractions, SplitFractions) and fractions.test
     if tested and (small := sorted(set(classes) - counts["test"].keys())):
         raise DataError(
-            f"split: {len(small)} classes have too few images for one in test at {tested}, the first "
+            f"{key}: {len(small)} classes have too few images for one in test at {tested}, the first "
             f"{small[0]} with {counts['train'][small[0]]}; add images, or choose `classes` without them"
         )
 

@@ -74,7 +74,8 @@ def _copy(members: Members, path: Path) -> Guess | None:
 def _table(members: Members, path: Path) -> Guess | None:
     """A csv of files and labels; the first whose rows name images.
 
-    One that does not tell its column of classes, of images that lie in folders of classes, is not taken, which is said.
+    Of images that lie in several folders, a csv of groups that does not tell its column of classes is not taken, and of
+    a column that is not called as classes are it is said that folders may be meant.
     """
     tables = [name for name in members if name.lower().endswith((".csv", ".tsv"))]
     without_classes = ""
@@ -93,7 +94,8 @@ def _table(members: Members, path: Path) -> Guess | None:
         group = columns.of_groups({column: cells for column, cells in table.items() if column != called})
         others = {column: cells for column, cells in table.items() if column != group}
         label: str | list[str] | None = called or columns.one_hot(others)
-        if label is None and _in_class_folders(inside):
+        in_folders = label is None and _in_class_folders(inside)
+        if in_folders and group:
             without_classes = without_classes or name
             continue
 
@@ -109,7 +111,10 @@ def _table(members: Members, path: Path) -> Guess | None:
             named["split"] = split
         if group:
             entry["group"] = group
-        return _own(members, path, f"images with the table {file}", entry, "official" if split else FRACTIONS)
+        says = f"images with the table {file}"
+        if in_folders:
+            says += f", whose column {label} may be classes (else leave out `labels` and `columns`: its folders are)"
+        return _own(members, path, says, entry, "official" if split else FRACTIONS)
 
     if not without_classes:
         return None

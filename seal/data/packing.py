@@ -47,7 +47,7 @@ def make_pack(
     """
     listed = read_list(Path(str(dataset.split))) if follows_list(dataset) else None
     provenance = _provenance(dataset, record)
-    with opened(dataset, paths) as (members, items, there):
+    with opened(dataset, paths) as (members, items, files_there):
         selection = _selected(items, dataset, listed, official=provenance["official"])
         files = _chosen_files(members, selection, paths[0].name)
 
@@ -55,11 +55,11 @@ def make_pack(
         with decoded(files, size, how, scratch / f"pack-{name}", inputs, workers, report) as rows:
             names = list(files)
             named = set(files_of(items))
-            others = _others(dataset, paths, members, there, named, files)
+            others = _others(dataset, paths, members, files_there, named, files)
             usable = sound(selection, names, rows.digests, rows.bad, dataset, list_of(target), others)
             _check(usable.selection, dataset)
 
-            provenance |= _left_out(dataset, paths, members, there, named) | usable.counts(selection)
+            provenance |= _left_out(dataset, paths, members, files_there, named) | usable.counts(selection)
             facts = {"name": name, "status": "present", "classes": selection.classes, "provenance": provenance}
             write_pack(target, rows.images, split_rows(usable.selection, names), facts)
 
@@ -132,7 +132,8 @@ def _check(selection: Selection, dataset: Dataset) -> None:
             "images of train"
         )
     if dataset.source == "folder":
-        check_own(selection.classes, selection.splits, dataset.draw or dataset.split)
+        key, fractions = ("draw", dataset.draw) if dataset.draw else ("split", dataset.split)
+        check_own(selection.classes, selection.splits, key, fractions)
 
 
 def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def _provenance(dataset: Dataset, record: SourceRecord) -> dict[str, Any]:
 
 
 def _left_out(
-    dataset: Dataset, paths: Sequence[Path], members: Members, there: Set[str], named: Set[str]
+    dataset: Dataset, paths: Sequence[Path], members: Members, files_there: Set[str], named: Set[str]
 ) -> dict[str, Any]:
     """What is none of the `named` images of a class, by reason; said, and kept where there is any."""
     if source_of(dataset).layout is not class_folders:
@@ -152,7 +153,7 @@ def _left_out(
 
     if dataset.source == "folder":
         root = _root(members)
-        others = there - {root + name for name in named}
+        others = files_there - {root + name for name in named}
         reasons = dict(sorted(Counter(_why_not(name, root, dataset) for name in others).items()))
     else:
         reasons = left_out(members)
@@ -171,7 +172,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _others(
-    dataset: Dataset, paths: Sequence[Path], members: Members, there: Iterable[str], named: Set[str],
+    dataset: Dataset, paths: Sequence[Path], members: Members, files_there: Iterable[str], named: Set[str],
     chosen: Container[str],
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
     """Every file of a user's own folder or archive that is not among the chosen, with the reason; by its name below the
@@ -180,9 +181,8 @@ def _others(
         return
 
     root = _root(members)
-    if paths[0].is_dir():
-        there = everything(paths[0])
-    for path in dict.fromkeys(chain(there, (root + name for name in members))):
+    all_files = everything(paths[0]) if paths[0].is_dir() else files_there
+    for path in dict.fromkeys(chain(all_files, (root + name for name in members))):
         name = path.removeprefix(root)
         is_below = path.startswith(root)
         if is_below and name in chosen:

@@ -28,6 +28,7 @@ PATIENCE = 300  # s, for which Slurm may let a check wait
 HELD = 3  # exit status of a process that finds the lock held
 TRY = f"""
 import sys; from filelock import FileLock, Timeout
+print("tries", flush=True)
 try: FileLock(sys.argv[1], blocking=False).acquire()
 except Timeout: sys.exit({HELD})
 """
@@ -46,7 +47,11 @@ def check_locks() -> Finding:
         command = [*node, sys.executable, "-c", TRY, str(path)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
+            if error.stdout or not node:
+                return Finding(
+                    "locks", "fail", f"{place} asks for a lock, and has no answer within {PATIENCE} s", LOCKS
+                )
             return Finding("locks", "warn", f"no node was free within {PATIENCE} s", "ask again when one is")
 
     if done.returncode == HELD:

@@ -54,6 +54,7 @@ def write_bundle(record: Path = RESULTS, out: Path | None = None) -> Path:
     it is missing.
     """
     are_folders([record])
+    record = RESULTS if record.resolve() == RESULTS.resolve() else record
     runs, params, text = _study_of(record)
     weights, gone = _weights_of(runs, params)
     number = version("seal-artifact")

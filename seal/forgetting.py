@@ -19,7 +19,6 @@ from seal.reinit import put
 from seal.rng import stream, torch_drawing_from
 from seal.ruled_groups import OWN_DECAY, RuledGroups
 from seal.rules import Network, Values
-from seal.split import Sides
 from seal.steps import Masks, Teacher
 
 # By whose rules an optimizer steps and a network trains, one at a time: of two the numbers that the one puts back would
@@ -81,12 +80,7 @@ class Forgetting:
         self.teacher: Teacher | None = None
         self._losses: list[Tensor] = []
         self.groups = RuledGroups(model, optimizer, threshold, example)
-
-        sides = self.groups.look()
-        rehearse(
-            self.method, self.course, self.groups,
-            lambda clock, kept: self._network(clock, sides, kept, alive={}), self.begun,
-        )  # fmt: skip
+        rehearse(self.method, self.course, self.groups, self._network, self.begun)
 
     def epochs(self) -> Iterator[Clock]:
         """The epochs that are left, each begun as the method says; it ends as the next is asked for.
@@ -150,7 +144,8 @@ class Forgetting:
 
         self.groups.thaw()
         self.model.train()
-        network = self._network(clock, self.groups.look(), self.kept, self.masks.alive)
+        self.groups.look()
+        network = self._network(clock, self.kept)
         self.masks.release()
         self.masks = Masks(self.model, self.method.alive(clock, network))
         held = frozen_by_owner(self.model)
@@ -169,11 +164,11 @@ class Forgetting:
         coins = stream(self.course.seed, "toss", clock.generation, clock.epoch)
         self.groups.begin(self.method.rules(clock), self.method.toss(clock, self.rows), coins)
 
-    def _network(self, clock: Clock, sides: Sides, kept: Values, alive: Values) -> Network:
+    def _network(self, clock: Clock, kept: Values) -> Network:
         """What the method may look at as that epoch begins."""
         return FittingNetwork(
-            trained(sides), lambda names: self._drawn(names, clock), lambda: self.begun, kept, alive,
-            method=self.name, model=self.model, head=self.groups.head,
+            trained(self.groups.sides), lambda names: self._drawn(names, clock), lambda: self.begun, kept,
+            self.masks.alive, method=self.name, model=self.model, head=self.groups.head,
         )  # fmt: skip
 
     def _let_go(self) -> None:

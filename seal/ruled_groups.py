@@ -70,9 +70,9 @@ class RuledGroups:
             self.optimizer.register_step_post_hook(lambda *_: self._put_back()),
         ]
 
-    def look(self) -> Sides:
-        """Look at the model and at the groups anew, as either may have got parameters since; the sides, of which the
-        late one ends with the head."""
+    def look(self) -> None:
+        """Look at the model and at the groups anew, as either may have got parameters since. Of `sides` the late one
+        ends with the head."""
         sides = split_parameters(self.model, self.threshold, self.example)
         self.head = self._head(sides)
         self.parts = parts(sides, classifier=self.head or "")
@@ -80,7 +80,7 @@ class RuledGroups:
         self.part_of: dict[Tensor, Part] = {}
         for part, parameters in self.parts.items():
             self.part_of |= dict.fromkeys(parameters.values(), part)
-        return Sides(self.parts["early"], self.parts["late"] | self.parts["fc"])
+        self.sides = Sides(self.parts["early"], self.parts["late"] | self.parts["fc"])
 
     def _head(self, sides: Sides) -> str | None:
         """The name of the layer that gives the logits: by a pass of the example where there is one, else the last that

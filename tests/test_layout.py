@@ -26,7 +26,7 @@ ARROWS = {
     "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
     "seal.__main__": {"seal.cli"},
     "seal.forgetting": {
-        "seal.fitting", "seal.optim", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules", "seal.split",
+        "seal.fitting", "seal.optim", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules",
         "seal.steps",
     },
     "seal.fitting": {"seal.methods", "seal.options", "seal.reinit", "seal.ruled_groups", "seal.rules", "seal.split"},

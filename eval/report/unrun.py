@@ -5,6 +5,7 @@ say.
 """
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -169,9 +170,13 @@ def price(tier: str, lack: Lack) -> str:
     if not lack.stages:
         return NOTHING
 
-    seconds = 0.0
+    times_by_name: dict[str, float] = defaultdict(float)
     for stage, times in lack.stages.items():
-        known = committed_seconds(EXPECTED / tier / "timings", parts(stage).name)
+        times_by_name[parts(stage).name] += times
+
+    seconds = 0.0
+    for name, times in times_by_name.items():
+        known = committed_seconds(EXPECTED / tier / "timings", name)
         if not known:
             return f"{len(lack.stages)} stages; no committed rate"
         seconds += times * statistics.median(known)

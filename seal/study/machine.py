@@ -44,14 +44,14 @@ def machines(timings: Path, runs: set[str]) -> dict[str, Machine]:
 def difference(tier: str, runs: list[str]) -> str | None:
     """A sentence where a run here was made on another kind of machine than the committed one of its tier."""
     committed = EXPECTED / tier
-    here, there = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
-    other = [run for run in runs if run in here and run in there and here[run] != there[run]]
+    ours, theirs = machines(TIMINGS, {*runs}), machines(committed / "timings", {*runs})
+    other = [run for run in runs if run in ours and run in theirs and ours[run] != theirs[run]]
     if not other:
         return None
 
     more = f", and {len(other) - 1} more" if len(other) > 1 else ""
     return (
-        f"{other[0]} was trained on {here[other[0]]}, in {committed} on {there[other[0]]}{more}: bits differ "
+        f"{other[0]} was trained on {ours[other[0]]}, in {committed} on {theirs[other[0]]}{more}: bits differ "
         f"between them, in dvc.lock too; `seal compare {committed}` says whether values agree"
     )
 

@@ -24,7 +24,11 @@ def installed_packages() -> dict[str, Distribution]:
     """By normalised name, as a lock writes it (PEP 503); one without a name, as pip leaves it when cut off, is none."""
     installed = {}
     for package in distributions():
-        if name := package.metadata["Name"]:
+        try:
+            name = package.metadata["Name"]
+        except FileNotFoundError:  # so says importlib_metadata, in the standard one's place once MLflow imports it
+            continue
+        if name:
             installed[re.sub(r"[-_.]+", "-", name).lower()] = package
     return installed
 

@@ -148,9 +148,15 @@ def entry(values: Any, key: str, path: Path) -> Any:
 
 def finite(value: Any, path: Path, key: str) -> float:
     """The number that stands at `key`. Raises BrokenEvidence for anything else, NaN included."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BrokenEvidence(f"{path}: {key}: found {value!r}, expected a finite number; {MEND}")
-    return float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:  # an integer of JSON has as many digits as it likes
+        number = math.inf
+
+    if not math.isfinite(number):
+        raise BrokenEvidence(f"{path}: {key}: found {short(repr(value))}, expected a finite number; {MEND}")
+    return number
 
 
 def finite_items(values: Any, path: Path, key: str) -> Items:

@@ -13,7 +13,7 @@ from seal.errors import UserError
 from seal.evidence import MEND, BrokenEvidence, Items, entry, finite_items, read_arrays, read_checked_json, read_summary
 from seal.measure import NOWHERE, Cell, Measure
 from seal.readings import EvaluationFile, Missing, Reading, Status, generation_of, reading
-from seal.record import SKIPPED, Row, read_history
+from seal.record import HISTORY_COLUMNS, SKIPPED, Row, read_history
 
 Generation = int | Literal["last"]
 
@@ -87,9 +87,13 @@ class RunFolder:
     def history(self) -> list[Row]:
         path = self.existing("history.csv")
         try:
-            return read_history(path)
+            rows = read_history(path)
         except UserError as error:
             raise BrokenEvidence(str(error)) from None
+
+        if lacking := [column for column in HISTORY_COLUMNS if rows and column not in rows[0]]:
+            raise BrokenEvidence(f"{path}: found no column {', '.join(lacking)}; {MEND}")
+        return rows
 
     def existing(self, name: str) -> Path:
         path = self.folder / name

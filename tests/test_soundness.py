@@ -1,5 +1,6 @@
 """The one check of a run: parts of two runs that were swapped, and numbers that cannot be, are no evidence."""
 
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seal.evidence import BrokenEvidence, read_summary
-from seal.record import file_sha256, read_json, write_json
+from seal.evidence import BrokenEvidence, finite, read_summary
+from seal.record import HISTORY_COLUMNS, Row, file_sha256, read_history, read_json, write_csv, write_json
 from seal.run_folder import RunFolder
 from seal.runs import Runs
 from seal.soundness import sound_run
@@ -86,6 +87,20 @@ def other_items(record: Path) -> str:
     return "eval/transfer-eurosat"
 
 
+def without_column(name: str) -> Callable[[Path], str]:
+    def remove(record: Path) -> str:
+        path = record / RUN / "history.csv"
+        rows = read_history(path)
+        write_csv(path, [column for column in HISTORY_COLUMNS if column != name], [without(row, name) for row in rows])
+        return f"history.csv: found no column {name}"
+
+    return remove
+
+
+def without(row: Row, name: str) -> Row:
+    return {column: value for column, value in row.items() if column != name}
+
+
 def items_of_the_other(record: Path) -> str:
     swapped("eval/transfer-eurosat/gen-03.npz")(record)
     return "gen-03.npz"
@@ -130,6 +145,8 @@ FAULTS = {
     "predictions": swapped("predictions/gen-02.npz"),
     "the last predictions": swapped("predictions/gen-03.npz"),
     "history": swapped("history.csv"),
+    "a history without what decides R2": without_column("clean_accuracy_batch_statistics"),
+    "a history without a rate": without_column("lr_late"),
     "summary": swapped("summary.json"),
     "a transfer": swapped("eval/transfer-eurosat/gen-03.json"),
     "few shots": swapped("eval/fewshot-eurosat/gen-03.json"),
@@ -142,6 +159,7 @@ FAULTS = {
     "a validation accuracy of 2": outcome_of(val_accuracy=2.0),
     "a loss that is no number": outcome_of(test_loss="NaN"),
     "an infinite loss": outcome_of(test_loss="Infinity"),
+    "a loss of 400 digits": outcome_of(test_loss="9" * 400),
     "a norm in quotes": outcome_of(norm_early='"20"'),
     "another arm": evaluation_of("hessian", arm="llf"),
     "another seed": evaluation_of("transfer-eurosat", seed=1),
@@ -214,6 +232,12 @@ def test_a_best_epoch_that_is_no_section_is_broken(record: Path, value: Any) -> 
     write_json(path, whole)
     with pytest.raises(BrokenEvidence, match=re.escape(f"{path}: outcomes.1.best")):
         read_summary(path)
+
+
+@pytest.mark.parametrize("value", [None, True, "3", [3], math.nan, -math.inf, 10**400])
+def test_what_is_no_finite_number_is_broken(value: Any) -> None:
+    with pytest.raises(BrokenEvidence, match=r"^summary\.json: classes: found .{1,200}, expected a finite number"):
+        finite(value, Path("summary.json"), "classes")
 
 
 def test_weights_that_evaluations_looked_at_are_sound(record: Path) -> None:

@@ -23,7 +23,7 @@ settings.load_profile("seal")
 
 ROOT = Path(__file__).parents[1]
 # Their fixtures, and asserts that say what they met; `waiting` first, as another of them imports it.
-pytest_plugins = ("tests.waiting", "tests.claim_records", "tests.pages", "tests.toy_project")
+pytest_plugins = ("tests.waiting", "tests.claim_records", "tests.own_images", "tests.pages", "tests.toy_project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,7 +92,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from seal.config import load_params
     from seal.data import fetch, packing
     from seal.train import run_stage
-    from tests.test_train_stage import make_images, write_params
+    from tests.small_project import make_images, write_params
 
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ import numpy as np
 
 from seal.config import Run
 from seal.methods.paper import Ascent
-from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, read_json, write_csv, write_json
+from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, TIMING_COLUMNS, Row, read_json, write_csv, write_json
 from tests.strategies import params_with
 
 IMAGES = 10_000  # of the test split
@@ -107,3 +107,8 @@ def write_record(results: Path, run: Run, diverged: dict[str, Any] | None = None
     summary = facts_of(run) | {"outcomes": outcomes, "final": final, "diverged": diverged}
     write_json(results / run.name / "summary.json", summary)
     return results / run.name
+
+
+def write_timings(folder: Path, stage: str, *rows: tuple[str, str]) -> None:
+    timed = {"seconds": 1.0, "date": "2026-01-01"}
+    write_csv(folder / f"{stage}.csv", TIMING_COLUMNS, [timed | {"cpu": cpu, "threads": n} for cpu, n in rows])

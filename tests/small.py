@@ -23,7 +23,7 @@ GENERATIONS = {"num_generations": 2}
 BATCHES = 2  # an epoch: of 16 images and of 10
 OPTIONS = {"ascent_epochs": 1, "ascent_lr_scale": 0.5}  # of the methods that have them
 
-# Evaluations of a moment, of the images that tests/test_train_stage.py packs.
+# Evaluations of a moment, of the images that tests/small_project.py makes.
 SMALL_FEWSHOT = {
     "targets": ["mine"],
     "n_way": 2,
@@ -107,3 +107,10 @@ def ends(folder: Path, run: Run) -> dict[str, bytes]:
     """Weights and predictions that a run ends with, in bytes."""
     train_small(run, folder)
     return {name: data for name, data in contents(folder).items() if not name.startswith("state")}
+
+
+def loop_options(method: str) -> dict[str, Any]:
+    numbers = numbers_of(method)
+    return numbers | {
+        name: value for name, value in {"ascent_epochs": 1, "most_climbing": 0.9}.items() if name in numbers
+    }

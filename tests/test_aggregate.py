@@ -10,10 +10,10 @@ from seal.record import RESULTS, read_json, write_json
 from seal.tracking.arms import CLAIMS, sync_aggregates
 from seal.tracking.mlflow_view import View, run_key
 from tests.invented_records import evaluation_facts, facts_of, invented_run, write_record
-from tests.test_tracking import project as project
-from tests.test_tracking import pytestmark as pytestmark
-from tests.test_tracking import shared_project as shared_project
-from tests.test_tracking import surroundings as surroundings
+from tests.tracked_project import project as project
+from tests.tracked_project import pytestmark as pytestmark
+from tests.tracked_project import shared_project as shared_project
+from tests.tracked_project import surroundings as surroundings
 
 
 def test_an_arm_shows_its_seeds_means_the_verdicts_and_the_figures(project: Path) -> None:

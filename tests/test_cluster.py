@@ -40,11 +40,10 @@ from seal.sections import NamedModel
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.tracking.sync import SyncOutcome
-from tests.invented_records import write_record
+from tests.documents import cluster_commands
+from tests.invented_records import write_record, write_timings
+from tests.small_project import make_images, write_params
 from tests.strategies import SMOKE, params_with, run_with
-from tests.test_cluster_document import commands
-from tests.test_machine import write_timings
-from tests.test_train_stage import make_images, write_params
 from tests.toy_project import ToyProject
 
 pytestmark = pytest.mark.xdist_group("toy")  # one packed project
@@ -134,7 +133,7 @@ def test_a_submission_leaves_what_a_serial_run_leaves(tmp_path: Path) -> None:
     config = (project.folder / ".dvc/config").read_text().replace("[core]", "[core]\n    remote = bucket")
     bucket = "['remote \"bucket\"']\n    url = s3://seal/toy\n    endpointurl = http://127.0.0.1:9\n"  # nobody is there
     (project.folder / ".dvc/config").write_text(config + bucket)
-    submit, status = commands("One machine")
+    submit, status = cluster_commands("One machine")
 
     printed = project.seal(*submit[1:])
     assert f"6 stages, 2 at once, threads of each: {max(1, usable_cores() // 2)}" in printed

@@ -2,25 +2,16 @@
 
 import re
 import shlex
-from pathlib import Path
 
 from typer.testing import CliRunner
 
 from seal.cli import app
 from seal.cluster.limits import MEMORY, SPARE, TWICE
-
-TEXT = (Path(__file__).parents[1] / "docs/cluster.md").read_text(encoding="utf-8")
-
-
-def commands(heading: str) -> list[list[str]]:
-    """Of the block below a heading."""
-    section = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    (block,) = re.findall(r"```\n(.*?)```", section, re.S)
-    return [shlex.split(line) for line in block.splitlines()]
+from tests.documents import CLUSTER, cluster_commands
 
 
 def test_every_command_that_is_named_has_its_options() -> None:
-    named = re.findall(r"`(seal [a-z]+[^`]*)`", TEXT) + [shlex.join(words) for words in commands("Slurm")]
+    named = re.findall(r"`(seal [a-z]+[^`]*)`", CLUSTER) + [shlex.join(words) for words in cluster_commands("Slurm")]
     assert len(named) > 10
     for line in named:
         _, command, *words = shlex.split(line)
@@ -31,5 +22,5 @@ def test_every_command_that_is_named_has_its_options() -> None:
 
 def test_limits_are_those_that_jobs_get() -> None:
     assert (TWICE, SPARE) == (2, 10 * 60)
-    assert "`--time` is twice what `seal plan` says and ten minutes" in TEXT
-    assert f"`--mem` is {MEMORY:g} times the largest peak" in TEXT
+    assert "`--time` is twice what `seal plan` says and ten minutes" in CLUSTER
+    assert f"`--mem` is {MEMORY:g} times the largest peak" in CLUSTER

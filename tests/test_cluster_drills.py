@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy_project import ToyProject
+from tests.toy_project import HELD, ToyProject
 from tests.waiting import wait_until
 
-HELD = "train@seal-0"
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from seal.doctor.cluster import cluster_checks
-from tests.test_cluster_document import commands
-from tests.test_cluster_drills import HELD
-from tests.toy_project import ToyProject
+from tests.documents import cluster_commands
+from tests.toy_project import HELD, ToyProject
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -265,7 +264,7 @@ def test_the_doctor_asks_the_nodes(toy: ToyProject, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_documents_commands_run(toy: ToyProject, serial_toy: ToyProject) -> None:
-    checked, dry, *others = commands("Slurm")
+    checked, dry, *others = cluster_commands("Slurm")
     assert checked == ["seal", "doctor", "--cluster"]  # of the project's own environment: tests/test_doctor.py
     assert "#!/bin/bash" in toy.seal(*dry[1:])
     for words in others:

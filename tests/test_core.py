@@ -21,10 +21,10 @@ from seal.trainer import Trainer
 from seal.training_data import make_data
 from tests.copies import copy_project
 from tests.core_packages import core_entries, core_packages, core_requirements
+from tests.documents import example
 from tests.small import CPU, contents, small_arm
-from tests.test_evaluations import SMALL, folder_of, run_stage
-from tests.test_readme import example
-from tests.test_train_stage import write_params
+from tests.small_evaluations import SMALL, folder_of, run_stage
+from tests.small_project import write_params
 
 pytestmark = pytest.mark.xdist_group("core")  # one wheel, installed
 

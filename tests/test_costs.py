@@ -14,26 +14,13 @@ from seal.data.pack import METADATA, SPLITS
 from seal.data.selection import parameters_of
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS
-from seal.measure import Images, NetworkSize, Work
-from seal.planning.costs import work
+from seal.measure import Images, Work
 from seal.planning.counts import images_of
 from seal.sections import Dataset, SplitFractions
-from seal.tiers import tier_params
+from tests.priced import SIZE, price
+from tests.priced import params as params
 
-ROOT = Path(__file__).parents[1]
 FRACTIONS = SplitFractions(test=0.2, val=0.1)
-SIZE = NetworkSize(parameters=1000, features=500)
-
-
-@pytest.fixture
-def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
-    smoke = tier_params("smoke", folder=ROOT / "params")
-    monkeypatch.chdir(tmp_path)  # without packs, timings and results
-    return smoke.model_copy(update={"runtime": smoke.runtime.model_copy(update={"threads": None})})
-
-
-def price(stage: str, params: Params) -> Work:
-    return work(stage, params, SIZE)
 
 
 def test_training_costs_its_images(params: Params) -> None:

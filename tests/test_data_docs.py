@@ -27,17 +27,12 @@ from seal.data.guess import as_yaml, guess
 from seal.data.pack import open_pack
 from seal.data.sources import SOURCES
 from seal.yaml_files import parse_yaml
+from tests.documents import blocks, document
 from tests.fixtures_data import image_bytes, write_tar, write_zip
-from tests.test_data_own import animals, table, write
-from tests.test_train_stage import write_params
+from tests.own_images import animals, table, write
+from tests.small_project import write_params
 
 ROOT = Path(__file__).parents[1]
-
-
-def blocks(page: str, language: str) -> list[str]:
-    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [block for kind, block in fenced if kind == language]
 
 
 def make_layouts() -> None:
@@ -89,7 +84,7 @@ def run(command: str) -> str:
     return result.output
 
 
-ENTRIES = [yaml.safe_load(block) for block in blocks("own-images", "yaml")]
+ENTRIES = [yaml.safe_load(block) for block in blocks(document("docs/own-images.md"), "yaml")]
 
 
 def test_the_entries_of_own_images_are_packed(folder: Path) -> None:
@@ -105,7 +100,7 @@ def test_the_entries_of_own_images_are_packed(folder: Path) -> None:
 
 @pytest.mark.parametrize("page", ["own-images", "researcher"])
 def test_the_commands_of_a_page(page: str, folder: Path) -> None:
-    lines = [line for block in blocks(page, "") for line in block.splitlines()]
+    lines = [line for block in blocks(document(f"docs/{page}.md"), "") for line in block.splitlines()]
     printed = run(lines[0])
     with_datasets(yaml.safe_load(printed.partition("\n")[2])["datasets"])
     shown = [run(line) for line in lines[1:]][-1]
@@ -174,7 +169,7 @@ def test_the_code_of_researcher(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Forgetting, "__init__", noted_begin)
     with_datasets(ENTRIES[0])
     run("dvc repro pack@photos")
-    code = "".join(blocks("researcher", "python"))
+    code = "".join(blocks(document("docs/researcher.md"), "python"))
     for long, short in (("SEEDS = 30, 3, [0, 1, 2, 3, 4]", "SEEDS = 2, 2, [0, 1]"),
                         ("ascent_epochs=8", "ascent_epochs=1")):  # fmt: skip
         assert long in code

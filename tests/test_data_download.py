@@ -16,7 +16,8 @@ from seal.data.download import download, mismatch
 from seal.data.fetch import fetch
 from seal.data.places import Places
 from seal.data.sources import SOURCES, Archive
-from tests.test_data_fetch import CONTENT, TINY, official, places, silent, source
+from tests.fixtures_data import silent
+from tests.fixtures_download import CONTENT, TINY, official, places, source
 
 __all__ = ["places", "source"]
 

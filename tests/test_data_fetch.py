@@ -16,47 +16,27 @@ from seal.data import fetch as fetching
 from seal.data.archives import DataError
 from seal.data.fetch import fetch
 from seal.data.places import Places, relocate
-from seal.data.sources import SOURCES, Archive
+from seal.data.sources import SOURCES
 from seal.sections import Dataset, SplitFractions
-from tests.fixtures_data import image_bytes
-
-CONTENT = bytes(range(256)) * 20_000  # 5 MB, several reads
-TINY = Dataset(source="tiny_imagenet", image_size=64, split="official")
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def official(content: bytes = CONTENT, url: str | None = None) -> Archive:
-    return Archive("tiny-imagenet-200.zip", len(content), md5=hashlib.md5(content).hexdigest(), url=url)
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    for name in ("mirror", "archives"):
-        (tmp_path / name).mkdir()
-    return Places(tmp_path / "mirror", tmp_path / "archives")
-
-
-@pytest.fixture(autouse=True)
-def source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tiny_imagenet with CONTENT as its official archive, and no address to download it from."""
-    monkeypatch.setitem(SOURCES, "tiny_imagenet", replace(SOURCES["tiny_imagenet"], archives=(official(),)))
+from tests.fixtures_data import image_bytes, silent
+from tests.fixtures_download import CONTENT, TINY
+from tests.fixtures_download import places as places
+from tests.fixtures_download import source as source
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "content", "is_official"),
+    ("folder", "name", "is_official"),
     [
-        ("archives", "tiny-imagenet-200.zip", CONTENT, True),
-        ("mirror", "tiny-imagenet-200.zip", CONTENT, True),
-        ("mirror", "tiny-imagenet-200.zip", b"fewer images", False),
-        ("mirror", "tiny-imagenet-200.tar", b"fewer images", False),
+        ("archives", "tiny-imagenet-200.zip", True),
+        ("mirror", "tiny-imagenet-200.zip", True),
+        ("mirror", "tiny-imagenet-200.zip", False),
+        ("mirror", "tiny-imagenet-200.tar", False),
     ],
 )
 def test_an_archive_is_found_and_recorded_without_the_machine(
-    places, tmp_path, folder, name, content, is_official
+    folder: str, name: str, is_official: bool, places: Places, tmp_path: Path
 ) -> None:
+    content = CONTENT if is_official else b"fewer images"
     (tmp_path / folder / name).write_bytes(content)
     record = fetch("tiny", TINY, places, silent)
     assert record["status"] == "present"

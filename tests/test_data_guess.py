@@ -7,7 +7,7 @@ import pytest
 
 from seal.data.guess import guess
 from tests.fixtures_data import image_bytes
-from tests.test_data_own import animals, table, write
+from tests.own_images import animals, table, write
 
 
 @pytest.mark.parametrize(

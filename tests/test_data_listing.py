@@ -14,7 +14,7 @@ from seal.data import listing
 from seal.data.listing import FOLDERS, main
 from seal.record import read_json
 from tests.fixtures_data import image_bytes
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 ROOT = Path(__file__).parents[1]
 

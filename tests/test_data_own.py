@@ -1,7 +1,5 @@
 """A user's own images in the layouts that people have: the same images, labels and splits from each, or one line."""
 
-import csv
-import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,38 +13,11 @@ from seal.data.pack import SPLITS, Pack
 from seal.data.places import Places
 from seal.data.recognise import copy_of
 from seal.data.sources import SOURCES
-from seal.sections import Columns, Dataset, SplitFractions
+from seal.sections import Columns, SplitFractions
 from tests.fixtures_data import contents, image_bytes, make, mirror, write_tar, write_zip
+from tests.own_images import FRACTIONS, animals, own, pack, table, write
 
 __all__ = ["mirror"]
-
-FRACTIONS = SplitFractions(test=0.2, val=0.1)
-Files = dict[str, bytes]
-
-
-def own(path: Path, **values: Any) -> Dataset:
-    return Dataset(**{"source": "folder", "image_size": 8, "split": FRACTIONS, "path": str(path), **values})
-
-
-def pack(path: Path, **values: Any) -> Pack:
-    return make(Places(None, path.parent / "archives"), own(path, **values), "mine")
-
-
-def write(folder: Path, files: Files) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return folder
-
-
-def left_out(folder: Path) -> dict[str, str]:
-    """File to reason, as the list has them."""
-    path = folder.parent / "left_out/mine.csv"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert len({row["file"] for row in rows}) == len(rows)
-    return {row["file"]: row["reason"] for row in rows}
 
 
 def pictures(made: Pack) -> dict[str, tuple[str, str, bytes]]:
@@ -57,17 +28,6 @@ def pictures(made: Pack) -> dict[str, tuple[str, str, bytes]]:
         for file, label, image in zip(part.files, part.labels.tolist(), part.images, strict=True):
             packed[file.rpartition("/")[2]] = made.classes[label], split, image.numpy().tobytes()
     return packed
-
-
-def animals(classes: tuple[str, ...] = ("cat", "dog"), count: int = 10) -> Files:
-    return {f"{name}/{name}{number}.png": image_bytes(100 * place + number)
-            for place, name in enumerate(classes) for number in range(count)}  # fmt: skip
-
-
-def table(rows: list[tuple[str, ...]], header: tuple[str, ...] = ("file", "label")) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows([header, *rows])
-    return text.getvalue().encode()
 
 
 def test_real_eurosat_in_four_layouts_is_one_dataset(mirror: Path, tmp_path: Path) -> None:

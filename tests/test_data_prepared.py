@@ -11,7 +11,7 @@ from PIL import Image
 
 from seal.data.images import decode_image
 from seal.sections import Preprocessing
-from tests.test_data_own import animals, pack, write
+from tests.own_images import animals, pack, write
 
 
 def turned(image: Image.Image) -> bytes:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from seal.data.archives import DataError
 from tests.fixtures_data import contents, image_bytes, write_tar, write_zip
-from tests.test_data_own import Files, animals, left_out, pack, table, write
+from tests.own_images import Files, animals, left_out, pack, table, write
 
 
 def mixed(folder: Path) -> dict[str, str]:

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.copies import copy_project
 from tests.small import contents
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
-LONG = {"epochs_per_generation": 30}
 
 
 def command(project: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -67,18 +65,6 @@ def trainer_in(project: Path) -> int:
                 found[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     (trainer,) = (pid for pid, parent in found.items() if parent not in found)
     return trainer
-
-
-@pytest.fixture
-def project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "a project"
-    shutil.copytree(packed / "images", folder / "images")
-    code = ("seal", "eval", "params", "benchmarks/methods.csv", "dvc.yaml", "folders.json")
-    copy_project(folder, (*code, ".dvcignore", ".dvc/config"))
-    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
-    monkeypatch.chdir(folder)
-    write_params(training=LONG)
-    return folder.resolve()
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """The contract of every evaluation in EVALUATIONS: a new one is held to it without an edit here."""
 
-import importlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,41 +17,11 @@ from seal.readings import Missing, Reading
 from seal.record import file_sha256, read_json
 from seal.runs import RunFolder
 from tests.small import contents
-from tests.test_train_stage import copy_declared, write_params
+from tests.small_evaluations import folder_of, run_stage, write_small_params
+from tests.small_project import copy_declared
 
 ROOT = Path(__file__).parents[1]
-EPISODES = {"n_way": 2, "shots": [2], "n_query": 3, "episodes": 5, "epochs": 3}
-# What makes one a matter of seconds; one that is not here runs with the values of params/paper.yaml.
-SMALL: dict[str, dict[str, Any]] = {
-    "transfer": {"epochs": 4},
-    "fewshot": EPISODES,
-    "fewshot_affines": EPISODES,
-    "hessian": {
-        "batch_size": 4,
-        "batches": 2,
-        "fixed_batches": 2,
-        "solvers": ["lanczos"],
-        "bootstrap": 50,
-        "tolerance": 0.1,
-        "eigenvalues": 2,
-    },
-}
 every_evaluation = pytest.mark.parametrize("name", EVALUATIONS)
-
-
-def run_stage(name: str) -> None:
-    """`python -m eval.<name>` of normal-0, on the images that it was trained on."""
-    target = ["--target", "mine"] if EVALUATIONS[name].targeted else []
-    importlib.import_module(f"eval.{name}").main(["--run", "normal-0", *target])
-
-
-def write_small_params(name: str) -> None:
-    targets = {"targets": ["mine"]} if EVALUATIONS[name].targeted else {}
-    write_params(**{name: SMALL.get(name, {}) | targets})
-
-
-def folder_of(project: Path, name: str) -> Path:
-    return project / "results/normal-0/eval" / (f"{name}-mine" if EVALUATIONS[name].targeted else name)
 
 
 @every_evaluation

@@ -22,7 +22,7 @@ from seal.record import read_json
 from seal.rng import stream
 from seal.train import run_stage
 from tests.small import SMALL_FEWSHOT
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 pytestmark = pytest.mark.numerical
 

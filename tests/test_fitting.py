@@ -17,7 +17,7 @@ from seal import Forgetting, SignedSGD, split_parameters
 from seal.clock import Clock
 from seal.methods import METHODS
 from seal.rng import stream
-from tests.test_forgetting import options
+from tests.small import loop_options
 
 DRAWS = ("llf", "seal_reinit", "ke_wels", "ke_kels", "shrink_perturb", "ban", "ban_labels")
 BY_WEIGHTS = ("llf", "seal_reinit", "ke_wels", "ke_kels", "imp", "dsd")  # llf of weights alone, as its arm has it
@@ -37,7 +37,7 @@ def begun(method: str, model: nn.Module, threshold: str = "2", **values: Any) ->
     groups = [{"params": parameters} for parameters in (list(sides.early.values()), late, fc)]
     optimizer = values.pop("optimizer", None) or SignedSGD(groups, 0.05, 0.9)
     halved = {"split_rate": 0.5} if method in ("ke_wels", "ke_kels") else {}  # of so few elements
-    numbers = options(method) | halved | values.pop("options", {})
+    numbers = loop_options(method) | halved | values.pop("options", {})
     return Forgetting(method, model, optimizer, threshold, generations=3, epochs=2, **values, **numbers), optimizer
 
 

@@ -17,7 +17,7 @@ from seal import Forgetting, SignedSGD, split_parameters
 from seal.clock import Clock
 from seal.methods import METHODS
 from seal.rng import stream, torch_drawing_from
-from tests.strategies import numbers_of
+from tests.small import loop_options
 
 E, G = 2, 2
 
@@ -47,13 +47,6 @@ def begin(network: str, **groups: Any) -> tuple[nn.Module, SignedSGD, str, Calla
     return model, SignedSGD(halves, 0.05, 0.9, 1e-4, **groups), threshold, make
 
 
-def options(method: str) -> dict[str, Any]:
-    numbers = numbers_of(method)
-    return numbers | {
-        name: value for name, value in {"ascent_epochs": 1, "most_climbing": 0.9}.items() if name in numbers
-    }
-
-
 def batches() -> list[tuple[Tensor, Tensor]]:
     generator = stream(0, "batches")
     return [(torch.randn(6, 3, 16, 16, generator=generator), torch.arange(6) % 3) for _ in range(2)]
@@ -79,7 +72,7 @@ def test_every_method_trains_a_network_that_is_not_ours(network: str, method: st
     keys = list(model.state_dict())
     forgetting = Forgetting(
         method, model, optimizer, threshold, generations=G, epochs=E, fresh=make,
-        schedule=lambda optimizer: CosineAnnealingLR(optimizer, E), **options(method),
+        schedule=lambda optimizer: CosineAnnealingLR(optimizer, E), **loop_options(method),
     )  # fmt: skip
     before = {name: value.clone() for name, value in model.state_dict().items()}
     train(forgetting, model, optimizer)
@@ -109,7 +102,7 @@ def test_a_loop_that_was_interrupted_goes_on_with_the_same_bits(
         model, optimizer, threshold, make = begin("mobilenet")
         forgetting = Forgetting(
             method, model, optimizer, threshold, generations=3, epochs=E, fresh=make,
-            schedule=lambda optimizer: CosineAnnealingLR(optimizer, E), **options(method),
+            schedule=lambda optimizer: CosineAnnealingLR(optimizer, E), **loop_options(method),
         )  # fmt: skip
         return forgetting, model, optimizer
 
@@ -149,7 +142,7 @@ def test_a_schedule_of_ones_own_sees_its_own_rates() -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
     twin = SignedSGD([nn.Parameter(torch.zeros(1))], 0.05, 0.9)
     ours, theirs = (OneCycleLR(o, 0.1, total_steps=E * G * 2, cycle_momentum=False) for o in (optimizer, twin))
-    forgetting = Forgetting("seal", model, optimizer, threshold, generations=G, epochs=E, **options("seal"))
+    forgetting = Forgetting("seal", model, optimizer, threshold, generations=G, epochs=E, **loop_options("seal"))
     for _ in forgetting.epochs():
         for x, y in batches():
             optimizer.zero_grad()
@@ -195,7 +188,7 @@ def test_each_generation_begins_at_the_first_rate(rate: float | Tensor, resumed:
 
 def test_the_early_side_climbs_at_its_scale_of_the_groups_rate_and_decay() -> None:
     model, optimizer, threshold, _ = begin("mobilenet", backend="reference")
-    numbers = options("seal") | {"ascent_lr_scale": 0.5}
+    numbers = loop_options("seal") | {"ascent_lr_scale": 0.5}
     forgetting = Forgetting("seal", model, optimizer, threshold, generations=2, epochs=2, **numbers)
     clocks = forgetting.epochs()
     for _ in range(3):
@@ -220,7 +213,7 @@ def test_a_step_that_raises_leaves_the_later_ones_as_they_would_have_been(method
     """A closure runs out of memory, and the loop goes on with the next batch."""
     model, optimizer, threshold, _ = begin("mobilenet")
     own = numbers_seen(optimizer)
-    forgetting = Forgetting(method, model, optimizer, threshold, generations=G, epochs=E, **options(method))
+    forgetting = Forgetting(method, model, optimizer, threshold, generations=G, epochs=E, **loop_options(method))
 
     def out_of_memory() -> float:
         raise torch.OutOfMemoryError
@@ -240,7 +233,7 @@ def test_a_step_that_raises_leaves_the_later_ones_as_they_would_have_been(method
 
 def test_steps_before_the_first_epoch_are_the_optimizers_own() -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
-    Forgetting("seal", model, optimizer, threshold, generations=G, epochs=E, **options("seal"))
+    Forgetting("seal", model, optimizer, threshold, generations=G, epochs=E, **loop_options("seal"))
     weight = next(iter(model.parameters()))
     before = weight.detach().clone()
     weight.grad = torch.ones_like(weight)
@@ -298,7 +291,7 @@ def test_a_scaler_shared_parameters_later_groups_and_parameters_without_gradient
 def test_a_frozen_side_stands_still_and_is_let_go() -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
     forgetting = Forgetting(
-        "seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **options("seal_freeze")
+        "seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **loop_options("seal_freeze")
     )
     late = split_parameters(model, threshold).late
     for clock in forgetting.epochs():
@@ -315,7 +308,7 @@ def test_a_frozen_side_stands_still_and_is_let_go() -> None:
 @pytest.mark.parametrize("statistics", ["hold", "move"])
 def test_a_frozen_sides_statistics_are_held_whenever_the_loop_asks_for_training_mode(statistics: str) -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
-    numbers = options("seal_freeze") | {"frozen_statistics": statistics}
+    numbers = loop_options("seal_freeze") | {"frozen_statistics": statistics}
     forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **numbers)
     late = [name for name, _ in model.named_buffers() if int(name.split(".")[1]) > 6 and name.endswith("running_mean")]
     assert late
@@ -334,7 +327,7 @@ def test_a_frozen_sides_statistics_are_held_whenever_the_loop_asks_for_training_
 
 def test_what_the_last_epoch_froze_is_let_go_at_the_end() -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
-    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    numbers = loop_options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
     forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=1, **numbers)
     train(forgetting, model, optimizer)
     assert all(value.requires_grad for value in model.parameters())
@@ -449,7 +442,7 @@ def test_an_iterator_that_begins_again_after_another_lets_go_too() -> None:
 
 def test_what_one_has_frozen_is_let_go_where_another_trains_the_network_by_another_optimizer() -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
-    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    numbers = loop_options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
     first = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=1, **numbers)
     kept = first.epochs()
     for _ in range(2):
@@ -474,7 +467,7 @@ def test_what_led_is_freed_with_its_owner() -> None:
 @pytest.mark.parametrize("evaluated", [False, True])
 def test_what_was_frozen_is_let_go_where_the_loop_is_left(evaluated: bool) -> None:
     model, optimizer, threshold, _ = begin("mobilenet")
-    numbers = options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
+    numbers = loop_options("seal_freeze") | {"frozen_statistics": "hold", "ascent_epochs": 1}
     forgetting = Forgetting("seal_freeze", model, optimizer, threshold, generations=2, epochs=2, **numbers)
     late = split_parameters(model, threshold).late
     for clock in forgetting.epochs():
@@ -498,7 +491,7 @@ def test_a_failing_draw_leaves_nothing_behind() -> None:
 
     forgetting = Forgetting(
         "seal_reinit", model, optimizer, threshold, generations=2, epochs=1, fresh=out_of_memory,
-        **options("seal_reinit"),
+        **loop_options("seal_reinit"),
     )  # fmt: skip
     with pytest.raises(torch.OutOfMemoryError):
         train(forgetting, model, optimizer)
@@ -542,7 +535,7 @@ def test_what_its_owner_has_frozen_stays(method: str) -> None:
         value.requires_grad_(False)
     before = {name: value.clone() for name, value in frozen.items()}
     forgetting = Forgetting(
-        method, model, optimizer, threshold, generations=3, epochs=E, fresh=make, **options(method)
+        method, model, optimizer, threshold, generations=3, epochs=E, fresh=make, **loop_options(method)
     )  # fmt: skip
     train(forgetting, model, optimizer)
     assert all(torch.equal(value, before[name]) for name, value in frozen.items())
@@ -570,7 +563,9 @@ def test_what_is_frozen_within_a_training_stays_from_there_on(at: Clock, method:
     model = Again()
     sides = split_parameters(model, "head")
     optimizer = SignedSGD([{"params": list(side.values())} for side in (sides.early, sides.late)], 0.05, 0.9, 1e-4)
-    forgetting = Forgetting(method, model, optimizer, "head", generations=3, epochs=2, fresh=Again, **options(method))
+    forgetting = Forgetting(
+        method, model, optimizer, "head", generations=3, epochs=2, fresh=Again, **loop_options(method)
+    )
     frozen = ("first.weight", "first.bias", "norm.weight", "head.bias")
     still: dict[str, Tensor] = {}
     for clock in forgetting.epochs():
@@ -590,7 +585,7 @@ def test_what_is_frozen_within_a_training_stays_from_there_on(at: Clock, method:
 def test_a_frozen_scales_statistics_are_not_rewound() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     optimizer = SignedSGD(model.parameters(), 0.05)
-    forgetting = Forgetting("imp", model, optimizer, "2", generations=2, epochs=1, **options("imp"))
+    forgetting = Forgetting("imp", model, optimizer, "2", generations=2, epochs=1, **loop_options("imp"))
     clocks = forgetting.epochs()
     next(clocks)
     model(torch.ones(2, 4))
@@ -601,7 +596,9 @@ def test_a_frozen_scales_statistics_are_not_rewound() -> None:
 
 def test_a_pruned_weight_may_be_frozen_within_a_generation() -> None:
     model, optimizer, threshold, make = begin("mobilenet")
-    forgetting = Forgetting("imp", model, optimizer, threshold, generations=2, epochs=2, fresh=make, **options("imp"))
+    forgetting = Forgetting(
+        "imp", model, optimizer, threshold, generations=2, epochs=2, fresh=make, **loop_options("imp")
+    )
     for clock in forgetting.epochs():
         if clock == Clock(2, 0):
             model.get_parameter("features.0.0.weight").requires_grad_(False)
@@ -619,7 +616,7 @@ def test_a_layers_own_buffer_is_no_statistic(method: str) -> None:
     model[2].mask.fill_(7.0)
     sides = split_parameters(model, "1")
     optimizer = SignedSGD([{"params": list(side.values())} for side in (sides.early, sides.late)], 0.1)
-    numbers = options(method) | ({"llf_reinitialises": "all"} if method == "llf" else {})
+    numbers = loop_options(method) | ({"llf_reinitialises": "all"} if method == "llf" else {})
     forgetting = Forgetting(method, model, optimizer, "1", generations=2, epochs=1, fresh=make, **numbers)
     for clock in forgetting.epochs():
         if clock.generation == 1:
@@ -651,7 +648,7 @@ def test_groups_optimizers_and_draws_that_cannot_be_are_said() -> None:
     model, _, threshold, _ = begin("mobilenet")
     both = SignedSGD(model.parameters(), 0.1)
     with pytest.raises(ValueError, match=r"holds parameters of early, late, fc, which follow different rules: make"):
-        Forgetting("seal", model, both, threshold, generations=2, epochs=2, **options("seal"))
+        Forgetting("seal", model, both, threshold, generations=2, epochs=2, **loop_options("seal"))
     with pytest.raises(TypeError, match=r"the optimizer is a SGD, expected a seal.SignedSGD"):
         Forgetting("seal", model, torch.optim.SGD(model.parameters(), 0.1), threshold, generations=2, epochs=2)  # type: ignore
     with pytest.raises(ValueError, match=r"ban draws values anew: give `fresh`"):

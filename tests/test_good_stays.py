@@ -19,7 +19,7 @@ from seal.record import write_csv, write_json
 from seal.runs import Runs
 from seal.train import run_stage
 from tests.small import contents
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 DEPTH = Path("results/normal-0/eval/prediction_depth")
 SEAL = Path("results/seal-0")

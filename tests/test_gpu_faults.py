@@ -42,8 +42,8 @@ from seal.rng import stream
 from seal.stage import stage
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
+from tests.small_project import write_params
 from tests.strategies import params_with
-from tests.test_train_stage import write_params
 
 CARD = "NVIDIA H100 80GB HBM3"
 

@@ -29,8 +29,8 @@ from seal.planning.network import Network, curvature_product, forward_pass, netw
 from seal.record import read_json, write_json
 from seal.rng import stream
 from seal.tiers import tier_params
-from tests.test_costs import ROOT
 
+ROOT = Path(__file__).parents[1]
 CLAIMS = ROOT / "eval/claims/claims.yaml"
 BATCH = 32
 # Neither launched nor moving anything: views and fresh memory.

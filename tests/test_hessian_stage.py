@@ -10,7 +10,7 @@ from eval.hessian import main
 from seal.config import load_params
 from seal.record import read_json
 from tests.small import SMALL_HESSIAN
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 
 def write_hessian_params(**changes: object) -> None:

@@ -214,6 +214,13 @@ def test_architecture_lists_the_basics() -> None:
     assert {*re.findall(r"`(\w+)`", listed)} == {*BASICS}
 
 
+def test_no_file_of_tests_takes_anything_from_another_ones_tests() -> None:
+    """What several need is in a module without tests."""
+    sources = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "tests/additions").glob("*.patch")]
+    of_tests = re.compile(r"^\W*(from|import) tests\.test_", re.MULTILINE)
+    assert not [path.name for path in sources if of_tests.search(path.read_text(encoding="utf-8"))]
+
+
 def test_every_arrow_is_used() -> None:
     used: dict[str, set[str]] = {name: set() for name in ARROWS}
     for module, path in MODULES.items():

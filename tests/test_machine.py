@@ -4,15 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from seal.record import TIMING_COLUMNS, write_csv
 from seal.study import machine
+from tests.invented_records import write_timings
 
 XEON, EPYC = "2 x Intel(R) Xeon(R) Processor @ 2.80GHz", "4 x AMD EPYC"
-
-
-def write_timings(folder: Path, stage: str, *rows: tuple[str, str]) -> None:
-    timed = {"seconds": 1.0, "date": "2026-01-01"}
-    write_csv(folder / f"{stage}.csv", TIMING_COLUMNS, [timed | {"cpu": cpu, "threads": n} for cpu, n in rows])
 
 
 @pytest.fixture

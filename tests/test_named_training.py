@@ -24,8 +24,8 @@ from seal.soundness import sound_run
 from seal.train import run_stage
 from seal.trainer import Trainer
 from tests.small import BATCHES, CPU, GENERATIONS, TRAINING, contents, small_arm, small_data, train_small
+from tests.small_project import write_params
 from tests.strategies import SMOKE
-from tests.test_train_stage import write_params
 
 VIT = {
     "network": "torchvision:VisionTransformer",

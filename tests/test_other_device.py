@@ -14,7 +14,7 @@ from seal.methods import METHODS
 from seal.train import run_stage
 from tests.pretended_device import pretended_device
 from tests.small import SMALL_FEWSHOT, SMALL_HESSIAN, contents, small_arm
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 NUMBERS = {
     "fewshot": SMALL_FEWSHOT,

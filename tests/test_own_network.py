@@ -37,7 +37,7 @@ from seal.tracking.mlflow_view import View
 from seal.tracking.own import sync_own
 from seal.weights import put_weights, read_weights
 from tests.conftest import NewDatabase
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # one new database
 

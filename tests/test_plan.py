@@ -30,9 +30,9 @@ from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
 from tests.invented_machine import MACHINE, RATES
 from tests.invented_records import write_record
+from tests.priced import ROOT, price
+from tests.priced import params as params
 from tests.strategies import params_with
-from tests.test_costs import ROOT, price
-from tests.test_costs import params as params
 
 HERE = processor()
 

@@ -22,8 +22,8 @@ from seal.record import read_json
 from seal.rng import stream
 from seal.sections import Model
 from tests.small import CPU, small_data, small_images, small_run
+from tests.small_project import write_params
 from tests.strategies import SMOKE
-from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical
 

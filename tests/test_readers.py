@@ -433,7 +433,7 @@ def test_by_hand_an_evaluation_notes_its_time_under_dvcs_name(project: Path) -> 
     import yaml
 
     from eval import transfer
-    from tests.test_train_stage import write_params
+    from tests.small_project import write_params
 
     params = yaml.safe_load(Path("params.yaml").read_text())
     write_params(transfer=params["transfer"] | {"targets": ["mine"], "epochs": 1})

@@ -20,17 +20,10 @@ from seal.methods import paper
 from seal.sections import Run
 from seal.tiers import TIERS
 from seal.trainer import Trainer
+from tests.documents import README, example
 from tests.small import CPU, small_data, small_run, train_small
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def example(heading: str, language: str, number: int = 0) -> str:
-    """A block of code in that language under a heading, the first unless said."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    return blocks[number]
 
 
 def test_every_tier_is_in_the_table_of_tiers() -> None:

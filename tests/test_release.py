@@ -23,8 +23,8 @@ from seal.release.archive import CHECKSUMS, FACTS, open_bundle
 from seal.release.bundle import write_bundle
 from seal.train import run_stage
 from tests.copies import copy_project
-from tests.test_evaluations import SMALL
-from tests.test_train_stage import write_params
+from tests.small_evaluations import SMALL
+from tests.small_project import write_params
 
 pytestmark = pytest.mark.xdist_group("release")  # one study and its bundle
 

@@ -12,7 +12,7 @@ import pytest
 
 from seal.errors import UserError
 from seal.stage import dataset_stage, stage
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,7 @@ from seal.study import study
 from seal.study.dvc_repo import Identity
 from seal.study.numbers import difference, facts_of
 from seal.tiers import tier_params
-from tests.test_dvc import project as project
-from tests.test_train_stage import ARMS, write_params
+from tests.small_project import ARMS, write_params
 
 ROOT = Path(__file__).parents[1]
 IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "aa"}}}

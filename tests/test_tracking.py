@@ -1,8 +1,6 @@
 """What the MLflow view shows of a run, and that `seal sync` makes it equal to the record."""
 
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal.config import Run
 from seal.record import (
     METRIC_COLUMNS,
     RESULTS,
@@ -30,52 +27,13 @@ from seal.tracking.server import _environment as server_environment
 from seal.tracking.sync import SyncOutcome, stages_of, sync, times_of
 from tests.conftest import NewDatabase
 from tests.invented_records import evaluation_facts, facts_of, invented_run, write_record
-
-pytestmark = pytest.mark.xdist_group("mlflow")  # one import of it, one new database
+from tests.tracked_project import project as project
+from tests.tracked_project import pytestmark as pytestmark
+from tests.tracked_project import shared_project as shared_project
+from tests.tracked_project import shown, status
+from tests.tracked_project import surroundings as surroundings
 
 EMPTY = ("clean_loss_batch_statistics", "clean_accuracy_batch_statistics")  # which the invented records leave out
-
-
-@pytest.fixture(scope="module")
-def shared_project(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One project for a module. Its name holds a space on purpose."""
-    folder = tmp_path_factory.mktemp("a project")
-    shutil.copy(new_database.path, folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Another MLflow server in the environment must not matter."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-
-
-@pytest.fixture
-def project(shared_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    monkeypatch.chdir(shared_project)
-    yield shared_project
-    assert not (tmp_path / "elsewhere.db").exists()
-    shutil.rmtree(RESULTS, ignore_errors=True)
-
-
-def shown(view: View, run: Run) -> dict[str, Any]:
-    """All that the view holds of a run, but for times, MLflow's identifiers and its own tags."""
-    (entry,) = view.find(run_key(facts_of(run)))
-    histories = {}
-    for name in entry.data.metrics:
-        points = view.client.get_metric_history(entry.info.run_id, name)
-        histories[name] = sorted((point.step, point.value) for point in points)
-
-    tags = {name: value for name, value in entry.data.tags.items() if not name.startswith("mlflow.")}
-    info = (entry.info.run_name, entry.info.status, entry.info.lifecycle_stage)
-    return {"info": info, "params": entry.data.params, "tags": tags, "metrics": histories}
-
-
-def status(run: Run) -> str:
-    (outcome,) = sync({run.name: None}, RESULTS, TIMINGS)
-    assert outcome.run == run.name
-    return outcome.status
 
 
 def test_processes_that_open_a_new_database_at_once_all_find_it_whole(new_database: NewDatabase) -> None:
@@ -130,9 +88,9 @@ def test_the_view_has_the_evaluations_that_are_asked_for(project: Path) -> None:
 
     view, both = View(project), {"final/transfer-digits-gen-02/accuracy", "final/transfer-eurosat-gen-02/accuracy"}
     for asked, expected in ((["transfer-digits"], {min(both)}), (None, both), ((), set[str]())):
-        for status in ("written", "unchanged"):
+        for expected_status in ("written", "unchanged"):
             (outcome,) = sync({run.name: asked}, RESULTS, TIMINGS)
-            assert outcome.status == status
+            assert outcome.status == expected_status
         (entry,) = view.find(run_key(facts_of(run)))
         assert both.intersection(entry.data.metrics) == expected
 

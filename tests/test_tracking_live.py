@@ -22,11 +22,11 @@ from seal.tracking.mlflow_view import DIGEST, View, run_key
 from seal.tracking.sync import sync
 from tests.conftest import NewDatabase
 from tests.invented_records import facts_of, invented_run, rows_of, write_record
-from tests.test_tracking import project as project
-from tests.test_tracking import pytestmark as pytestmark
-from tests.test_tracking import shared_project as shared_project
-from tests.test_tracking import shown, status
-from tests.test_tracking import surroundings as surroundings
+from tests.tracked_project import project as project
+from tests.tracked_project import pytestmark as pytestmark
+from tests.tracked_project import shared_project as shared_project
+from tests.tracked_project import shown, status
+from tests.tracked_project import surroundings as surroundings
 from tests.waiting import wait_until
 
 PYTHONPATH = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))

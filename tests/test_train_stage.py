@@ -1,8 +1,6 @@
 """The stage as DVC calls it: from params.yaml and a folder of images to results/<run>/."""
 
-import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 from safetensors.torch import load_file
 
 from seal import curves
@@ -19,71 +16,17 @@ from seal.checkpoint import State
 from seal.config import BASE_KEYS, load_params
 from seal.data.pack import PACKS, open_pack
 from seal.errors import UserError
-from seal.evaluations import EVALUATIONS
 from seal.methods import METHODS, paper
 from seal.objective import Objective
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
 from seal.resume import starting_state
-from seal.rng import stream
 from seal.train import CODE, main, run_stage
 from seal.trainer import Trainer
 from seal.training_data import make_data
-from tests.small import CPU, GENERATIONS, MODEL, TRAINING, contents, small_arm
-from tests.strategies import SMOKE
+from tests.small import CPU, TRAINING, contents, small_arm
+from tests.small_project import ARMS, copy_declared, write_params
 
 ROOT = Path(__file__).parents[1]
-ARMS = {
-    "seal": small_arm("seal"),
-    "llf": small_arm("llf"),
-    "normal_long_cosine": small_arm("normal_long", schedule="one_cosine"),
-    "ascends_at_once": small_arm("seal", first_ascent_generation=1),
-    "faster": small_arm("seal", learning_rate=0.06),
-    "diverges": small_arm("seal", ascent_lr_scale=1e25),
-    "recorded": small_arm("seal", ascent_lr_scale=1e25, on_divergence="record"),
-}
-
-
-def write_params(**sections: Any) -> None:
-    params = json.loads(json.dumps(SMOKE)) | {
-        "main_arms": list(ARMS), "evaluated_arms": [], "arms": ARMS, "source": "mine",
-        "model": MODEL,
-        "datasets": {
-            "mine": {"source": "folder", "path": "images", "image_size": 8, "split": {"test": 0.25, "val": 0.25}},
-        },
-    }  # fmt: skip
-    for name, evaluation in EVALUATIONS.items():
-        if evaluation.targeted:
-            params[name]["targets"] = []
-    params["training"] |= TRAINING | {"batch_size": 8}  # of the 16 that are trained on
-    params["generations"] |= GENERATIONS
-    params["runtime"] |= {"track": False, "optimizer_backend": "reference"}
-    for key, value in sections.items():
-        params[key] = params[key] | value if isinstance(value, dict) else value
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def make_images(root: Path) -> None:
-    """A user's image folder: two classes of 16 drawn images."""
-    for name in ("cat", "dog"):
-        (root / "images" / name).mkdir(parents=True)
-        for position in range(16):
-            pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=stream(position, name))
-            Image.fromarray(pixels.numpy()).save(root / "images" / name / f"{position}.png")
-
-
-def copy_declared(stage: str, arm: str, project: Path, folder: Path) -> None:
-    """What dvc.yaml declares that this stage reads, as a job's workspace has it (seal/cluster), and nothing else."""
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    for name, value in {"source": "mine", "item.target": "mine", "item.arm": arm, "item.seed": "0"}.items():
-        text = text.replace(f"${{{name}}}", value)
-
-    for dependency in ("params.yaml", *yaml.safe_load(text)["stages"][stage]["deps"]):
-        path = project / dependency
-        if path.is_dir():
-            shutil.copytree(path, folder / dependency)
-        elif path.exists():
-            (folder / dependency).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, folder / dependency)
 
 
 def test_an_arms_training_reads_no_result_that_dvc_does_not_know_of(

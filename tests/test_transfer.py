@@ -15,8 +15,8 @@ from eval.linear_probe import ProbeScores, draw_layer, train_probes
 from seal.errors import UserError
 from seal.record import read_json
 from seal.rng import stream
+from tests.small_project import write_params
 from tests.strategies import params_with
-from tests.test_train_stage import write_params
 
 pytestmark = pytest.mark.numerical
 

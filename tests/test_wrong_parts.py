@@ -14,7 +14,7 @@ from seal.data import fetch, packing
 from seal.errors import UserError
 from seal.record import read_json, write_json
 from seal.train import run_stage
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 PACK = Path("data/packs/mine.safetensors")
 WEIGHTS = Path("results/normal-0/weights/gen-01.safetensors")

@@ -23,6 +23,7 @@ from tests.invented_machine import write_calibration
 from tests.strategies import SMOKE
 from tests.waiting import wait_until
 
+HELD = "train@seal-0"  # by the drills, so that a fault comes while it is at work
 # A stage's command: a hash of what it reads is what it makes. Begins and ends go to a log that all workspaces share.
 TOY = """
 import hashlib, os, sys, time

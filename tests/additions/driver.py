@@ -32,7 +32,7 @@ from seal.study.compare import compare
 from seal.study.spread import judged_values
 from seal.tiers import write_tier
 from seal.tracking.sync import sync
-from tests.test_train_stage import write_params
+from tests.small_project import write_params
 
 EXPECTED, OWN = Path("scratch/expected"), Path("scratch/own")
 

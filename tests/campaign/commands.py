@@ -127,8 +127,8 @@ def files(project: Path) -> dict[str, str]:
 
 def main() -> None:
     """Images and parameters, in the folder in which this process is."""
-    from tests.test_evaluations import SMALL
-    from tests.test_train_stage import make_images, write_params
+    from tests.small_evaluations import SMALL
+    from tests.small_project import make_images, write_params
 
     make_images(Path())
     sections = {}

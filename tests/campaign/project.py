@@ -12,7 +12,7 @@ def make_project(root: Path) -> Path:
     from eval.claims.__main__ import main as judge
     from seal.data import fetch, packing
     from seal.train import main as train
-    from tests.test_train_stage import make_images, write_params
+    from tests.small_project import make_images, write_params
 
     with contextlib.chdir(root):
         make_images(root)

@@ -201,6 +201,74 @@ def test_evaluations_under_other_parameters_are_not_compared(expected: Path, tmp
         compare(expected, tmp_path / "results")
 
 
+LISTED = {"source": "tiny_imagenet", "selection": {"image_size": 64, "split": {"list": "mini.csv", "sha256": "f9"}}}
+WHOLE, PART = {"name": "whole.zip", "official": True}, {"name": "part.tar", "official": False}
+
+
+def test_listed_images_of_another_archive_are_the_same_images(
+    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pack holds its archives' checksums. mini's record is of an archive with the listed images alone."""
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    own = tmp_path / "results/seal-0/summary.json"
+    change(expected / "seal-0/summary.json", provenance=LISTED | {"archives": [PART]})
+    change(own, provenance=LISTED | {"archives": [WHOLE]}, data_sha256="bb")
+    assert compare(expected, tmp_path / "results")
+    assert (
+        "seal-0: not the same bits in history.csv and 3 more; the listed images, of another archive; 2 values within"
+        in (capsys.readouterr().out)
+    )
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {},
+        {"source": "tiny_imagenet"},
+        LISTED | {"source": "imagenet"},
+        LISTED | {"selection": LISTED["selection"] | {"image_size": 32}},
+        LISTED | {"selection": {"image_size": 64, "split": {"list": "mini.csv", "sha256": "other"}}},
+    ],
+)
+def test_other_images_are_not_compared(expected: Path, tmp_path: Path, provenance: dict[str, Any]) -> None:
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    change(expected / "seal-0/summary.json", provenance=LISTED)
+    change(tmp_path / "results/seal-0/summary.json", provenance=provenance, data_sha256="bb")
+    with pytest.raises(UserError, match="seal-0: found data_sha256 bb, but aa in the expected run"):
+        compare(expected, tmp_path / "results")
+
+
+def test_a_split_that_is_drawn_is_of_other_images_in_another_archive(expected: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    drawn = {"source": "eurosat", "selection": {"split": {"test": 0.2, "val": 0.1}}}
+    change(expected / "seal-0/summary.json", provenance=drawn)
+    change(tmp_path / "results/seal-0/summary.json", provenance=drawn, data_sha256="bb")
+    with pytest.raises(UserError, match="found data_sha256"):
+        compare(expected, tmp_path / "results")
+
+
+def test_an_evaluation_of_other_images_is_named_and_not_judged(
+    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "results/seal-0", 0.61, 5.2)
+    for folder, accuracy, pack in (
+        (expected / "seal-0", 0.90, "aa"),
+        (expected / "seal-1", 0.91, "aa"),
+        (expected / "seal-2", 0.92, "aa"),
+        (tmp_path / "results/seal-0", 0.10, "bb"),
+    ):
+        values = {"values": {"paper": {"accuracy": accuracy}}, "params": {}, "data_sha256": pack}
+        write_json(folder / "eval/transfer-eurosat/gen-01.json", values)
+    assert compare(expected, tmp_path / "results")
+    out = capsys.readouterr().out
+    assert "  transfer-eurosat: of other images, not compared\n" in out
+    assert "2 values within the spread" in out
+
+    change(tmp_path / "results/seal-0/eval/transfer-eurosat/gen-01.json", data_sha256="aa")
+    assert not compare(expected, tmp_path / "results")
+    assert "transfer-eurosat-gen-01/paper/accuracy: 0.1, expected 0.91 +- " in capsys.readouterr().out
+
+
 def test_settings_are_held_against_each_other_by_the_keys_that_both_records_have(
     expected: Path, tmp_path: Path
 ) -> None:

@@ -7,11 +7,12 @@ run is judged seal/evaluations.py, and how far a value may lie seal/study/spread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seal.errors import UserError
 from seal.readings import EvaluationFile
 from seal.runs import Evaluations, RunFolder, Runs, are_folders
-from seal.study.numbers import difference
+from seal.study.numbers import Images, difference
 from seal.study.spread import Spread, evaluation_in, not_the_same
 from seal.study.study import KEPT
 
@@ -25,6 +26,8 @@ class Agreement:
     judged: int = 0  # values
     outside: Sequence[str] = ()  # a line for each of them that is outside the spread over seeds
     apart: str = ""  # why the two cannot agree, whatever their values
+    archive: str = ""  # that its images are the expected ones, of another archive
+    other_images: Sequence[str] = ()  # its evaluations of other images than the expected ones, which are not compared
 
     @property
     def agrees(self) -> bool:
@@ -74,18 +77,23 @@ def agreements_of(expected: Path, kept: Mapping[str, RunFolder], yours: Mapping[
         if files[run.name]:
             _same_numbers(kept[run.name], run)
             _same_protocols(kept[run.name], run)
-            different.append(run)
+            different.append(_of_the_same_images(kept[run.name], run))
 
     spread = Spread(expected, kept.values(), different)
-    agreements = []
-    for run in common:
-        if run not in different:
-            agreements.append(Agreement(run.name))
-            continue
+    agreements = {name: Agreement(name) for name in files}
+    for run in different:
         judged = len(spread.shared[run.name])
-        apart = _apart(kept[run.name], run, judged)
-        agreements.append(Agreement(run.name, files[run.name], judged, spread.outside(run, files[run.name]), apart))
-    return agreements
+        evaluated = {folder.name for folder in run.evaluation_folders()}
+        agreements[run.name] = Agreement(
+            run.name,
+            files[run.name],
+            judged,
+            spread.outside(run, files[run.name]),
+            _apart(kept[run.name], run, judged),
+            _archive(kept[run.name], run),
+            [folder.name for folder in yours[run.name].evaluation_folders() if folder.name not in evaluated],
+        )
+    return [*agreements.values()]
 
 
 def differing(first: Path, second: Path) -> list[Path]:
@@ -115,10 +123,11 @@ def _print(agreement: Agreement, expected: Path) -> None:
     count = f"{agreement.judged} values within"
     if agreement.outside:
         count = f"{len(agreement.outside)} of {agreement.judged} values outside"
-    apart = f"{agreement.apart}; " if agreement.apart else ""
+    reasons = "".join(f"{reason}; " for reason in (agreement.archive, agreement.apart) if reason)
     print(
-        f"{agreement.run}: {not_the_same(agreement.differing)}; {apart}{count} the spread over seeds",
+        f"{agreement.run}: {not_the_same(agreement.differing)}; {reasons}{count} the spread over seeds",
         *agreement.outside,
+        *(f"  {evaluation}: of other images, not compared" for evaluation in agreement.other_images),
         sep="\n",
     )
 
@@ -133,12 +142,44 @@ def _evaluations_of(runs: Runs) -> dict[str, Evaluations]:
 
 
 def _same_numbers(kept: RunFolder, yours: RunFolder) -> None:
-    other = difference(kept.summary, yours.summary, images="data_sha256")
+    images: Images = "data" if _archive(kept, yours) else "data_sha256"
+    other = difference(kept.summary, yours.summary, images)
     if other:
         raise UserError(
             f"{kept.name}: found {other.key} {other.wanted}, but {other.recorded} in the expected run; "
             "compare runs of the same parameters"
         )
+
+
+def _archive(kept: RunFolder, yours: RunFolder) -> str:
+    """Where two packs differ and one list names the images of both, that the archive is another; else empty.
+
+    A pack keeps its archives' checksums: an archive of the listed images alone gives another than the official one.
+    """
+    if kept.summary["data_sha256"] == yours.summary["data_sha256"]:
+        return ""
+    listed = _listed(kept)
+    return "the listed images, of another archive" if listed and listed == _listed(yours) else ""
+
+
+def _listed(run: RunFolder) -> tuple[Any, Any] | None:
+    """The source and the selection of its images, where they are chosen by a list of their names."""
+    origin = run.summary["provenance"]
+    selection = origin.get("selection")
+    split = selection.get("split") if isinstance(selection, Mapping) else None
+    return (origin.get("source"), selection) if isinstance(split, Mapping) and "list" in split else None
+
+
+def _of_the_same_images(kept: RunFolder, yours: RunFolder) -> RunFolder:
+    """Without its evaluations of a target whose pack is another than the expected run's."""
+    compared = []
+    for folder in yours.evaluation_folders():
+        expected, own = kept.evaluations(folder.name), yours.evaluations(folder.name)
+        common = expected.keys() & own.keys()
+        of_a_target = "-" in folder.name
+        if not of_a_target or all(expected[number].data_sha256 == own[number].data_sha256 for number in common):
+            compared.append(folder.name)
+    return RunFolder(yours.folder, yours.summary, compared)
 
 
 def _same_protocols(kept: RunFolder, yours: RunFolder) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from seal.config import Params
 
+Images = Literal["data", "data_sha256"]  # by which of its keys a record tells them
+
 
 class Difference(NamedTuple):
     """A key of which the record has another value than what it is held against; `model` for another kind of network."""
@@ -23,9 +25,7 @@ def facts_of(params: Params, arm: str, seed: int) -> dict[str, Any]:
     return params.run(arm, seed).facts() | {"data": params.source}
 
 
-def difference(
-    recorded: Mapping[str, Any], wanted: Mapping[str, Any], images: Literal["data", "data_sha256"] = "data"
-) -> Difference | None:
+def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any], images: Images = "data") -> Difference | None:
     """The first number by which the two are not one training; None where there is none.
 
     Section by section, of the keys that both have, as a record may be older than a key. `images` says by which of them

@@ -46,7 +46,9 @@ def report(
     beside: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="DIR", help="a folder of runs by another decay, for the sweep's figure alone; may be repeated"
+            metavar="DIR",
+            help="a folder of runs by another decay, for the sweep's figure alone; may be repeated; of a committed "
+            "study those of its sweep, unless said",
         ),
     ] = None,
 ) -> None:

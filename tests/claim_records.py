@@ -105,11 +105,11 @@ def verdict(folder: Path, claim: str) -> Verdict:
     return verdicts(folder)[claim].verdict
 
 
-def write_best(results: Path, arm: str, levels: Sequence[float], **changes: Any) -> None:
-    """Runs of an arm's own best numbers."""
-    for seed in SEEDS:
+def write_best(results: Path, arm: str, levels: Sequence[float], seeds: Sequence[int], **changes: Any) -> None:
+    """Runs of an arm's own best numbers, which the tier regime has."""
+    for seed in seeds:
         name = f"{arm}_best-{seed}"
-        folder = write_run(results / "apart", arm, seed, levels, **changes).rename(results / name)
+        folder = write_run(results / "apart", arm, seed, levels, tier="regime", **changes).rename(results / name)
         summary = read_json(folder / "summary.json") | {"arm": f"{arm}_best", "run": name}
         write_json(folder / "summary.json", summary)
     (results / "apart").rmdir()

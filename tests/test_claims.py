@@ -193,6 +193,24 @@ def test_primary_claims_are_judged_at_holm_s_levels(tmp_path: Path) -> None:
     levels = [member.judged[0][1].level for member in by_p]
     assert levels == pytest.approx([0.05 / 3, 0.025, 0.05])
 
+    shared = {(claim.judged[0][0].term, claim.judged[0][0].other): claim.judged[0][1].level for claim in primary}
     for member in judged.values():
-        if not member.claim.primary:
-            assert {judgement.level for _, judgement in member.judged} <= {0.05}
+        for comparison, judgement in member.judged:
+            assert judgement.level == shared.get((comparison.term, comparison.other), 0.05)
+
+
+def test_a_primary_difference_is_judged_the_same_wherever_it_stands(tmp_path: Path) -> None:
+    """Between the first of Holm's levels and 5%, Table 2's order would be SUPPORTED beside a primary that is not."""
+    study = tmp_path / "study"
+    last = {"llf": (0.70, 0.64, 0.58, 0.64), "seal_s0": (0.80, 0.70, 0.66, 0.78)}  # SEAL ends at 0.74
+    for seed in range(4):
+        for arm in ("normal", "normal_long", "normal_long_cosine", "llf", "seal", "seal_s0"):
+            levels = (*LEVELS[arm][:-1], last[arm][seed]) if arm in last else LEVELS[arm]
+            write_run(study, arm, seed, levels)
+    judged = verdicts(study)
+    primary, order = judged["seal_over_llf"], judged["table_2_gen10"]
+    assert 0.025 < (primary.p or 0) < 0.05
+    assert primary.verdict == order.verdict == Verdict.WEAK
+    (first, second) = (judgement for _, judgement in order.judged)
+    assert first == primary.judged[0][1]
+    assert (second.verdict, second.level) == (Verdict.SUPPORTED, 0.05)

@@ -1,6 +1,7 @@
 """The sentences, the matrix and the folds of a report: made of the verdicts, and each verdict in its place once."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from eval.report.groups import group
 from eval.report.judged import Judged, areas
 from eval.report.marks import SIGNS, leading
 from eval.report.matrix import matrix
-from eval.report.page import lead
+from eval.report.page import conditions, lead
 from eval.report.settings import recorded_study
 from eval.report.verdicts import row
 from seal.errors import UserError
@@ -161,7 +162,8 @@ def test_where_longer_training_does_not_overfit_the_page_begins_with_it() -> Non
         better = ["normal_long-1: +0.99 points over Normal", "normal_long-2: +1.2 points over Normal"]
         failures = [] if passed else ["normal_long-0: not checked: no run", *better]
         check = {"name": "R4", "passed": passed, "failures": failures}
-        claims = [claim(identity, "WEAK", comparison(), conditions=[check]) for identity in ("a", "b")]
+        looked_at = comparison(seeds=[0, 1, 2])
+        claims = [claim(identity, "WEAK", looked_at, conditions=[check]) for identity in ("a", "b")]
         return lead(Judged(recorded_study([RECORDS[tier]]), document(claims, tier=tier)))[1:]
 
     assert sentences(passed=True) == []
@@ -176,7 +178,12 @@ def test_of_two_arms_that_stand_for_normal_long_the_seeds_are_counted_once() -> 
     """Without validation images both are looked at."""
     failures = [f"{arm}-{seed}: +0.5 points" for seed in range(3) for arm in ("normal_long", "normal_long_cosine")]
     judged = judged_of(
-        claim("a", "WEAK", comparison(), conditions=[{"name": "R4", "passed": False, "failures": failures}])
+        claim(
+            "a",
+            "WEAK",
+            comparison(seeds=[0, 1, 2]),
+            conditions=[{"name": "R4", "passed": False, "failures": failures}],
+        )
     )
     (sentence,) = no_overfitting(judged)
     assert "in 3 of 3 seeds: normal_long-0: +0.5 points, and 5 more." in sentence
@@ -196,6 +203,23 @@ def test_of_two_arms_that_stand_for_normal_long_the_seeds_are_counted_once() -> 
 def test_the_papers_difference_is_told_of_its_end_and_of_as_many_generations(paper: dict[str, Any], words: str) -> None:
     (text,) = tell(claim("c", "WEAK", comparison(), primary=True, paper=paper | {"agrees": True}))
     assert words in text
+
+
+def test_a_condition_that_was_restated_stands_there_as_it_was_first_stated_too() -> None:
+    restated = {"R1": {"says": "learnt"}, "R3": {"says": "within 10%", "first_stated": "within 5%"}}
+    assert conditions({"conditions": restated}).rows == [
+        ["R1", "learnt"], ["R3", "within 10%"], ["R3 as first stated", "within 5%"],
+    ]  # fmt: skip
+
+
+def test_the_page_says_by_which_decay_a_sweeps_record_was_trained() -> None:
+    study = recorded_study([RECORDS["mini"]])
+    (text, *_) = lead(Judged(study, document([], tier="mini")))
+    assert "at the tier mini: tiny_imagenet" in text
+
+    values = {**study.values, "training": {**study.values["training"], "weight_decay": 0.002}}
+    (text, *_) = lead(Judged(replace(study, values=values), document([], tier="mini")))
+    assert "at the tier mini, with weight decay 0.002 instead of 0.0005: tiny_imagenet" in text
 
 
 def test_the_page_says_how_fast_seal_climbs_beside_the_papers_rate() -> None:

@@ -326,7 +326,7 @@ def test_what_a_cell_holds_cannot_break_the_page(tmp_path: Path) -> None:
     ("found", "words"),
     [
         (["fewshot eurosat 1-shot", "fewshot eurosat 5-shot", "fewshot_affines isic 5-shot"], "3 cells: eurosat, isic"),
-        (["digits"], "1 cells: digits, stand-ins"),
+        (["digits"], "1 cell: digits, stand-ins"),
         (BLOCKS, "8 cells: Block1.1 to Block4.2"),
     ],
 )

@@ -16,14 +16,14 @@ from eval.report.__main__ import main
 from eval.report.ending import main as end
 from eval.report.judged import Judged
 from eval.report.outcomes import Renewed
-from eval.report.renewal import against, renewal_figure, slope_words, slopes_by_seed
+from eval.report.renewal import against, drawn_beside, renewal_figure, slope_words, slopes_by_seed, words_of
 from eval.report.settings import Study, by_tier, recorded_study, recorded_values
-from eval.report.unrun import committed_seconds, lacks, price, unrun
+from eval.report.unrun import Lack, committed_seconds, lacks, price, unrun
 from seal.cli import app
 from seal.errors import UserError
 from seal.planning.show import duration
-from seal.record import append_timing, read_json
-from seal.runs import Runs
+from seal.record import append_timing, read_json, write_json
+from seal.runs import RunFolder, Runs
 from tests.claim_records import LEVELS, write_run, write_study
 from tests.claims_json import absent, claim, document
 from tests.invented_records import LEVEL, write_record
@@ -196,6 +196,27 @@ def test_a_record_that_was_trained_otherwise_stands_beside_the_sweep_and_in_no_s
     assert ">smoke" not in alone.svg
 
 
+def test_a_seed_that_diverged_is_counted_beside_those_that_have_a_difference(recorded: Recorded) -> None:
+    study = recorded(ONCE, LEVELS_AT_ONCE)
+    summary = study.runs.of("seal")[1].folder / "summary.json"
+    facts = read_json(summary) | {"diverged": {"generation": 2, "epoch": 0, "batch": 1}}
+    write_json(summary, facts | {"outcomes": facts["outcomes"][:1], "final": facts["outcomes"][0]})
+    runs = Runs([RunFolder.read(run.folder) for run in study.runs])
+
+    point = against(replace(study, runs=runs), "llf", study)
+    assert point is not None
+    assert ([*point.by_seed], point.diverged) == ([0], 1)
+    assert "(S = 0.01, 1 seed, 1 more diverged, R1 and R2 not met)" in words_of(point)
+
+
+def test_a_committed_study_is_drawn_with_its_sweep(tmp_path: Path) -> None:
+    assert drawn_beside(tmp_path / "regime") == []
+    for name in ("regime_d015", "mini", "other"):
+        (tmp_path / name).mkdir()
+    assert drawn_beside(tmp_path / "regime") == [tmp_path / "regime_d015", tmp_path / "mini"]
+    assert drawn_beside(tmp_path / "mini") == drawn_beside(Path("results")) == []
+
+
 def test_without_a_second_decay_there_is_no_such_figure(recorded: Recorded) -> None:
     study = recorded(ONCE, LEVELS_AT_ONCE)
     assert renewal_figure(study, []) == []
@@ -232,6 +253,15 @@ def test_an_arm_without_a_seed_in_common_and_a_base_that_is_missing_are_told_as_
     assert [*found] == [("trainings", "no seed has both"), ("trainings", "asked for, not reached yet")]
     assert [[*lack.stages] for lack in found.values()] == [[], ["base@0", "base@1", "base@2"]]
     assert price("mini", next(iter(found.values()))) == "–"
+
+
+def test_an_arm_of_which_no_training_was_timed_is_priced_by_the_main_arms() -> None:
+    lack = Lack(stages={"train_extra@seal_freeze-0": 1.0, "train_sensitivity@llf_best-1": 2.0})
+    known = committed_seconds(ROOT / "expected/smoke/timings", "train")
+    assert known
+    assert not committed_seconds(ROOT / "expected/smoke/timings", "train_extra")
+    assert price("smoke", lack) == f"2 stages, about {duration(3 * statistics.median(known))}"
+    assert price("paper", lack) == "2 stages; no committed rate"
 
 
 def test_a_stages_time_is_its_longest_as_a_resumed_one_has_shorter_rows(

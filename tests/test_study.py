@@ -291,7 +291,9 @@ def test_a_seed_that_is_not_in_the_parameters_is_an_error(tmp_path: Path, monkey
         study.study(7)
 
 
-def test_a_record_can_be_kept_in_another_folder_than_the_tiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_kept_in_another_folder_than_the_tiers_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_params()
     made: list[Path] = []
@@ -302,5 +304,10 @@ def test_a_record_can_be_kept_in_another_folder_than_the_tiers(tmp_path: Path, m
     monkeypatch.setattr(study, "call", lambda *arguments: called.append(arguments))
     study.study(record=Path("expected/longer"))
     assert made == [Path("expected/longer")]
-    assert all("expected/longer" in arguments for arguments in called)
-    assert len(called) == 2
+    assert not called, "what may be a sweep's is not judged as the tier's study"
+    assert "`seal report --record expected/longer`" in capsys.readouterr().out
+
+    study.study()
+    assert [arguments[:3] for arguments in called] == [
+        ("eval.claims", "--record", "expected/smoke"), ("eval.report", "--record", "expected/smoke"),
+    ]  # fmt: skip

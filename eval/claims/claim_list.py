@@ -57,7 +57,7 @@ class Claims(Strict):
         """For each pair, its cells' differences beyond the boundary in the paper's own numbers; empty: not given.
         `last`: the generation that is meant where the claim means the last."""
         if claim.paper_difference is not None:
-            return [[float(_reference(claim.paper_difference) or 0) - claim.tolerance]]
+            return [[float(_reference(claim.paper_difference) or 0) - claim.tolerance] for _ in claim.pairs()]
         if claim.paper is None:
             return []
 

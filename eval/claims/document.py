@@ -63,6 +63,7 @@ class Beside(Open):
     """A primary claim judged once more: each method at its own best, or the seeds where conditions hold."""
 
     verdict: VerdictName
+    verdict_as_first_stated: VerdictName | None = None
     reason: str
     conditions: list[Checked]
     comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
@@ -95,6 +96,7 @@ class Judged(Open):
 
 class Condition(Open):
     says: str
+    first_stated: str | None = None  # of one that has been restated
 
 
 class Untested(Open):

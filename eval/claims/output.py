@@ -41,7 +41,8 @@ def as_json(runs: Runs, claims: Claims, verdicts: Sequence[ClaimVerdict], stages
         files[names[path]] = {"sha256": file_sha256(path), "stage": _stage(path, run, stages)}
 
     tier = runs.the_same("tier")
-    conditions = {name: _condition(bound) for name, bound in claims.conditions_of(tier).items()}
+    first_bounds = claims.first_conditions()
+    conditions = {name: _condition(bound, first_bounds[name]) for name, bound in claims.conditions_of(tier).items()}
     judged = [_claim(runs, claims, verdict, names) for verdict in verdicts]
     described = {
         "schema": SCHEMA,
@@ -73,9 +74,10 @@ def _stage(path: Path, run: RunFolder, stages: Stages) -> str:
     return stages.get(run.name, {}).get(folder) or stage_of(run.name, folder)
 
 
-def _condition(bound: Bound) -> dict[str, Any]:
+def _condition(bound: Bound, first: Bound) -> dict[str, Any]:
     shown = bound.model_dump(exclude_unset=True, include={"arms", "threshold", "loss"})
-    return {"says": bound.words()} | shown
+    as_first_stated = {"first_stated": first.words()} if first.words() != bound.words() else {}
+    return {"says": bound.words()} | as_first_stated | shown
 
 
 def _in_paper(runs: Runs, claims: Claims, claim: Claim) -> dict[str, Any]:
@@ -105,8 +107,6 @@ def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Pat
         "paper": _in_paper(runs, claims, claim),
         "files": [names[path] for path in verdict.files],
     } | _evidence(verdict)
-    if verdict.as_first_stated is not None:
-        described["verdict_as_first_stated"] = verdict.as_first_stated
     if verdict.own_best is not None:
         described["own_best"] = _evidence(verdict.own_best)
     if verdict.where_held is not None:
@@ -115,7 +115,8 @@ def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Pat
 
 
 def _evidence(verdict: ClaimVerdict) -> dict[str, Any]:
-    return {
+    as_first_stated = {"verdict_as_first_stated": verdict.as_first_stated} if verdict.as_first_stated else {}
+    return as_first_stated | {
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "p": verdict.p,

@@ -5,28 +5,40 @@ What is best of a method is the arm `ARM_best` of params.yaml, chosen by as many
 better as tuned does not rest on how far an ascent goes.
 """
 
+from functools import cache
+from pathlib import Path
+
 from eval.claims.claim import Claim
+from seal.config import Params
 from seal.runs import Runs
+from seal.tiers import tier_params
 
 BEST = "_best"
+PARAMS = Path(__file__).parents[2] / "params"
 
 
 def at_own_best(runs: Runs, claim: Claim) -> Claim | None:
-    """The claim of these arms; None where none of them has been run, or one not yet with all of the method's seeds."""
+    """The claim of these arms. None where their tier has none, or one has not yet been run by all seeds that the tier
+    asks for of it."""
+    params = _tier(str(runs.the_same("tier")))
     terms = []
     for text, term in zip(claim.terms, claim.parsed(), strict=True):
-        best = best_of(runs, term.arm)
-        if not {*runs.seeds(term.arm)} <= {*runs.seeds(best)}:
+        best = f"{term.arm}{BEST}"
+        if best not in params.arms:
+            terms.append(text)
+        elif {*params.sensitivity_seeds} <= {*runs.seeds(best)}:
+            terms.append(best + text.removeprefix(term.arm))
+        else:
             return None
-        terms.append(best + text.removeprefix(term.arm))
+
     if terms == claim.terms:
         return None
     return claim.model_copy(update={"terms": terms, "conditions": [name for name in claim.conditions if name != "R2"]})
 
 
-def best_of(runs: Runs, arm: str) -> str:
-    best = f"{arm}{BEST}"
-    return best if runs.of(best) else arm
+@cache
+def _tier(name: str) -> Params:
+    return tier_params(name, folder=PARAMS)
 
 
 def method_of(arm: str) -> str:

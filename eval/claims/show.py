@@ -32,8 +32,6 @@ def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[st
     yield f"  the paper: {claim['place']}{_in_paper(claim['paper'])}"
     if claim["reason"]:
         yield f"  reason: {claim['reason']}"
-    if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
-        yield f"  by the conditions as first stated: {claim['verdict_as_first_stated']}"
     yield from _judged(document, claim, claim["unit"])
     for key, words in BESIDE.items():
         if key in claim:
@@ -46,7 +44,9 @@ def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[st
 
 
 def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -> Iterator[str]:
-    """What was compared, and which conditions hold."""
+    """Another verdict by the conditions as first stated; what was compared, and which conditions hold."""
+    if judged.get("verdict_as_first_stated", judged["verdict"]) != judged["verdict"]:
+        yield f"  by the conditions as first stated: {judged['verdict_as_first_stated']}"
     for comparison in judged["comparisons"]:
         yield f"  {_compared(comparison, unit)}"
 

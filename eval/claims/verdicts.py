@@ -14,11 +14,23 @@ from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, compare, comparisons
 from eval.claims.conditions import Check, check
 from eval.claims.own_best import at_own_best
-from eval.claims.rule import FEWEST_SEEDS, LEVEL, UNJUDGED, Judgement, Verdict, holm_levels, judge, p_value, worst
+from eval.claims.rule import (
+    FEWEST_SEEDS,
+    LEVEL,
+    UNJUDGED,
+    Judgement,
+    Sample,
+    Verdict,
+    holm_levels,
+    judge,
+    p_value,
+    worst,
+)
 from seal.runs import Runs
 
 OF_ONE_STUDY = ("tier", "data_sha256", "model")  # what all runs have in common
 OF_ONE_ARM = ("method", "training", "generations", "options")  # and what an arm's seeds have
+Bounds = Mapping[ConditionName, Bound]
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class ClaimVerdict:
 
 
 def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
-    """Judge every claim; the primary ones by Holm's levels.
+    """Judge every claim; the primary ones by Holm's levels, and so where one's difference stands in another claim.
 
     Raises UserError for runs that are not of one study, BrokenEvidence, which names the file.
     """
@@ -73,26 +85,22 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
             of_arm.the_same(key)
 
     compared: dict[str, list[Comparison]] = {}
-    p_values: dict[str, float | None] = {}
     for claim in claims.claims:
         compared[claim.id] = comparisons(runs, claim)
-        p_values[claim.id] = _largest_p(compared[claim.id])
     primary = [claim.id for claim in claims.claims if claim.primary]
-    levels = dict(zip(primary, holm_levels(list(map(p_values.get, primary))), strict=True))
+    p_values = [_largest_p(compared[name]) for name in primary]
+    levels: dict[Sample, float] = {}
+    for name, level in zip(primary, holm_levels(p_values), strict=True):
+        levels |= {comparison.sample: level for comparison in compared[name] if comparison.sample}
 
     tier = runs.the_same("tier")
     bounds, first_bounds = claims.conditions_of(tier), claims.first_conditions()
+    restated = None if bounds == first_bounds else first_bounds
     verdicts = []
     for claim in claims.claims:
-        members, level = compared[claim.id], levels.get(claim.id, LEVEL)
-        judged = _judged(runs, claim, members, p_values[claim.id], level, bounds)
-        if bounds != first_bounds:
-            first_checks = _checks(runs, first_bounds, claim, members)
-            as_first_stated, _ = _verdict(tier, members, judged.judgements, first_checks)
-            judged = replace(judged, as_first_stated=as_first_stated)
-
+        judged = _judged(runs, claim, compared[claim.id], levels, bounds, restated)
         if claim.primary:
-            own_best, where_held = _own_best(runs, claim, bounds), _where_held(runs, judged, bounds)
+            own_best, where_held = _own_best(runs, claim, bounds, restated), _where_held(runs, judged, bounds)
             judged = replace(judged, own_best=own_best, where_held=where_held)
         verdicts.append(judged)
     return verdicts
@@ -102,22 +110,38 @@ def _judged(
     runs: Runs,
     claim: Claim,
     compared: Sequence[Comparison],
-    p: float | None,
-    level: float,
-    bounds: Mapping[ConditionName, Bound],
+    levels: Mapping[Sample, float],
+    bounds: Bounds,
+    first_bounds: Bounds | None = None,
 ) -> ClaimVerdict:
-    judgements, checks = _judgements(compared, level), _checks(runs, bounds, claim, compared)
-    verdict, reason = _verdict(runs.the_same("tier"), compared, judgements, checks)
-    return ClaimVerdict(claim, verdict, reason, tuple(compared), tuple(judgements), tuple(checks), p)
+    """`levels`: of differences that are primary outcomes, in whichever claim they stand; `first_bounds`: of the
+    conditions before they were restated."""
+    tier = runs.the_same("tier")
+    judgements, checks = _judgements(compared, levels), _checks(runs, bounds, claim, compared)
+    verdict, reason = _verdict(tier, compared, judgements, checks)
+
+    as_first_stated = None
+    if first_bounds is not None:
+        as_first_stated, _ = _verdict(tier, compared, judgements, _checks(runs, first_bounds, claim, compared))
+    return ClaimVerdict(
+        claim,
+        verdict,
+        reason,
+        tuple(compared),
+        tuple(judgements),
+        tuple(checks),
+        _largest_p(compared),
+        as_first_stated,
+    )
 
 
-def _own_best(runs: Runs, claim: Claim, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
+def _own_best(runs: Runs, claim: Claim, bounds: Bounds, first_bounds: Bounds | None) -> ClaimVerdict | None:
     """Beside the primary outcome, and none itself: at the level of any claim. None where no method has a best apart."""
     best = at_own_best(runs, claim)
-    return None if best is None else _judged_apart(runs, best, comparisons(runs, best), bounds)
+    return None if best is None else _judged(runs, best, comparisons(runs, best), {}, bounds, first_bounds)
 
 
-def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Mapping[ConditionName, Bound]) -> ClaimVerdict | None:
+def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Bounds) -> ClaimVerdict | None:
     """Beside a primary outcome too: a seed that fails a condition, or diverges, stops the claim on all. The same
     difference over the others; None where none fails, or where those that are left are too few for a verdict."""
     arms = set[str]().union(*(comparison.arms() for comparison in judged.comparisons))
@@ -131,20 +155,13 @@ def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Mapping[ConditionName,
     left = seeds - failing
     if left == seeds or len(left) < FEWEST_SEEDS:
         return None
-    return _judged_apart(runs, judged.claim, _over_seeds(runs, judged, left), bounds)
+    return _judged(runs, judged.claim, _over_seeds(runs, judged, left), {}, bounds)
 
 
 def _over_seeds(runs: Runs, judged: ClaimVerdict, seeds: Collection[int]) -> list[Comparison]:
     """The comparisons of a verdict over these seeds alone, the same arm standing for Normal (long)."""
     of_seeds = runs.of_seeds(seeds)
     return [compare(of_seeds, judged.claim, comparison.term, comparison.other) for comparison in judged.comparisons]
-
-
-def _judged_apart(
-    runs: Runs, claim: Claim, compared: Sequence[Comparison], bounds: Mapping[ConditionName, Bound]
-) -> ClaimVerdict:
-    """A claim by itself, at the level of any."""
-    return _judged(runs, claim, compared, _largest_p(compared), LEVEL, bounds)
 
 
 def _largest_p(compared: Sequence[Comparison]) -> float | None:
@@ -158,13 +175,15 @@ def _largest_p(compared: Sequence[Comparison]) -> float | None:
     return max(p_values, default=None)
 
 
-def _judgements(compared: Sequence[Comparison], level: float) -> list[Judgement | None]:
-    return [judge(comparison.sample, level) if comparison.sample else None for comparison in compared]
+def _judgements(compared: Sequence[Comparison], levels: Mapping[Sample, float]) -> list[Judgement | None]:
+    judgements: list[Judgement | None] = []
+    for comparison in compared:
+        sample = comparison.sample
+        judgements.append(judge(sample, levels.get(sample, LEVEL)) if sample else None)
+    return judgements
 
 
-def _checks(
-    runs: Runs, bounds: Mapping[ConditionName, Bound], claim: Claim, compared: Sequence[Comparison]
-) -> list[Check]:
+def _checks(runs: Runs, bounds: Bounds, claim: Claim, compared: Sequence[Comparison]) -> list[Check]:
     """The claim's conditions, for the runs that its comparisons use; none where they use none."""
     used = set[tuple[str, int]]()
     for comparison in compared:

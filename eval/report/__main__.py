@@ -6,11 +6,13 @@ eval/report/page.py's.
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from eval.claims.document import read_verdicts
 from eval.report.judged import Judged, areas
 from eval.report.page import NONE, write_report
+from eval.report.renewal import drawn_beside
 from eval.report.settings import Study, by_tier, own_study, recorded_study
 from seal.errors import UserError
 from seal.own_records import own_networks
@@ -30,14 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--own", type=Path, metavar="DIR", help="networks that `seal evaluate` looked at, a chapter of them"
     )
     parser.add_argument(
-        "--beside", type=Path, nargs="+", default=[], metavar="DIR", help="folders of runs for the sweep's figure alone"
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of runs for the sweep's figure alone; of a committed study those of its sweep, unless said",
     )
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR")
     chosen = parser.parse_args(arguments)
 
     with stage("report", timed=not chosen.record):
         studies = [*map(recorded_study, by_tier(chosen.record).values())] if chosen.record else [own_study()]
-        beside = [recorded_study([folder]) for folder in chosen.beside]
+        folders = chosen.beside or [*chain.from_iterable(map(drawn_beside, chosen.record or []))]
+        beside = [recorded_study([folder]) for folder in folders]
         print(f"report: {report(studies, chosen.claims, chosen.out, chosen.own, beside)}")
 
 

@@ -10,7 +10,7 @@ from eval.claims.show import BESIDE
 from eval.report.document import Told
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from eval.report.verdicts import deciding, in_paper, interval_words
+from eval.report.verdicts import as_first_stated, deciding, in_paper, interval_words, measured
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
@@ -35,8 +35,8 @@ def tell(judged: Judged, claim: Claim) -> Told:
 
     sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
-    if claim.get("verdict_as_first_stated", claim["verdict"]) != claim["verdict"]:
-        sentences.append(f"By the conditions as they were first stated: {claim['verdict_as_first_stated']}.")
+    if as_first_stated(claim):
+        sentences.append(f"By the conditions as they were first stated: {as_first_stated(claim)}.")
     sentences += [beside(claim, key) for key in BESIDE if key in claim]
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
 
@@ -48,6 +48,8 @@ def beside(claim: Claim, key: str) -> str:
     shown = worst or again["comparisons"][0]
     sides = f"{BESIDE[key].capitalize()}, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
+    if as_first_stated(again):
+        verdict += f" (by the conditions as first stated {as_first_stated(again)})"
     if worst is None:
         return f"{sides}: {verdict}."
 
@@ -57,15 +59,17 @@ def beside(claim: Claim, key: str) -> str:
 def no_overfitting(judged: Judged) -> list[str]:
     """A sentence where R4 fails: what the paper asks begins with training that overfits as it goes on."""
     better: dict[str, None] = {}
+    looked_at: set[int] = set()
     for claim in judged.claims:
         for check in claim["conditions"]:
             if check["name"] == "R4":
                 better |= dict.fromkeys(words for words in check["failures"] if NOT_CHECKED not in words)
+                looked_at.update(*(comparison["seeds"] for comparison in measured(claim)))
     if not better:
         return []
 
     seeds = {words.partition(":")[0].rpartition("-")[2] for words in better}
-    of_all = f"{len(seeds)} of {len(judged.study.seeds)} seeds"
+    of_all = f"{len(seeds)} of {len(looked_at)} seeds"
     return [f"Unlike in the paper, Normal (long) is better than Normal in {of_all}: {_failures([*better])}."]
 
 

@@ -131,7 +131,7 @@ def figure_3(
     told = captions.probe_accuracy_by_generation(blocks, curves)
     name = f"{tier}-figure-3"
     svg = figures.probe_accuracy_by_generation(blocks, curves, generations, name)
-    caption = f"Figure 3: the same by generation; later generations are stronger.{told}"
+    caption = f"Figure 3: the same by generation; the later, the stronger the line.{told}"
     alt = "kNN probe accuracy by block and generation, a panel a method; the caption has the changes."
     return Figure(name, caption, svg, alt, _probes(blocks, curves))
 

@@ -44,6 +44,7 @@ class Renewed:
     name: str  # of a record that is not of the sweep; "" of one that is
     by_seed: Mapping[int, float]
     failing: Sequence[str] = ()  # conditions that do not hold for all of these runs
+    diverged: int = 0  # further seeds, of which one side has no end
 
     @property
     def mean(self) -> float:

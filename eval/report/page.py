@@ -72,12 +72,14 @@ def lead(judged: Judged) -> list[str]:
 
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
+    decay, usual = study.value("training", "weight_decay"), study.params.training.weight_decay
+    of_a_sweep = "" if decay in (usual, NOT_RECORDED) else f", with weight decay {decay:g} instead of {usual:g}"
     text = (
         "“Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR 2023), at the tier "
-        f"{judged.tier}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, "
+        f"{judged.tier}{of_a_sweep}: {study.params.source}, {network}, {generations} generations of {epochs} epochs, "
         f"{ascent_words(study)}{seeds}. "
-        "Numbers in brackets are the paper's; ± is the deviation over seeds unless a table says otherwise; the "
-        "primary claims share 5% by Holm's rule, so their intervals are wider than 95%."
+        "Numbers in parentheses in tables are the paper's; ± is the deviation over seeds unless a table says "
+        "otherwise; the primary claims share 5% by Holm's rule, so an interval of theirs may be wider than 95%."
     )
     smoke = "Smoke is too small to say anything about the paper: it shows that everything works."
     broken = [f"BROKEN, and no evidence here: {reason}" for reason in study.runs.broken.values()]
@@ -126,7 +128,11 @@ def behind(judged: Judged) -> Section:
 
 
 def conditions(document: Mapping[str, Any]) -> Table:
-    rows = [[name, condition["says"]] for name, condition in document["conditions"].items()]
+    rows = []
+    for name, condition in document["conditions"].items():
+        rows.append([name, condition["says"]])
+        if "first_stated" in condition:
+            rows.append([f"{name} as first stated", condition["first_stated"]])
     return Table("Conditions, without which a claim is not comparable", ["condition", "what has to hold"], rows)
 
 

@@ -9,6 +9,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from eval.claims.claim import ConditionName
@@ -26,6 +27,14 @@ from seal.runs import RunFolder
 
 OTHERS = ("llf", "normal_long")
 CONDITIONS: tuple[ConditionName, ...] = ("R1", "R2", "R3")
+# Of committed studies those whose runs are drawn beside them.
+SWEEPS = {"regime": ("regime_d040", "regime_d015", "mini")}
+
+
+def drawn_beside(record: Path) -> list[Path]:
+    """Of a committed study's sweep the folders that are there, next to its own."""
+    folders = [record.with_name(name) for name in SWEEPS.get(record.name, ())]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def renewal_figure(study: Study, others: Sequence[Study]) -> list[Figure]:
@@ -66,19 +75,24 @@ def _tasks(study: Study) -> set[tuple[str, str]]:
 def against(record: Study, arm: str, study: Study) -> Renewed | None:
     """SEAL's end less another arm's, seed by seed; of the study's sweep where training differs in decay alone. None
     where no seed has come to the end of both."""
-    by_seed = {}
+    by_seed, diverged = {}, 0
     for run in record.runs.of("seal"):
         other = record.runs.get(arm, run.seed)
-        ours, theirs = end_of_training(run), other and end_of_training(other)
+        if other is None:
+            continue
+
+        ours, theirs = end_of_training(run), end_of_training(other)
         if ours and theirs:
             by_seed[run.seed] = 100 * (ours["test_accuracy"] - theirs["test_accuracy"])
+        elif run.diverged_in is not None or other.diverged_in is not None:
+            diverged += 1
 
     if not by_seed:
         return None
     run = next(run for run in record.runs.of("seal") if run.seed in by_seed)
     name = "" if _but_decay(record) == _but_decay(study) else record.params.tier
     scale = float(run.settings["ascent_lr_scale"])
-    return Renewed(renewal_of(record, run), scale, name, by_seed, failing(record, arm, [*by_seed]))
+    return Renewed(renewal_of(record, run), scale, name, by_seed, failing(record, arm, [*by_seed]), diverged)
 
 
 def failing(record: Study, arm: str, seeds: Sequence[int]) -> list[str]:
@@ -104,8 +118,10 @@ def words_of(point: Renewed) -> str:
     where = f"{point.name}, " if point.name else ""
     seeds = f"{len(point.by_seed)} seed{'s' if len(point.by_seed) > 1 else ''}"
     half = "" if point.half is None else f" ± {point.half:.1f}"
+    diverged = f", {point.diverged} more diverged" if point.diverged else ""
     conditions = f", {' and '.join(point.failing)} not met" if point.failing else ""
-    return f"{point.mean:+.1f}{half} at D = {point.renewal:g} ({where}S = {point.scale:g}, {seeds}{conditions})"
+    evidence = f"{where}S = {point.scale:g}, {seeds}{diverged}{conditions}"
+    return f"{point.mean:+.1f}{half} at D = {point.renewal:g} ({evidence})"
 
 
 def slope_words(points: Sequence[Renewed]) -> str:

@@ -30,6 +30,7 @@ from seal.tiers import PARAMS
 
 PAPER = "paper"
 NOT_RUN = ("NOT-RUN", "SKIPPED-DATA")
+TRAINING = "train"  # of a main arm, and what the names of other arms' trainings begin with
 NOT_YET = "asked for, not reached yet"
 
 
@@ -52,9 +53,10 @@ def unrun(records: Sequence[Judged]) -> Table:
         rows.append([PAPER, "all of it: 200 classes, ResNet-50, 10 generations", "needs GPUs", "all", paper_price()])
     columns = ["record", "what", "why not", "claims", "what it would cost"]
     note = (
-        "Hours: the median of the same tier's stages of that kind in its committed timings, times their number, and of "
-        "later generations times how many more there are; that datasets differ in size is not accounted for, and rows "
-        "may share stages. GPUs' hours are counted from operations, not measured."
+        "Hours: the median of the same tier's stages of that kind in its committed timings (of trainings of the main "
+        "arms, where none is of their kind), times their number, and of later generations times how many more there "
+        "are. Rows may share stages. What is to be fetched and packed first is not counted, nor that a larger dataset "
+        "takes longer. GPUs' hours are counted from operations, not measured, and without fetching and packing."
     )
     return Table("What was not run, why, and what it would cost", columns, rows, note)
 
@@ -176,7 +178,10 @@ def price(tier: str, lack: Lack) -> str:
 
     seconds = 0.0
     for name, times in times_by_name.items():
-        known = committed_seconds(EXPECTED / tier / "timings", name)
+        timings = EXPECTED / tier / "timings"
+        known = committed_seconds(timings, name)
+        if not known and name.startswith(TRAINING):
+            known = committed_seconds(timings, TRAINING)
         if not known:
             return f"{len(lack.stages)} stages; no committed rate"
         seconds += times * statistics.median(known)

@@ -12,7 +12,8 @@ from seal.evaluations import EVALUATIONS
 LEVEL = 0.05  # of a claim that is not primary
 SEVERAL = 4  # names that are shown one by one
 NOTE = (
-    "*: a primary outcome, fixed beforehand, judged at Holm's level. Differences are positive as claimed; of a chain "
+    "*: a primary outcome, fixed beforehand, judged at Holm's level, as its difference is in other claims too; these "
+    "are at 5% each, and not adjusted for being many. Differences are positive as claimed; of a chain "
     "or family the one with the worst verdict is shown, of several such the smallest, with a 95% interval unless it "
     "says another. With one seed the interval is over test items and says only that "
     "these two checkpoints differ. 80%: the difference that so many seeds would tell in 80% of studies. Where it is "
@@ -32,8 +33,7 @@ def verdicts(judged: Judged, area: str) -> Verdicts:
 
 def row(judged: Judged, claim: Claim) -> VerdictRow:
     numbers = deciding_difference(claim)
-    as_first_stated = claim.get("verdict_as_first_stated", claim["verdict"])
-    other = f"{as_first_stated} by the conditions as first stated" if as_first_stated != claim["verdict"] else ""
+    other = f"{as_first_stated(claim)} by the conditions as first stated" if as_first_stated(claim) else ""
 
     says = claim["says"] + cells(claim) + (" *" if claim["primary"] else "")
     notes = dict.fromkeys(chain.from_iterable(comparison["notes"] for comparison in measured(claim)))
@@ -47,6 +47,12 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
     )
 
 
+def as_first_stated(claim: Claim) -> str:
+    """The verdict by the conditions before they were restated, where it is another."""
+    first: str = claim.get("verdict_as_first_stated", claim["verdict"])
+    return first if first != claim["verdict"] else ""
+
+
 def cells(claim: Claim) -> str:
     """Over how many cells of which targets, or over which blocks, a family's mean was taken here."""
     if claim["test"] != "family" or not measured(claim):
@@ -58,7 +64,7 @@ def cells(claim: Claim) -> str:
 
     paper = claim["where"]["paper_targets"]
     stand_ins = ", stand-ins" if paper and not {*paper} & {*names} else ""
-    return f" ({len(texts)} cells: {shown}{stand_ins})"
+    return f" ({len(texts)} cell{'s' if len(texts) > 1 else ''}: {shown}{stand_ins})"
 
 
 def _names(cell: str) -> list[str]:

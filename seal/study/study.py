@@ -29,14 +29,15 @@ KEPT = ("history.csv", SUMMARY, "metrics.json", "predictions", "eval")  # no wei
 
 
 def study(only: int | None = None, record: Path | None = None) -> None:
-    """Make every run of params.yaml that is not kept for this code and these parameters, then verdicts and report;
-    with `only` the runs of that seed. They are kept in `record`: by default in expected/<tier>/."""
+    """Make every run of params.yaml that is not kept for this code and these parameters; with `only` the runs of that
+    seed. They are kept in expected/<tier>/, with verdicts and report, or in `record`, where they may be of a sweep."""
     params = load_params()
     seeds = _seeds(params)
     if only is not None and only not in seeds:
         raise UserError(f"found --seed {only}, expected one of params.yaml's: {', '.join(map(str, seeds))}")
 
-    target = record or EXPECTED / params.tier
+    of_the_tier = EXPECTED / params.tier
+    target = record or of_the_tier
     refuse_another_base(target, params)
     own_packs, stages = packed_anew(), stages_by_run()
     for seed in seeds if only is None else [only]:
@@ -45,6 +46,10 @@ def study(only: int | None = None, record: Path | None = None) -> None:
             if name in stages and params.find_run(name).seed == seed:
                 runs[name] = stages[name]
         make(runs, target, own_packs)
+
+    if target != of_the_tier:
+        print(f"{target}: kept; `seal report --record {target}` judges its runs")
+        return
 
     claims = target / "claims.json"
     call("eval.claims", "--record", str(target), "--out", str(claims))

@@ -12,12 +12,12 @@ from seal.evaluations import EVALUATIONS
 LEVEL = 0.05  # of a claim that is not primary
 SEVERAL = 4  # names that are shown one by one
 NOTE = (
-    "*: a primary outcome, fixed beforehand, judged at Holm's level, as its difference is in other claims too; these "
-    "are at 5% each, and not adjusted for being many. Differences are positive as claimed; of a chain "
-    "or family the one with the worst verdict is shown, of several such the smallest, with a 95% interval unless it "
-    "says another. With one seed the interval is over test items and says only that "
-    "these two checkpoints differ. 80%: the difference that so many seeds would tell in 80% of studies. Where it is "
-    "asked whether runs diverge, one that does counts 1, another 0."
+    "*: a primary outcome, fixed beforehand, judged at Holm's level, and so where its difference stands in another "
+    "claim; all others are at 5% each, not adjusted for being many. Differences are positive as claimed; of a chain or "
+    "family the one with the worst verdict is shown, of several such the smallest, with a 95% interval unless it says "
+    "another. With one seed the interval is over test items and says only that these two checkpoints differ. 80%: the "
+    "difference that so many seeds would tell in 80% of studies. Where it is asked whether runs diverge, one that does "
+    "counts 1, another 0."
 )
 
 

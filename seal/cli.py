@@ -43,7 +43,10 @@ def tier(
 def study(
     seed: Annotated[int | None, typer.Option(help="this seed alone")] = None,
     record: Annotated[
-        Path | None, typer.Option(help="keep it here, not in expected/TIER: of a tier with --choices")
+        Path | None,
+        typer.Option(
+            help="keep it in this folder, not in expected/TIER; for another training of the tier, as by --choices"
+        ),
     ] = None,
 ) -> None:
     """Train and evaluate all of params.yaml seed by seed, keep small files in expected/TIER, and judge the claims."""
@@ -96,7 +99,7 @@ def doctor(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def accept(context: typer.Context) -> None:
-    """Prove this code on a GPU, in under eight minutes: one JSON (docs/gpu.md). `python -m seal.accept` is the same."""
+    """Prove this code on a GPU, where it has never run: one JSON (docs/gpu.md). `python -m seal.accept` is the same."""
     from seal.accept import __main__ as acceptance
 
     acceptance.main(context.args)

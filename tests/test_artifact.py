@@ -19,6 +19,7 @@ from seal.data.table import data_table
 from seal.files import with_table
 from seal.models import build
 from seal.planning.stages import stages_of_tier
+from seal.record import read_timings
 from seal.rng import stream
 from seal.stage_names import parts
 from seal.tiers import TIERS, tier_text
@@ -88,6 +89,14 @@ def test_a_claim_has_one_tolerance_in_both_tables() -> None:
 def test_every_tier_is_in_the_table_of_tiers() -> None:
     requirements = TEXT.partition("\n## Requirements\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| (\w+) \| ", requirements, re.MULTILINE) == ["tier", *TIERS]
+
+
+def test_minis_hours_are_those_of_its_timings() -> None:
+    root = Path(__file__).parents[1]
+    paths = (root / "expected/mini/timings").glob("*.csv")
+    hours = sum(float(row["seconds"]) for path in paths for row in read_timings(path)) / 3600
+    for text in (TEXT, (root / "README.md").read_text(encoding="utf-8")):
+        assert re.findall(r"some (\d+) core-hours", text) == [f"{hours:.0f}"]
 
 
 def test_every_claim_is_in_an_area_with_an_experiment() -> None:

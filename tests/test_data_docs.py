@@ -122,6 +122,19 @@ def test_what_the_pages_guess_is_what_they_enter(folder: Path) -> None:
     assert yaml.safe_load(as_yaml(Path("copied.tar"), copied.entry))["datasets"]["copied"]["source"] == "eurosat"
 
 
+def test_the_choices_of_researcher_are_laid_over_mini(folder: Path) -> None:
+    """Two arms on the reader's own images, and nothing to download."""
+    (choices,) = blocks(document("docs/researcher.md"), "yaml")
+    shutil.copytree(ROOT / "params", "params")
+    Path("params/photos.yaml").write_text(choices)
+    run("seal tier mini --choices photos")
+
+    params = load_params()
+    assert yaml.safe_load(choices)["datasets"]["photos"] == guess(Path("photos")).entry
+    assert {name.rpartition("-")[0] for name in params.run_names()} == {"normal", "normal_long", "seal"}
+    assert {dataset.source for dataset in params.datasets.values()} == {"folder", "digits"}
+
+
 @pytest.mark.parametrize(
     "folder", ["2024", "no", "null", "True", "1e5", "0o17", "0x1f", "1_000", "y", "2024-05-01", "08", "1:30", "photos"]
 )

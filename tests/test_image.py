@@ -10,6 +10,9 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
+PAGES = "\n".join(
+    page.read_text() for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *DOCKER.glob("*.md"))
+)
 NO_DRIVER = "note: CUDA 12.8 needs NVIDIA's driver 525 or newer; found none, so that everything runs on the CPU\n"
 
 
@@ -59,14 +62,22 @@ def test_what_git_ignores_is_not_copied_into_the_image() -> None:
     assert [name for name in ignored if not any(fnmatch(name, pattern) for pattern in left_out)] == []
 
 
+def test_what_pages_have_readers_make_at_the_root_is_ignored() -> None:
+    """Else the next image has it, as large as it is."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    written = r"(?: --out| -o|mkdir -p|apptainer build) ([\w.-]+)|torch\.save\(.*, \"([\w.-]+)\"\)"
+    made = {"".join(names) for names in re.findall(written, PAGES)}
+    assert made >= {"work", "seal.tar", "seal.sif", "acceptance.json", "seal-artifact-VERSION.tar.gz", "vit.pt"}
+    assert [name for name in made if not any(fnmatch(name, pattern) for pattern in ignored)] == []
+
+
 def test_where_pages_run_the_image_on_a_folder_it_is_made_first_and_holds_no_checkout() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *DOCKER.glob("*.md")]
-    runs = [
-        found
-        for page in pages
-        for found in re.findall(r"(mkdir -p work && )?docker run .*--volume (\S+)", page.read_text())
-    ]
+    runs = re.findall(r"(mkdir -p work && )?docker run .*--volume (\S+)", PAGES)
     assert runs == [("mkdir -p work && ", '"$PWD/work:/work"')] * 2
+
+
+def test_a_folder_that_pages_make_may_be_there_already() -> None:
+    assert {*re.findall(r"mkdir (\S+)", PAGES)} == {"-p"}
 
 
 def test_an_empty_volume_gets_source_and_environment_and_runs_the_command_there(image: Image) -> None:

@@ -117,7 +117,11 @@ def told(figures: Result) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="seal accept", description="Prove this code on a GPU: docs/gpu.md.")
+    parser = argparse.ArgumentParser(
+        prog="seal accept",
+        description="Prove this code on a GPU, where it has never run; it begins no section that would end after eight "
+        "minutes: one JSON (docs/gpu.md).",
+    )
     parser.add_argument("--out", type=Path, default=Path("acceptance.json"), metavar="FILE", help="the JSON to write")
     parser.add_argument("--only", nargs="+", default=[], choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--device", default="cuda", help="cuda, cuda:NUMBER, or cpu with --tiny")

@@ -30,7 +30,9 @@ def submit(
         Literal["run", "stage"] | None,
         typer.Option(help="a job for all evaluations of a run, or for each (--slurm); for a run unless said"),
     ] = None,
-    remote: Annotated[str, typer.Option(help="of DVC, by which jobs share results without a common disk")] = "",
+    remote: Annotated[
+        str, typer.Option(help="name of a DVC remote, by which jobs share results without a common disk")
+    ] = "",
     image: Annotated[str, typer.Option(help="an Apptainer image to run jobs in (--slurm)")] = "",
     restarts: Annotated[
         int | None, typer.Option(help="of a job that its time limit ends (--slurm); 20 unless said", min=0)
@@ -85,7 +87,9 @@ def status(follow: Annotated[bool, typer.Option("--follow", help="until all has 
 
 @app.command()
 def gather(
-    stages: Annotated[list[str] | None, typer.Argument(metavar="[STAGE ...]", help="fail where these lack")] = None,
+    stages: Annotated[
+        list[str] | None, typer.Argument(metavar="[STAGE ...]", help="fail where any of these is missing")
+    ] = None,
     digest: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Take over what the jobs have done into dvc.lock and results/; with all there, make curves, claims and report."""
@@ -97,7 +101,7 @@ def gather(
 
 @app.command()
 def cancel() -> None:
-    """End what was submitted here alone; what is done stays, and trainings go on from their last resume point."""
+    """End all that was submitted from this project; what is done stays, trainings go on from the last resume point."""
     from seal.cluster.processes import end_all
     from seal.cluster.queue import cancel_all
     from seal.cluster.submission import CLUSTER, is_locked, submissions

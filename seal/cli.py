@@ -49,7 +49,7 @@ def study(
         ),
     ] = None,
 ) -> None:
-    """Train and evaluate all of params.yaml seed by seed, keep small files in expected/TIER, and judge the claims."""
+    """Train and evaluate all of params.yaml seed by seed; keep small files in expected/TIER, and judge them there."""
     from seal.study import study as studies
 
     with one_line_errors(resumes="the same command goes on; what is kept stays"):

@@ -58,9 +58,12 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); delete it and run again") from error
 
 
-def fits(tensors: Tensors, expected: Mapping[str, Tensor], path: Path) -> None:
-    """Raises CheckpointError unless these are a network's tensors, by name, shape and dtype, and finite."""
-    again = "`dvc checkout` restores it, or delete it and run again"
+def fits(tensors: Tensors, expected: Mapping[str, Tensor], path: Path, *, recorded: bool = True) -> None:
+    """Raises CheckpointError unless these are a network's tensors, by name, shape and dtype; and finite, in a record.
+
+    Not `recorded` is a resume state: DVC does not have it, and a training that diverges is saved as it stands before.
+    """
+    again = "`dvc checkout` restores it, or delete it and run again" if recorded else "delete it to begin anew"
     if differing := sorted(tensors.keys() ^ expected.keys()):
         raise CheckpointError(f"{path}: found no network of these parameters: {differing[0]} is one side's; {again}")
 
@@ -68,7 +71,7 @@ def fits(tensors: Tensors, expected: Mapping[str, Tensor], path: Path) -> None:
         wanted = expected[name]
         if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
             raise CheckpointError(f"{path}: {name}: found {_kind(tensor)}, expected {_kind(wanted)}; {again}")
-        if not tensor.isfinite().all():
+        if recorded and not tensor.isfinite().all():
             raise CheckpointError(f"{path}: {name}: found numbers that are not finite; {again}")
 
 

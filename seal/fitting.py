@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seal.clock import Clock, Course
+from seal.errors import first_line
 from seal.methods import METHODS, options_of
 from seal.methods.method import Method
 from seal.options import options_from
@@ -19,11 +21,15 @@ from seal.reinit import with_statistics
 from seal.ruled_groups import COMPUTED, RuledGroups
 from seal.rules import Network, Rules, Values, weights_of
 from seal.split import NORMALISATIONS, Sides
+from seal.steps import Teacher
 
 
 def method_of(name: str, course: Course, options: Mapping[str, Any]) -> Method:
-    """The method of this name with its numbers. Raises ValueError for a name that is none, and for a number that is not
-    its own, missing or out of its range."""
+    """The method of this name with its numbers. Raises ValueError for a name that is none, a course without an epoch,
+    and for a number that is not its own, missing or out of its range."""
+    for what, count in (("generations", course.generations), ("epochs", course.epochs)):
+        if count < 1:
+            raise ValueError(f"{what} is {count}, expected at least 1")
     if name not in METHODS:
         raise ValueError(f"method {name!r}, expected one of {', '.join(METHODS)}")
 
@@ -52,6 +58,7 @@ def rehearse(
         asked.append(toss.rules)
     for rules in asked:
         groups.check(rules)
+    _rehearse_lessons(method, clocks, groups.model, begun)
 
     kept: Values = {}
     for clock in clocks:
@@ -62,6 +69,23 @@ def rehearse(
             return
         if method.keeps(clock):
             kept = begun
+
+
+def _rehearse_lessons(method: Method, clocks: Iterable[Clock], model: nn.Module, begun: Values) -> None:
+    """Make one teacher, where there is to be any: raises ValueError for a network that cannot be copied."""
+    lesson = next(filter(None, map(method.lesson, clocks)), None)
+    if lesson is None:
+        return
+
+    try:
+        Teacher(model, begun, lesson)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:  # torch's of tensors, copy's of what cannot be pickled
+        raise ValueError(
+            f"the method learns from a copy of the network, which cannot be copied: {first_line(error)}; keep in the "
+            "network what copy.deepcopy takes, or choose another method"
+        ) from error
 
 
 def trained(sides: Sides) -> Sides:

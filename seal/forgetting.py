@@ -17,7 +17,7 @@ from seal.optim import SignedSGD
 from seal.phases import Phases
 from seal.reinit import put
 from seal.rng import stream, torch_drawing_from
-from seal.ruled_groups import OWN_DECAY, RuledGroups
+from seal.ruled_groups import OWN_DECAY, RuledGroups, numbers_of, put_numbers
 from seal.rules import Network, Values
 from seal.steps import Masks, Teacher
 
@@ -58,6 +58,8 @@ class Forgetting:
             raise TypeError(f"the optimizer is a {type(optimizer).__name__}, expected a seal.SignedSGD")
         self.name, self.model, self.optimizer = method, model, optimizer
         self.fresh, self.schedule = fresh, schedule
+        # What a state is of; more generations may follow.
+        self.choices = {"method": method, "threshold": threshold, "epochs": epochs, "seed": seed} | options
 
         self.first_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.begun = _copied(model)
@@ -102,7 +104,10 @@ class Forgetting:
                 self._let_go()
 
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
-        """The loss of a step: `of_labels`, the labels' mean loss, or what a teacher makes of inputs x and logits."""
+        """The loss of a step: `of_labels`, the labels' mean loss, or what a teacher makes of inputs x and logits.
+
+        `ban`, `ban_labels` and `sagd` need it: an epoch of theirs without a call ends in a ValueError.
+        """
         loss = of_labels if self.teacher is None else self.teacher.loss(x, logits, of_labels)
         self._losses.append(loss.detach())
         return loss
@@ -111,15 +116,25 @@ class Forgetting:
         """What an interrupted training needs beside the model's and the optimizer's; it ends the epoch that runs."""
         self._end()
         return {
+            "choices": self.choices,
             "clock": None if self.clock is None else (self.clock.generation, self.clock.epoch),
-            "rows": self.rows,
+            "rows": list(self.rows),
             "tensors": {"previous": self.previous, "kept": self.kept, "alive": self.masks.alive, "begun": self.begun},
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "first_rates": self.first_rates,
+            "groups": [numbers_of(group) for group in self.optimizer.param_groups],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; the model's and the optimizer's are loaded before."""
+        """Go on from there; the model's and the optimizer's are loaded before. Raises ValueError for the state of
+        another method, with other numbers, or of an older version."""
+        theirs = state.get("choices", {})
+        for name, value in self.choices.items():
+            if theirs.get(name) != value:
+                raise ValueError(
+                    f"found a state of {name} {theirs.get(name)}, expected {value}: begin as it did, or anew"
+                )
+
         self._let_go()
         self._running, self._losses = None, []
         self.clock = None if state["clock"] is None else Clock(*state["clock"])
@@ -131,8 +146,8 @@ class Forgetting:
         if self.schedule is not None and state["scheduler"] is not None:
             self.scheduler = self._new_scheduler(self.schedule)
             self.scheduler.load_state_dict(state["scheduler"])
-            for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
-                _set_rate(group, float(rate))
+            for group, numbers in zip(self.optimizer.param_groups, state["groups"], strict=True):
+                put_numbers(group, numbers)  # over those that making it has set, as OneCycleLR does momentum
 
     def _begin(self, clock: Clock) -> None:
         for owned in (self.optimizer, self.model):
@@ -179,6 +194,13 @@ class Forgetting:
         if self._running is None:
             return
 
+        self.groups.put_back()
+        if not self._losses and (self.teacher is not None or self.groups.toss is not None):
+            raise ValueError(
+                f"{self.name} goes by the losses that `forgetting.loss` is given, and generation "
+                f"{self._running.generation}, epoch {self._running.epoch} gave none: call it in each step"
+            )
+
         self.clock = clock = self._running
         self._running = None
         if self._losses:
@@ -195,7 +217,7 @@ class Forgetting:
     def _new_scheduler(self, schedule: Callable[[SignedSGD], LRScheduler]) -> LRScheduler:
         """From the first rates on; a group that was added since keeps its own."""
         for group, rate in zip(self.optimizer.param_groups, self.first_rates, strict=False):
-            _set_rate(group, rate)
+            put_numbers(group, {"lr": rate})
             group.pop("initial_lr", None)
 
         scheduler = schedule(self.optimizer)
@@ -211,14 +233,6 @@ class Forgetting:
         with torch_drawing_from(generator):
             state = self.fresh().state_dict()
         return drawn_of(self.name, self.model, state, names)
-
-
-def _set_rate(group: dict[str, Any], rate: float) -> None:
-    """A tensor keeps its place, as under torch's schedulers."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:

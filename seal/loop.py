@@ -3,6 +3,7 @@
 The stage in train.py runs it, and so may anyone with a Trainer and a folder.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from seal.clock import Clock, clocks
 from seal.record import Row, atomic
 from seal.resume_file import ResumeFile
 from seal.rows import describe, measured, outcome, shortened
-from seal.trainer import OnBatch, Trainer
+from seal.trainer import Diverged, OnBatch, Trainer
 
 OnEpoch = Callable[[Row], None]
 
@@ -25,7 +26,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train from where `state` stands to the run's end; `folder` keeps the resume state, weights and predictions.
 
-    The state is written at each generation's end, and after epochs as resume_file.py says.
+    The state is written at each generation's end, and after epochs as resume_file.py says. Raises Diverged where the
+    loss of a batch is not finite, or at a generation's end a loss or a weight; the row of that end stays in `state`.
 
     Section 3: G generations of E epochs; what each method forgets, and which side climbs, is in seal/methods.
     """
@@ -39,8 +41,9 @@ def train(
             row = describe(trainer, clock, rules) | losses | measured(trainer, clock)
 
             end_epoch(trainer, state, clock, row)
-            if trainer.phases.ends_generation(clock):
-                end_generation(trainer, state, folder)
+            if trainer.phases.ends_generation(clock) and not end_generation(trainer, state, folder):
+                on_epoch(state.rows[-1])
+                raise Diverged(clock)
             look_back(trainer, state, clock)
             if trainer.phases.ends_generation(clock) or file.due(row["global_epoch"]):
                 file.write(state)
@@ -58,15 +61,24 @@ def end_epoch(trainer: Trainer, state: State, clock: Clock, row: Row) -> None:
     state.rows.append(shortened(row))
 
 
-def end_generation(trainer: Trainer, state: State, folder: Path) -> None:
-    """Measure the test images, and keep the weights and predictions that stand for the generation."""
-    result, weights, right = outcome(trainer, state)
-    state.generations.append(result)
+def end_generation(trainer: Trainer, state: State, folder: Path) -> bool:
+    """Measure the test images, and keep the weights and predictions that stand for the generation.
 
+    Gives whether all of it is finite; else nothing is kept. A running statistic that is not may leave losses that are:
+    by an infinite variance all is normalised to 0.
+    """
+    result, weights, right = outcome(trainer, state)
+    measured_well = all(math.isfinite(value) for value in result.values() if isinstance(value, float))
+    tensors = (*state.model.values(), *weights.values())  # the best epoch's may be others
+    if not measured_well or not all(value.isfinite().all() for value in tensors):
+        return False
+
+    state.generations.append(result)
     name = f"gen-{result['generation']:02d}"
     save_tensors(folder / f"weights/{name}.safetensors", weights)
     with atomic(folder / f"predictions/{name}.npz") as path, path.open("wb") as file:
         np.savez(file, correct=right.cpu().numpy().astype(np.uint8))
+    return True
 
 
 def look_back(trainer: Trainer, state: State, clock: Clock) -> None:

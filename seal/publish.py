@@ -1,6 +1,5 @@
 """From a finished training in its scratch folder to the record in results/<run>/."""
 
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,19 +21,14 @@ Outcomes = list[dict[str, Any]]  # a generation's end each, as summary.json has 
 def publish(run: Run, state: State, folder: Path, results: Path, facts: dict[str, Any], diverged: Place | None) -> None:
     """Write the run's record for its number of generations, which is a prefix of what the scratch folder holds.
 
-    `diverged`: where the training loss stopped being finite, if it did. A loss measured at a generation's end that is
-    not finite is a divergence too: raises UserError where `on_divergence` is `fail`, before anything is written.
+    `diverged`: where the training diverged, if it did: at a batch, or, without one, as a generation ended. The weights
+    before that end are those of the generation before.
     """
     wanted = run.generations.num_generations
     done = _up_to(wanted, state.generations)
     before = state.model
-
-    broken = next((outcome["generation"] for outcome in done if not _finite(outcome)), None)
-    if broken is not None:
-        refuse(run, state, folder, f"a loss measured at the end of generation {broken} is not finite")
-        diverged = {"generation": broken, "epoch": run.training.epochs_per_generation - 1}
-        wanted, done = broken, _up_to(broken - 1, done)
-        before = load_tensors(folder / f"weights/gen-{broken - 1:02d}.safetensors")[0] if done else {}
+    if diverged is not None and "batch" not in diverged:
+        before = load_tensors(folder / f"weights/gen-{len(done):02d}.safetensors")[0] if done else {}
 
     results.mkdir(parents=True, exist_ok=True)
     with new_folder(results / "record") as made:  # whole before a first name is taken: a full disk changes nothing
@@ -80,10 +74,6 @@ def _copy_networks(run: Run, done: Outcomes, folder: Path, results: Path) -> Non
 def _up_to(generation: int, rows: Sequence[Row]) -> list[Row]:
     """Of epochs or of outcomes those of the generations up to that one."""
     return [row for row in rows if row["generation"] <= generation]
-
-
-def _finite(outcome: dict[str, Any]) -> bool:
-    return all(math.isfinite(value) for value in outcome.values() if isinstance(value, float))
 
 
 def _shown(final: dict[str, Any] | None, diverged: Place | None) -> dict[str, Any]:

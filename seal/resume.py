@@ -47,7 +47,7 @@ def _interrupted(run: Run, trainer: Trainer, path: Path) -> State:
     state, threads = State.load(path), torch.get_num_threads()
     if state.run not in (None, run.name):
         raise CheckpointError(f"{path}: found the resume state of {state.run}, expected {run.name}'s; delete it")
-    fits(state.model, trainer.model.state_dict(), path)
+    fits(state.model, trainer.model.state_dict(), path, recorded=False)
     require_same_making(path, state, making(trainer))
 
     on_cpu = trainer.device.type == "cpu"
@@ -60,13 +60,16 @@ def _interrupted(run: Run, trainer: Trainer, path: Path) -> State:
 
 
 def making(trainer: Trainer) -> dict[str, Any]:
-    """How and where a training computes: what a resume state says, and what the next process must be equal in."""
-    training = trainer.run.training
+    """By what and where a training computes: what a resume state says, and what the next process must be equal in.
+
+    How it computes, its precision and memory layout, are facts of the run, by which its scratch folder is named.
+    """
+    trainer.optimizer.refresh()  # names the backend
     return {
         "device": device_words(trainer.device),
-        "precision": training.precision,
-        "channels_last": training.channels_last,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "torch": str(torch.__version__),
+        "optimizer_backend": trainer.optimizer.backend,
     }
 
 

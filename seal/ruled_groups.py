@@ -4,7 +4,7 @@ What a schedule, a log or a scaler sees of a group between steps is what its own
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -43,7 +43,7 @@ class RuledGroups:
 
     def begin(self, rules: Rules, toss: Toss | None, coins: torch.Generator) -> None:
         """Follow these rules from the next step on; by the toss's chance a step follows its rules instead."""
-        self._put_back()
+        self.put_back()
         self._hooks = self._hooks or self._hooked()
         self.rules, self.toss, self.coins = rules, toss, coins
         for part, parameters in self.parts.items():
@@ -52,7 +52,7 @@ class RuledGroups:
 
     def let_go(self) -> None:
         """Follow no rules from here on: the optimizer and the network are as their owner has set them."""
-        self._put_back()
+        self.put_back()
         self.thaw()
         for hook in self._hooks:
             hook.remove()
@@ -67,7 +67,7 @@ class RuledGroups:
     def _hooked(self) -> list[RemovableHandle]:
         return [
             self.optimizer.register_step_pre_hook(lambda *_: self._before_step()),
-            self.optimizer.register_step_post_hook(lambda *_: self._put_back()),
+            self.optimizer.register_step_post_hook(lambda *_: self.put_back()),
         ]
 
     def look(self) -> None:
@@ -146,7 +146,7 @@ class RuledGroups:
                 self._undo.append(owner.register_forward_pre_hook(_hold).remove)
 
     def _before_step(self) -> None:
-        self._put_back()
+        self.put_back()
         if self.rules is None:
             return
 
@@ -167,7 +167,7 @@ class RuledGroups:
                     maximize=own["maximize"] != rule.maximize,
                 )
 
-    def _put_back(self) -> None:
+    def put_back(self) -> None:
         """Give the groups their own numbers again: after a step, and after one that raised before the next begins,
         as torch calls no hook then."""
         for group, own in self._own:
@@ -177,6 +177,22 @@ class RuledGroups:
         if self._turned:
             self._turned = False
             self.optimizer.turn_momentum()
+
+
+def numbers_of(group: dict[str, Any]) -> dict[str, Any]:
+    """All of a group but its parameters, in memory of its own."""
+    numbers: dict[str, Any] = {}
+    for key, value in group.items():
+        if key != "params":
+            numbers[key] = value.clone() if isinstance(value, Tensor) else value
+    return numbers
+
+
+def put_numbers(group: dict[str, Any], numbers: Mapping[str, Any]) -> None:
+    """Into a group, whose rate keeps its place where it is a tensor, as under torch's schedulers."""
+    rate = group["lr"]
+    group.update(numbers)
+    group["lr"] = rate.fill_(float(numbers["lr"])) if isinstance(rate, Tensor) else float(numbers["lr"])
 
 
 def _release(norm: nn.Module, model: nn.Module) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from seal.clock import Clock, Course
@@ -87,7 +88,7 @@ class Teacher:
 
     def __init__(self, model: nn.Module, values: Mapping[str, Tensor], lesson: Lesson) -> None:
         self.weight = lesson.weight
-        self.network = copy.deepcopy(model).requires_grad_(False).eval()
+        self.network = _copied(model).requires_grad_(False).eval()
         put(self.network, values)
 
     def follow(self, other: "Teacher") -> None:
@@ -97,15 +98,25 @@ class Teacher:
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:
         """Cross-entropy of the logits [B, classes] to the teacher's softmax of the images x, beside the labels' loss.
 
-        Its gradient at the logits is (q - p) / B, where p is the teacher's and q the logits' softmax.
+        Its gradient at the logits is (q - p) / B, where p is the teacher's and q the logits' softmax: in float32 where
+        the logits are of half precision, in which rounding p would leave a gradient where p = q.
         """
         with torch.no_grad():
             answers = self.network(x).float().softmax(1)
 
-        of_answers = cross_entropy(logits, answers.to(logits.dtype))
+        kind = torch.promote_types(logits.dtype, torch.float32)
+        of_answers = cross_entropy(logits.to(kind), answers.to(kind))
         if self.weight == 1:
             return of_answers
         return self.weight * of_answers + (1 - self.weight) * of_labels
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy of a network between passes. What its modules keep of one, as a layer its weight under torch's older
+    weight_norm, torch copies only without its graph; the next pass computes it anew."""
+    kept = tree_leaves([vars(module) for module in model.modules()])
+    computed = [value for value in kept if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
 
 
 def climbing_steps(course: Course, toss: Toss | None, clock: Clock, steps: int) -> list[bool]:

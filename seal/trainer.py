@@ -38,13 +38,18 @@ OnBatch = Callable[[Clock, int, Tensor, Tensor], None]  # the epoch, images, mea
 
 
 class Diverged(RuntimeError):
-    """The training loss stopped being finite."""
+    """The training loss stopped being finite at a batch; without one, a loss or a weight as a generation ended."""
 
-    def __init__(self, clock: Clock, batch: int) -> None:
+    def __init__(self, clock: Clock, batch: int | None = None) -> None:
+        self.place = {"generation": clock.generation, "epoch": clock.epoch}
+        if batch is None:
+            super().__init__(f"a loss or a weight at the end of generation {clock.generation} is not finite")
+            return
+
         super().__init__(
             f"the training loss is not finite in generation {clock.generation}, epoch {clock.epoch}, batch {batch}"
         )
-        self.place = {"generation": clock.generation, "epoch": clock.epoch, "batch": batch}
+        self.place["batch"] = batch
 
 
 @dataclass(frozen=True)

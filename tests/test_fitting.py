@@ -1,5 +1,6 @@
 """What a method cannot be done to is said before an epoch is trained; what it can be done to is trained."""
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from seal import Forgetting, SignedSGD, split_parameters
 from seal.clock import Clock
 from seal.methods import METHODS
 from seal.rng import stream
+from seal.rules import Lesson
+from seal.steps import Teacher
 from tests.small import loop_options
 
 DRAWS = ("llf", "seal_reinit", "ke_wels", "ke_kels", "shrink_perturb", "ban", "ban_labels")
@@ -296,6 +299,69 @@ def test_a_side_in_no_group_climbs_nowhere_and_is_named() -> None:
         ValueError, match=r"^0\.weight is in no group of the optimizer, and by this method its part, early, climbs"
     ):
         begun("seal", model, optimizer=SignedSGD(model[4].parameters(), 0.05))
+
+
+@pytest.mark.parametrize("count", [0, -1])
+@pytest.mark.parametrize("what", ["generations", "epochs"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_course_without_an_epoch_is_refused(method: str, what: str, count: int) -> None:
+    model = network()
+    course = {"generations": 2, "epochs": 2} | {what: count}
+    with pytest.raises(ValueError, match=rf"^{what} is {count}, expected at least 1$"):
+        Forgetting(method, model, SignedSGD(model.parameters(), 0.05), "2", fresh=network, **course)
+
+
+class Keeping(nn.Module):
+    """Of each pass it keeps what a reader might look at, with its graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.last: Tensor | None = None
+        self.maps: list[dict[str, Tensor]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.body(x).relu()
+        self.maps = [{"body": self.last * 2}]
+        return self.head(self.last)  # type: ignore[no-any-return]
+
+
+LEARN = ("ban", "ban_labels")
+HOLDING: dict[str, Callable[[], nn.Module]] = {
+    kind: parted(COMPUTED[kind], (0, 2)) for kind in ("old weight_norm", "old spectral_norm", "pruned")
+}
+HOLDING["keeps its activations"] = Keeping
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
+@pytest.mark.parametrize("kind", HOLDING)
+@pytest.mark.parametrize("method", LEARN)
+def test_a_network_that_holds_what_it_has_computed_teaches(method: str, kind: str) -> None:
+    """Of which torch copies no tensor."""
+    torch.manual_seed(0)
+    model, x = HOLDING[kind](), torch.randn(6, 4, generator=stream(0, "x"))
+    threshold, head = ("head", "head") if kind == "keeps its activations" else ("2", "4")
+    forgetting, optimizer = begun(method, model, threshold, head=head, fresh=HOLDING[kind])
+    train(forgetting, optimizer, x)
+
+    teacher = forgetting.teacher
+    assert teacher is not None
+    model.load_state_dict(forgetting.previous)  # the last generation's end
+    teacher.follow(Teacher(model, forgetting.previous, Lesson(1.0)))
+    torch.testing.assert_close(teacher.network(x), model.eval()(x))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_that_cannot_be_copied_is_refused_by_those_that_learn_from_one(method: str) -> None:
+    model = network()
+    model[0].lock = threading.Lock()
+    if method not in LEARN:
+        begun(method, model, fresh=network)
+        return
+    with pytest.raises(
+        ValueError, match=r"^the method learns from a copy .*: cannot pickle '_thread.lock' object; keep"
+    ):
+        begun(method, model, fresh=network)
 
 
 def test_a_schedule_that_asks_for_a_loss_is_said_before_the_first_epoch() -> None:

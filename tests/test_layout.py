@@ -29,7 +29,9 @@ ARROWS = {
         "seal.fitting", "seal.optim", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules",
         "seal.steps",
     },
-    "seal.fitting": {"seal.methods", "seal.options", "seal.reinit", "seal.ruled_groups", "seal.rules", "seal.split"},
+    "seal.fitting": {
+        "seal.methods", "seal.options", "seal.reinit", "seal.ruled_groups", "seal.rules", "seal.split", "seal.steps",
+    },
     "seal.ruled_groups": {"seal.networks", "seal.optim", "seal.rules", "seal.split"},
     "seal.accept": {
         "eval", "seal.batchnorm", "seal.captured", "seal.checkpoint", "seal.data", "seal.device", "seal.loop",

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from seal.checkpoint import State
-from seal.clock import Clock
+from seal.clock import Clock, Course
 from seal.masks import largest
+from seal.methods import METHODS
+from seal.methods.pruning import Pruning
 from seal.models import build
 from seal.rng import stream
 from seal.sections import Model
@@ -81,6 +83,19 @@ def test_pruned_weights_are_zero_at_each_end_and_the_others_begin_where_they_beg
     for name, value in began.model.state_dict().items():
         mask = trainer.masks.alive.get(name, torch.ones_like(value, dtype=torch.bool))
         assert torch.equal(trainer.model.state_dict()[name], value * mask), name
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "kept"),
+    [(0.0, 10, None), (0.01, 1, 0), (0.05, 4, 0), (0.05, 10, 0), (0.05, 80, 3), (0.05, 160, 7), (1.0, 3, 2)],
+)
+def test_late_rewinding_keeps_an_epoch_of_however_short_a_generation(
+    share: float, epochs: int, kept: int | None
+) -> None:
+    course = Course(0, 2, epochs, 0.0, lambda clock: 0.1, rate_restarts=True, reset_momentum=True)
+    method = METHODS["imp"](course, Pruning(pruned_share=0.2, rewound_share=share))
+    keeps = [clock for clock in course.clocks() if method.keeps(clock)]
+    assert keeps == ([] if kept is None else [Clock(1, kept)])
 
 
 def test_dense_sparse_dense_prunes_each_layer_in_every_second_generation(tmp_path: Path) -> None:

@@ -31,6 +31,34 @@ def test_the_gradient_of_a_lesson_is_the_difference_of_answers(batch: int, class
     torch.testing.assert_close(gradient, difference / batch, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.numerical
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+def test_a_lesson_of_half_logits_is_that_of_their_float32(kind: torch.dtype, autocast: bool, seed: int) -> None:
+    """Its gradient is then rounded once, to the logits' own kind."""
+    network, x = nn.Linear(6, 5), torch.randn(4, 6, generator=stream(seed, "x"))
+    teacher = Teacher(network, network.state_dict(), Lesson(1.0))
+    logits = torch.randn(4, 5, generator=stream(seed, "z")).to(kind).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        p = network(x).detach().float().softmax(1)
+        loss = teacher.loss(x, logits, torch.tensor(0.0))
+    torch.testing.assert_close(loss, cross_entropy(logits.float(), p), rtol=1e-6, atol=0)
+
+    (gradient,) = torch.autograd.grad(loss, logits)
+    expected = (logits.detach().float().softmax(1) - p) / 4
+    torch.testing.assert_close(gradient, expected.to(kind), rtol=2 * torch.finfo(kind).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+def test_a_student_that_gives_its_teachers_answers_learns_nothing_from_them(kind: torch.dtype) -> None:
+    network, x = nn.Linear(6, 5).to(kind), torch.randn(4, 6, generator=stream(0, "x")).to(kind)
+    logits = network(x).detach().requires_grad_()
+    loss = Teacher(network, network.state_dict(), Lesson(1.0)).loss(x, logits, torch.tensor(0.0))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert float(gradient.abs().max()) < 1e-6, "of probabilities some 0.1, which bfloat16 rounds by 1e-4"
+
+
 def test_labels_have_the_weight_that_the_teacher_leaves() -> None:
     network, x, y = nn.Linear(6, 3), torch.randn(4, 6, generator=stream(0, "x")), torch.arange(4) % 3
     logits = torch.randn(4, 3, generator=stream(0, "z"))

@@ -209,7 +209,9 @@ def test_a_loss_measured_at_a_generations_end_that_is_not_finite_is_a_divergence
 
     monkeypatch.setattr(Objective, "measure", overflowing)
     if arm == "seal":
-        with pytest.raises(UserError, match=r"seal-0: a loss measured at the end of generation 2 is not finite\. Try"):
+        with pytest.raises(
+            UserError, match=r"seal-0: a loss or a weight at the end of generation 2 is not finite\. Try"
+        ):
             run_stage("seal-0", load_params())
         assert calls
         assert not (project / "results/seal-0").exists()
@@ -221,6 +223,23 @@ def test_a_loss_measured_at_a_generations_end_that_is_not_finite_is_a_divergence
     assert len(read_history(project / "results/keeps-0/history.csv")) == 6
     before = load_file(project / "results/keeps-0/weights/before-divergence.safetensors")
     assert before.keys() == load_file(project / "results/normal-0/weights/gen-01.safetensors").keys()
+
+
+def test_a_training_ends_with_the_generation_whose_end_is_not_finite(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """Though its steps' losses are finite, and so would be those of the generations that were left."""
+    write_params(arms=ARMS | {"seal": small_arm("seal", on_divergence="record")}, generations={"num_generations": 4})
+    measure = Objective.measure
+    monkeypatch.setattr(Objective, "measure", lambda *arguments: (math.nan, measure(*arguments)[1]))
+    run_stage("seal-0", load_params())
+    printed = capfd.readouterr().err
+    assert "generation 2/4  epoch 3/3" in printed, "the last row is told too"
+    assert "generation 3/4" not in printed
+    assert read_json(project / "results/seal-0/summary.json")["diverged"] == {"generation": 2, "epoch": 2}
+    first = load_file(project / "results/normal-0/weights/gen-01.safetensors")
+    before = load_file(project / "results/seal-0/weights/before-divergence.safetensors")
+    assert all(torch.equal(before[name], first[name]) for name in first)
 
 
 def test_the_curves_stage_gathers_histories_and_notes_its_time(project: Path) -> None:

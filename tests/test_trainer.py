@@ -12,7 +12,7 @@ from seal.batchnorm import batch_statistics
 from seal.checkpoint import State
 from seal.clock import Clock, clocks
 from seal.config import Run
-from seal.loop import end_epoch
+from seal.loop import end_epoch, end_generation
 from seal.methods import METHODS
 from seal.resume import shares_generation_1
 from seal.rng import stream
@@ -199,6 +199,22 @@ def test_a_loss_that_is_not_finite_says_where() -> None:
     with pytest.raises(Diverged, match=r"not finite in generation 1, epoch 0, batch [1-3]") as caught:
         trainer.train_epoch(Clock(1, 0), Interrupt())
     assert caught.value.place["generation"] == 1
+
+
+@pytest.mark.parametrize("spoilt", [None, "model", "best"])
+def test_a_generation_ends_well_where_the_last_weights_and_the_best_are_finite(
+    tmp_path: Path, spoilt: str | None
+) -> None:
+    """An infinite variance normalises to 0, and all losses stay finite."""
+    run = small_run("seal", checkpoint="best")
+    trainer, state, clock = Trainer(run, small_data(run), CPU), State(), Clock(1, 2)
+    row = {"generation": 1, "epoch": 2, "global_epoch": 2, "val_accuracy": 0.5}
+    end_epoch(trainer, state, clock, row)
+    state.best = state.copied()
+    if spoilt is not None:
+        getattr(state, spoilt)["layer3.0.bn1.running_var"].fill_(torch.inf)
+    assert end_generation(trainer, state, tmp_path) == (spoilt is None)
+    assert len(state.generations) == len([*tmp_path.glob("weights/*")]) == (spoilt is None)
 
 
 @pytest.mark.parametrize("method", METHODS)

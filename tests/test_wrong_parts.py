@@ -14,7 +14,8 @@ from seal.data import fetch, packing
 from seal.errors import UserError
 from seal.record import read_json, write_json
 from seal.train import run_stage
-from tests.small_project import write_params
+from tests.small import small_arm
+from tests.small_project import ARMS, write_params
 
 PACK = Path("data/packs/mine.safetensors")
 WEIGHTS = Path("results/normal-0/weights/gen-01.safetensors")
@@ -160,6 +161,48 @@ def test_another_runs_resume_state_is_refused(trained: Path) -> None:
     run_stage("llf-0", load_params())
     shutil.copy(scratch("llf-0"), trained)
     with pytest.raises(UserError, match=r"found the resume state of llf-0, expected seal-0's; delete it"):
+        run_stage("seal-0", load_params())
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "place"),
+    [
+        ("fc.weight", torch.nan, {"generation": 3, "epoch": 0, "batch": 0}),
+        ("conv1.weight", torch.inf, {"generation": 3, "epoch": 0, "batch": 0}),
+        ("layer3.0.bn1.running_var", torch.inf, {"generation": 3, "epoch": 2}),
+        ("bn1.running_mean", torch.nan, {"generation": 3, "epoch": 2}),
+    ],
+)
+def test_a_resume_state_that_is_not_finite_goes_on_to_its_divergence_which_advice_makes_a_result(
+    trained: Path, name: str, number: float, place: dict[str, int]
+) -> None:
+    state = State.load(trained)
+    state.model[name][0] = number
+    state.save(trained)
+    write_params(generations={"num_generations": 3})
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"seal-0: .* is not finite\b.*keep it by `on_divergence: record`"):
+            run_stage("seal-0", load_params())
+
+    recorded = {"seal": small_arm("seal", on_divergence="record")}
+    write_params(generations={"num_generations": 3}, arms=ARMS | recorded)
+    run_stage("seal-0", load_params())
+    summary = read_json(Path("results/seal-0/summary.json"))
+    assert summary["diverged"] == place
+    assert [outcome["generation"] for outcome in summary["outcomes"]] == [1, 2]
+
+
+def test_another_networks_resume_state_is_refused_without_a_word_of_dvc(trained: Path) -> None:
+    state = State.load(trained)
+    state.model["fc.bias"] = torch.zeros(5)
+    state.save(trained)
+    with pytest.raises(UserError, match=r"fc.bias: found torch.float32 \(5,\), expected .*; delete it to begin anew$"):
+        run_stage("seal-0", load_params())
+
+
+def test_a_training_of_one_backend_does_not_go_on_by_another(trained: Path) -> None:
+    write_params(generations={"num_generations": 3}, runtime={"optimizer_backend": "cpu"})
+    with pytest.raises(UserError, match=r"found a state made by optimizer_backend reference, expected cpu as here"):
         run_stage("seal-0", load_params())
 
 

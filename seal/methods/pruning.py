@@ -18,7 +18,7 @@ class Pruning:
     """Of iterative magnitude pruning."""
 
     pruned_share: Share  # of what lives, at each generation's end
-    rewound_share: Share  # k / E: weights go back to where generation 1 was after k epochs; 0: to where it began
+    rewound_share: Share  # k / E: weights go back to where generation 1 was after k >= 1 epochs; 0: to where it began
 
 
 def imp(course: Course, options: Pruning) -> Method:
@@ -29,7 +29,7 @@ def imp(course: Course, options: Pruning) -> Method:
     and trains again with what lives. After g generations exactly round((1 - share)^(g - 1) N) of N weights live, ties
     by their order. Departure: rewound weights train for E epochs by the schedule from its start, not for E - k from k.
     """
-    rewound_epochs = round(options.rewound_share * course.epochs)
+    rewound_epochs = max(1, round(options.rewound_share * course.epochs)) if options.rewound_share else 0
 
     def alive(clock: Clock, network: Network) -> Values:
         if clock.generation == 1 or clock.epoch > 0:

@@ -132,8 +132,8 @@ class FittingNetwork(Network):
                 )
         if not weights:
             raise ValueError(
-                f"{self.method} goes by the weights of layers, and no trained parameter is called `weight` and has two "
-                "dimensions or more"
+                f"{self.method} goes by the weights of layers, and no trained parameter of two dimensions or more has "
+                "a name that ends in `weight`"
             )
         return weights
 

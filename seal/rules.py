@@ -62,7 +62,7 @@ class Network:
 
     @cached_property
     def weights(self) -> dict[str, "nn.Parameter"]:
-        """Those of convolutions and linear layers, in the model's order: no bias, and nothing of a normalisation."""
+        """Those of layers, in the model's order: no bias, and nothing of a normalisation."""
         return weights_of(self.sides)
 
     @property
@@ -72,6 +72,8 @@ class Network:
 
 
 def weights_of(sides: "Sides") -> dict[str, "nn.Parameter"]:
+    """Parameters of two dimensions or more whose names end in `weight`: of convolutions and linear layers, and an
+    attention's `in_proj_weight`."""
     parameters = sides.early | sides.late
     return {name: value for name, value in parameters.items() if value.ndim > 1 and name.endswith("weight")}
 

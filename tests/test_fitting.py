@@ -149,7 +149,7 @@ def test_a_network_without_a_layers_weight_has_no_head() -> None:
     begun("seal", model, "1", head="2")
     with pytest.raises(ValueError, match=r"^the head follows a rule of its own, and no linear layer"):
         begun("seal_reverse", model, "1", head="2", options={"reverse_fc": "descends"})
-    with pytest.raises(ValueError, match=r"^imp goes by the weights of layers, and no trained parameter is called"):
+    with pytest.raises(ValueError, match=r"^imp goes by the weights of layers, and no trained parameter of two dim"):
         begun("imp", model, "1", head="2")
 
 

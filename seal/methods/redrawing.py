@@ -42,8 +42,9 @@ def ke_kels(course: Course, options: Evolution) -> Method:
     """Knowledge Evolution with kernel-level splitting (Taha, Shrivastava and Davis 2021).
 
     Of each convolution the first ceil(s outputs) filters, with the first ceil(s inputs) kernels of each, are the fit
-    hypothesis: a slim network inside the dense one. The stem keeps all inputs, the linear layer all classes. Else as
-    `ke_wels`, with its departures.
+    hypothesis: a slim network inside the dense one. The stem keeps all inputs, the linear layer all classes. In a
+    network that is no ResNet it need not be one: a ViT's `in_proj_weight` has queries, keys and values one above the
+    other. Else as `ke_wels`, with its departures.
     """
 
     def masks(network: Network) -> Values:

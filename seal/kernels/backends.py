@@ -12,14 +12,16 @@ from seal.kernels.signed_sgd import Group, Step, reference
 BACKENDS = ("reference", "cpu", "triton")
 
 
+def nothing(groups: Sequence[Group]) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A version of the step, ready to run."""
 
     step: Step
-    refresh: Callable[[Sequence[Group]], None] = lambda groups: (
-        None
-    )  # mirrors the groups' numbers to where it reads them
+    refresh: Callable[[Sequence[Group]], None] = nothing  # mirrors the groups' numbers to where it reads them
     # Steps once more what the last step has stepped, for who knows that nothing has moved: by the groups' numbers,
     # grad_scale and found_inf. False where it cannot.
     again: Callable[[Sequence[Group], Tensor | None, Tensor | None], bool] | None = None

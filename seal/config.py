@@ -23,7 +23,8 @@ from seal.sections import NAMED_MODEL, OWN_MODEL, AnyModel, Arm, Dataset, Genera
 from seal.sections import Run as Run
 from seal.yaml_files import read_yaml
 
-# The base run's own. Arms go on from its end, so there is nothing to record of one that diverges.
+# The base: stage base@SEED, run normal-SEED, arm `normal` (not among `arms`), method normal_long. Arms go on from its
+# handover.safetensors, so there is nothing to record of one that diverges.
 BASE = Arm.model_validate(
     {"method": "normal_long", "num_generations": 1, "schedule": "per_generation", "on_divergence": "fail"}
 )

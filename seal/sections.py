@@ -213,7 +213,7 @@ class Run(Strict):
     def facts(self) -> dict[str, Any]:
         """Every parameter that the run's networks depend on, as JSON values.
 
-        Not the base's `layer_threshold`: an arm of another goes on from it, with its rows and their norms by side.
+        Not the base's `layer_threshold`: its networks do not depend on it, only its rows' norm_early and norm_late do.
         """
         facts = self.model_dump(mode="json")
         if self.arm == BASE_ARM:

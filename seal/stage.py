@@ -59,8 +59,8 @@ def stage(label: str, *, timed: bool = True, prefix: str = "error", resumes: str
     """The block is a stage: a UserError ends the process with `prefix: message` and status 1, Ctrl-C with 130 and what
     `resumes` says of the same command.
 
-    A block that ends well adds a row to timings/<stage>.csv, unless `timed` is false. The stage is DVC's name of it,
-    else `label`, which is what DVC would call it.
+    A block that ends well adds a row to timings/<stage>.csv, unless `timed` is false. The stage is DVC's name of it
+    where DVC has started it, else `label`: of a base run, and of arms of the extra and sensitivity lists, another name.
     """
     began = time.perf_counter()
     timing = Timing()

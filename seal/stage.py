@@ -13,16 +13,13 @@ adds a row to timings/<stage>.csv.
 
 A command that is only at times a stage says so: `stage("claims", timed=bool(chosen.out) and not chosen.record)`. What
 is to fail although its time was noted, as REFUTED under --strict, fails below the block, in `one_line_errors` alone.
-A stage that DVC has started asks Linux to end with DVC: `seal/__init__.py` does it, before the stage's own imports.
+A stage that DVC has started ends with DVC: seal/interruption.py, before the stage's own imports.
 
-Every stage imports this file, and `seal` itself does before anything else: so no torch and no mlflow here, and what
-takes long only inside the function that needs it.
+Every stage imports this file: so no torch and no mlflow here, and what takes long only inside what needs it.
 """
 
 import argparse
-import ctypes
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -147,12 +144,3 @@ def dataset_stage(step: str, unit: str, arguments: Sequence[str] | None) -> Iter
             timing.done, timing.unit = done, unit if done else ""
 
         yield name, datasets[name], report
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends: a killed `dvc repro` would else leave it training on."""
-    parent = os.getppid()
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request was made
-        os.kill(os.getpid(), signal.SIGKILL)

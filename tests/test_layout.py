@@ -23,7 +23,7 @@ BASICS = (
     "processor",
 )  # fmt: skip
 ARROWS = {
-    "seal": {"seal.forgetting", "seal.optim", "seal.split", "seal.stage"},
+    "seal": {"seal.forgetting", "seal.interruption", "seal.optim", "seal.split"},
     "seal.__main__": {"seal.cli"},
     "seal.forgetting": {
         "seal.fitting", "seal.optim", "seal.phases", "seal.reinit", "seal.ruled_groups", "seal.rules",
@@ -37,6 +37,7 @@ ARROWS = {
         "eval", "seal.batchnorm", "seal.captured", "seal.checkpoint", "seal.data", "seal.device", "seal.loop",
         "seal.methods", "seal.models", "seal.optim", "seal.options", "seal.precision", "seal.split", "seal.trainer",
     },
+    "seal.interruption": set(),
     "seal.errors": set(),
     "seal.rng": set(),
     "seal.processor": set(),
@@ -115,7 +116,9 @@ ARROWS = {
     "seal.release": {
         "seal.checkpoint", "seal.data", "seal.evidence", "seal.runs", "seal.stage_names", "seal.study", "seal.tiers",
     },
-    "seal.cluster": {"seal.data", "seal.planning", "seal.stage", "seal.stage_names", "seal.study", "seal.tracking"},
+    "seal.cluster": {
+        "seal.data", "seal.interruption", "seal.planning", "seal.stage_names", "seal.study", "seal.tracking",
+    },
     "seal.doctor": {"seal.cluster", "seal.data", "seal.planning", "seal.runs", "seal.stage_names", "seal.tracking"},
     "seal.cli": {
         "seal.accept", "seal.cluster", "seal.data", "seal.doctor", "seal.evaluate_command", "seal.planning",

@@ -29,7 +29,8 @@ TOY = """
 import hashlib, os, sys, time
 from pathlib import Path
 
-from seal.stage import die_with_parent, stage
+from seal.interruption import die_with_parent
+from seal.stage import stage
 
 die_with_parent()
 label, *paths = sys.argv[1:]

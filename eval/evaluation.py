@@ -6,10 +6,10 @@ generation, skipped.json says so in their place.
 
 A new evaluation is a file whose `main` looks like every other's, and an entry in seal/evaluations.py:
 
-    def evaluate(stage: Evaluation, network: TrainedNetwork, section: Mine) -> Findings:
+    def evaluate(stage: EvaluationStage, network: TrainedNetwork, section: Mine) -> Findings:
         ...  # from network.model and stage.pack, on stage.device; stage.bar shows how far it is
 
-    def look(stage: Evaluation) -> None:
+    def look(stage: EvaluationStage) -> None:
         section = stage.params.mine
         stage.timing.unit, stage.timing.backend = "images", "torch"
         for network in stage.networks(section.generations):
@@ -73,7 +73,7 @@ class Skipped(Exception):
 
 
 @dataclass
-class Evaluation:
+class EvaluationStage:
     """One stage: an evaluation of a run, on a target where it has one."""
 
     name: str
@@ -165,7 +165,7 @@ def folder_name(evaluation: str, target: str | None) -> str:
 
 
 @contextmanager
-def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Evaluation]:
+def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[EvaluationStage]:
     """`python -m eval.<name> --run ARM-SEED [--target DATASET]`: the block evaluates, what it writes is the stage's.
 
     A missing dataset, or Skipped raised in the block, leaves skipped.json and ends well. A UserError ends the process
@@ -193,13 +193,13 @@ def evaluation_stage(name: str, arguments: Sequence[str] | None) -> Iterator[Eva
         if summary.exists():  # before its parts are used
             read_summary(summary)
 
-        evaluation = Evaluation(name, chosen.target, params, run, device, bar, timing)
+        evaluation = EvaluationStage(name, chosen.target, params, run, device, bar, timing)
         with written_whole(evaluation):
             yield evaluation
 
 
 @contextmanager
-def written_whole(evaluation: Evaluation) -> Iterator[None]:
+def written_whole(evaluation: EvaluationStage) -> Iterator[None]:
     """What the block writes takes the folder's place as it ends; a missing dataset and Skipped leave skipped.json.
 
     Raises UserError where a GPU has less memory left than the section asks for.

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from eval.episodes import Episodes, TooFewImages, orders, sample_episodes
-from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage
+from eval.evaluation import EvaluationStage, Findings, Skipped, evaluation_stage
 from eval.features import Classifier, plain_batches, pooled_features
 from eval.heads import bytes_per_episode, draw_heads, head_accuracy, train_heads
 from eval.networks import TrainedNetwork
@@ -57,7 +57,7 @@ class Benchmark:
     too_few: dict[str, str]  # number of shots -> why it has no episodes
 
 
-def benchmark_of(stage: Evaluation, section: "FewShot") -> Benchmark:
+def benchmark_of(stage: EvaluationStage, section: "FewShot") -> Benchmark:
     """The same for every network. Raises Skipped where no number of shots has enough images."""
     images, labels = benchmark_images(stage.pack, section.images, section.seed)
     episodes: dict[str, Episodes] = {}
@@ -108,7 +108,7 @@ def batches_of(images: Tensor, batch_size: int, training: "Training") -> Batches
 
 
 def evaluate(
-    stage: Evaluation, network: TrainedNetwork, section: "FewShot", benchmark: Benchmark, learner: Learner
+    stage: EvaluationStage, network: TrainedNetwork, section: "FewShot", benchmark: Benchmark, learner: Learner
 ) -> Findings:
     """Every number of shots: let the network learn the episodes."""
     accuracy, sha256, left_out = {}, {}, {}
@@ -175,7 +175,7 @@ class LinearHeads:
         return head_accuracy(self.features[query], truth(section.n_way, query), heads)
 
 
-def keep_episodes(stage: Evaluation, benchmark: Benchmark) -> None:
+def keep_episodes(stage: EvaluationStage, benchmark: Benchmark) -> None:
     """episodes.npz: positions in the images that `images` names, in packed order."""
     arrays: dict[str, NDArray[np.int32]] = {}
     for shots, episodes in benchmark.episodes.items():
@@ -184,7 +184,7 @@ def keep_episodes(stage: Evaluation, benchmark: Benchmark) -> None:
     write_arrays(stage.written / "episodes.npz", arrays)
 
 
-def look(stage: Evaluation) -> None:
+def look(stage: EvaluationStage) -> None:
     section = stage.params.fewshot
     stage.timing.unit, stage.timing.backend = "episodes", "batched"
     benchmark = benchmark_of(stage, section)

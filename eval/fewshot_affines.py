@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eval.affines import bytes_per_episode, refuse_other_networks, refuse_single_values, tune
 from eval.episodes import orders
-from eval.evaluation import Evaluation, evaluation_stage
+from eval.evaluation import EvaluationStage, evaluation_stage
 from eval.features import Classifier
 from eval.fewshot import AfterEpoch, batches_of, benchmark_of, evaluate, keep_episodes, truth
 from eval.heads import draw_heads
@@ -57,7 +57,7 @@ class HeadsAndAffines:
             return tuned.accuracy(self.pixels, query, truth(section.n_way, query), section.batch_size)
 
 
-def look(stage: Evaluation) -> None:
+def look(stage: EvaluationStage) -> None:
     section = stage.params.fewshot_affines
     stage.timing.unit, stage.timing.backend = "episodes", "batched"
     benchmark = benchmark_of(stage, section)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.curvature import Operator, batch_hessian, batch_norm, density, mean_hessian
-from eval.evaluation import Evaluation, Findings, evaluation_stage
+from eval.evaluation import EvaluationStage, Findings, evaluation_stage
 from eval.lanczos import lanczos
 from eval.networks import TrainedNetwork
 from eval.power_iteration import power_iteration
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Solver = Literal["lanczos", "power"]
 
 
-def evaluate(stage: Evaluation, network: TrainedNetwork, section: "Hessian", batches: Sequence[Batch]) -> Findings:
+def evaluate(stage: EvaluationStage, network: TrainedNetwork, section: "Hessian", batches: Sequence[Batch]) -> Findings:
     training, place = stage.run.training, f"generation {network.generation}"
     loss = {"label_smoothing": training.label_smoothing, "weight_decay": training.weight_decay}
     model = network.model.requires_grad_(True)
@@ -117,7 +117,7 @@ def named(place: str) -> Iterator[None]:
         raise NotConverged(f"{place}: {error}") from None
 
 
-def training_batches(stage: Evaluation, section: "Hessian") -> Batches:
+def training_batches(stage: EvaluationStage, section: "Hessian") -> Batches:
     """The training images, augmented as in the training."""
     training, split = stage.run.training, stage.pack["train"]
     return Batches(
@@ -144,7 +144,7 @@ def whole_batches(train: Batches, seed: int) -> Iterator[Batch]:
                 yield batch
 
 
-def look(stage: Evaluation) -> None:
+def look(stage: EvaluationStage) -> None:
     section = stage.params.hessian
     stage.timing.unit, stage.timing.backend = "products", ", ".join(section.solvers)
     batches = augmented(training_batches(stage, section), section.batches, section.seed)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eval.affines import refuse_other_networks
 from eval.blocks import blocks_in_order
-from eval.evaluation import Evaluation, folder_name, written_whole
+from eval.evaluation import EvaluationStage, folder_name, written_whole
 from eval.features import Adapted
 from eval.networks import TrainedNetwork, own_network
 from seal.data.pack import Pack
@@ -51,7 +51,7 @@ class Asked:
 
 
 @dataclass
-class OwnEvaluation(Evaluation):
+class OwnEvaluationStage(EvaluationStage):
     """A stage of one network that is no run's."""
 
     network: TrainedNetwork | None = None
@@ -100,7 +100,7 @@ def record_of(asked: Asked, params: "Params") -> Path:
         target = asked.on if EVALUATIONS[what].targeted else None
         with stage(f"evaluate@{record.name}", timed=False, prefix=what) as timing, progress_bar() as bar:
             run = params.run("normal", 0)
-            own = OwnEvaluation(what, target, params, run, device, bar, timing, network=network, record=record)
+            own = OwnEvaluationStage(what, target, params, run, device, bar, timing, network=network, record=record)
             with written_whole(own):
                 import_module(f"eval.{what}").look(own)
             network.model.requires_grad_(False)

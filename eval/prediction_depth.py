@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.evaluation import Evaluation, Findings, evaluation_stage
+from eval.evaluation import EvaluationStage, Findings, evaluation_stage
 from eval.features import plain_batches
 from eval.networks import TrainedNetwork
 from eval.probes import BlockProbes, prediction_depth, probe
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from seal.evaluations import PredictionDepth
 
 
-def evaluate(stage: Evaluation, network: TrainedNetwork, section: "PredictionDepth") -> Findings:
+def evaluate(stage: EvaluationStage, network: TrainedNetwork, section: "PredictionDepth") -> Findings:
     train = images_of(stage, section, "train", section.train_images)
     test = images_of(stage, section, "test", section.test_images)
 
@@ -47,7 +47,7 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: "PredictionDep
     )
 
 
-def images_of(stage: Evaluation, section: "PredictionDepth", split: str, count: int | None) -> Batches:
+def images_of(stage: EvaluationStage, section: "PredictionDepth", split: str, count: int | None) -> Batches:
     """`count` images of a split, or all, not augmented. Raises UserError where there are none."""
     part, training = stage.pack[split], stage.run.training
     chosen = each_class_in_turn(part.labels, count)
@@ -102,7 +102,7 @@ def how_exact(probes: BlockProbes) -> str:
     return f"{certified}, the others resolved in {probes.resolving_seconds:.1f} s"
 
 
-def look(stage: Evaluation) -> None:
+def look(stage: EvaluationStage) -> None:
     section = stage.params.prediction_depth
     stage.timing.unit, stage.timing.backend = "images", section.backend
     for network in stage.networks(section.generations):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from eval.episodes import drawn_share
-from eval.evaluation import Evaluation, Findings, Skipped, evaluation_stage
+from eval.evaluation import EvaluationStage, Findings, Skipped, evaluation_stage
 from eval.features import Classifier, plain_batches, pooled_features
 from eval.linear_probe import ProbeScores, draw_layer, train_probes
 from eval.networks import TrainedNetwork
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Labelled = tuple[Tensor, Tensor]  # features [N, D], labels [N]
 
 
-def evaluate(stage: Evaluation, network: TrainedNetwork, section: "Transfer") -> Findings:
+def evaluate(stage: EvaluationStage, network: TrainedNetwork, section: "Transfer") -> Findings:
     train, val, test = (split_features(stage, network.model, split) for split in ("train", "val", "test"))
     classes = len(stage.pack.classes)
     epochs = section.epochs * (1 if len(val[1]) else 2)
@@ -45,7 +45,7 @@ def evaluate(stage: Evaluation, network: TrainedNetwork, section: "Transfer") ->
     )
 
 
-def split_features(stage: Evaluation, model: Classifier, split: str) -> Labelled:
+def split_features(stage: EvaluationStage, model: Classifier, split: str) -> Labelled:
     part, training = stage.pack[split], stage.params.training
     if not len(part.images):
         return torch.empty(0, model.fc.in_features, device=stage.device), part.labels.to(stage.device)
@@ -108,7 +108,7 @@ def values_of(rates: Sequence[float], on_val: ProbeScores, on_test: ProbeScores)
     return values, paper, validation
 
 
-def look(stage: Evaluation) -> None:
+def look(stage: EvaluationStage) -> None:
     section = stage.params.transfer
     stage.timing.unit, stage.timing.backend = "epochs", "rates batched"
     for split in ("train", "test"):

@@ -80,14 +80,14 @@ def stage_of(run: Values, params: Values) -> Callable[..., Any]:
     """In place of `evaluation_stage`: the same stage, of a run, parameters and pack at hand."""
     import torch
 
-    from eval.evaluation import Evaluation
+    from eval.evaluation import EvaluationStage
     from seal.data.pack import PACKS, open_pack
     from seal.stage import Timing
 
     @contextmanager
-    def stage(name: str, arguments: Sequence[str]) -> Iterator[Evaluation]:
+    def stage(name: str, arguments: Sequence[str]) -> Iterator[EvaluationStage]:
         target = arguments[0] if arguments else None
-        evaluation = Evaluation(name, target, params, run, torch.device("cpu"), NoBar(), Timing())  # type: ignore[arg-type]
+        evaluation = EvaluationStage(name, target, params, run, torch.device("cpu"), NoBar(), Timing())  # type: ignore[arg-type]
         vars(evaluation)["pack"] = open_pack(PACKS / f"{target or params.source}.safetensors")
         yield evaluation
 

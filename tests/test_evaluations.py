@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from eval.evaluation import Evaluation as Stage
+from eval.evaluation import EvaluationStage
 from seal.config import load_params
 from seal.data.packing import make_missing_pack
 from seal.evaluations import EVALUATIONS
@@ -54,7 +54,7 @@ def test_a_stage_that_was_interrupted_leaves_the_last_result_and_then_gives_the_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stage, "write", interrupted)
+        patch.setattr(EvaluationStage, "write", interrupted)
         with pytest.raises(SystemExit) as ended:
             run_stage(name)
     assert ended.value.code == 130

@@ -22,7 +22,7 @@ from eval.power_iteration import power_iteration
 from eval.spectrum import Eigenvalues, NotConverged, summary
 from seal.data.batches import Batch, Batches
 from seal.errors import UserError
-from seal.precision import full_float32
+from seal.precision import arithmetic
 from seal.rng import stream
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def evaluate(stage: EvaluationStage, network: TrainedNetwork, section: "Hessian"
     values: dict[str, dict[str, Any]] = {}
     arrays: dict[str, NDArray[Any]] = {}
 
-    with batch_norm(model, section.batch_norm), full_float32():
+    with batch_norm(model, section.batch_norm), arithmetic("float32"):
         for at, batch in enumerate(stage.bar.track(batches, description=place)):
             with named(f"{place}, batch {at}"):
                 add_solutions(by_solver, batch_hessian(model, batch, **loss), section, at)

@@ -88,10 +88,3 @@ def refuse_reduced_precision(device: torch.device) -> None:
         raise ValueError(f"float32 products are set to {precision} on {device.type}, expected full float32 (`ieee`)")
     if torch.is_autocast_enabled(device.type):
         raise ValueError("found autocast, which rounds float32 products; call outside of it")
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """float32 with all of its bits, where fewer would spoil the result: the Hessian, the nearest neighbours."""
-    with arithmetic("float32"):
-        yield

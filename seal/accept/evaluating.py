@@ -20,7 +20,7 @@ from seal.accept.bench import Bench, Result
 from seal.accept.subjects import BATCH, CLASSES, PAPER
 from seal.errors import first_line
 from seal.models import ResNet, build
-from seal.precision import computing, full_float32
+from seal.precision import arithmetic, computing
 from seal.rng import stream
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def hessian(bench: Bench) -> Result:
     x, y = images(bench, BATCH), torch.randint(CLASSES, (BATCH,), generator=stream(0, "labels"))
     values: dict[str, Tensor] = {}
     products = 0
-    with full_float32():
+    with arithmetic("float32"):
         for name, device, dtype in (("cpu", CPU, torch.float64), ("device", bench.device, torch.float32)):
             model = network(bench, device, dtype, (18, 4), CLASSES)
             batch = x.to(device, dtype), y.to(device)

@@ -73,12 +73,12 @@ def rehearse(
 
 def _rehearse_lessons(method: Method, clocks: Iterable[Clock], model: nn.Module, begun: Values) -> None:
     """Make one teacher, where there is to be any: raises ValueError for a network that cannot be copied."""
-    lesson = next(filter(None, map(method.lesson, clocks)), None)
-    if lesson is None:
+    lessons = [lesson for lesson in map(method.lesson, clocks) if lesson is not None]
+    if not lessons:
         return
 
     try:
-        Teacher(model, begun, lesson)
+        Teacher(model, begun, lessons[0])
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, TypeError) as error:  # torch's of tensors, copy's of what cannot be pickled

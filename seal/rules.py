@@ -35,13 +35,6 @@ Rules = dict[Part, Rule]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """An epoch's targets: the last generation's softmax at this weight, and the labels at the rest of 1."""
-
-    weight: float
-
-
-@dataclass(frozen=True)
 class Toss:
     """A chance that a step of the epoch follows other rules than the epoch's own."""
 

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from seal.clock import Clock, Course
 from seal.reinit import put
 from seal.rng import stream
-from seal.rules import Lesson, Toss
+from seal.rules import Toss
 
 
 class Masks:
@@ -83,16 +83,17 @@ class Masks:
 class Teacher:
     """An earlier network that a lesson is learned from: in evaluation mode, and never changed.
 
-    `values`: its whole state, by name; a copy of `model` takes them.
+    `values`: its whole state, by name; a copy of `model` takes them. `weight`: of its answers in the loss, up to 1;
+    labels have the rest.
     """
 
-    def __init__(self, model: nn.Module, values: Mapping[str, Tensor], lesson: Lesson) -> None:
-        self.weight = lesson.weight
+    def __init__(self, model: nn.Module, values: Mapping[str, Tensor], weight: float) -> None:
+        self.weight = weight
         self.network = _copied(model).requires_grad_(False).eval()
         put(self.network, values)
 
     def follow(self, other: "Teacher") -> None:
-        """Take another's network of the same lesson, in place."""
+        """Take another's network of the same weight, in place."""
         put(self.network, other.network.state_dict())
 
     def loss(self, x: Tensor, logits: Tensor, of_labels: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from seal import Forgetting, SignedSGD, split_parameters
 from seal.clock import Clock
 from seal.methods import METHODS
 from seal.rng import stream
-from seal.rules import Lesson
 from seal.steps import Teacher
 from tests.small import loop_options
 
@@ -347,7 +346,7 @@ def test_a_network_that_holds_what_it_has_computed_teaches(method: str, kind: st
     teacher = forgetting.teacher
     assert teacher is not None
     model.load_state_dict(forgetting.previous)  # the last generation's end
-    teacher.follow(Teacher(model, forgetting.previous, Lesson(1.0)))
+    teacher.follow(Teacher(model, forgetting.previous, 1.0))
     torch.testing.assert_close(teacher.network(x), model.eval()(x))
 
 
@@ -362,6 +361,15 @@ def test_a_network_that_cannot_be_copied_is_refused_by_those_that_learn_from_one
         ValueError, match=r"^the method learns from a copy .*: cannot pickle '_thread.lock' object; keep"
     ):
         begun(method, model, fresh=network)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_teacher_of_any_weight_is_rehearsed(weight: float) -> None:
+    """One of weight 0 is made all the same."""
+    model = network()
+    model[0].lock = threading.Lock()
+    with pytest.raises(ValueError, match=r"^the method learns from a copy"):
+        begun("ban_labels", model, fresh=network, options={"teacher_weight": weight})
 
 
 def test_a_schedule_that_asks_for_a_loss_is_said_before_the_first_epoch() -> None:

@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 from seal.checkpoint import State
 from seal.clock import Clock
 from seal.rng import stream
-from seal.rules import Lesson
 from seal.steps import Teacher
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run, trained
@@ -25,7 +24,7 @@ def test_the_gradient_of_a_lesson_is_the_difference_of_answers(batch: int, class
     network = nn.Linear(6, classes).double()
     x = torch.randn(batch, 6, generator=stream(seed, "x"), dtype=torch.float64)
     logits = torch.randn(batch, classes, generator=stream(seed, "z"), dtype=torch.float64, requires_grad=True)
-    loss = Teacher(network, network.state_dict(), Lesson(1.0)).loss(x, logits, torch.tensor(math.nan))
+    loss = Teacher(network, network.state_dict(), 1.0).loss(x, logits, torch.tensor(math.nan))
     (gradient,) = torch.autograd.grad(loss, logits)
     difference = logits.detach().softmax(1) - network(x).detach().softmax(1)
     torch.testing.assert_close(gradient, difference / batch, rtol=1e-5, atol=1e-7)
@@ -38,7 +37,7 @@ def test_the_gradient_of_a_lesson_is_the_difference_of_answers(batch: int, class
 def test_a_lesson_of_half_logits_is_that_of_their_float32(kind: torch.dtype, autocast: bool, seed: int) -> None:
     """Its gradient is then rounded once, to the logits' own kind."""
     network, x = nn.Linear(6, 5), torch.randn(4, 6, generator=stream(seed, "x"))
-    teacher = Teacher(network, network.state_dict(), Lesson(1.0))
+    teacher = Teacher(network, network.state_dict(), 1.0)
     logits = torch.randn(4, 5, generator=stream(seed, "z")).to(kind).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         p = network(x).detach().float().softmax(1)
@@ -54,7 +53,7 @@ def test_a_lesson_of_half_logits_is_that_of_their_float32(kind: torch.dtype, aut
 def test_a_student_that_gives_its_teachers_answers_learns_nothing_from_them(kind: torch.dtype) -> None:
     network, x = nn.Linear(6, 5).to(kind), torch.randn(4, 6, generator=stream(0, "x")).to(kind)
     logits = network(x).detach().requires_grad_()
-    loss = Teacher(network, network.state_dict(), Lesson(1.0)).loss(x, logits, torch.tensor(0.0))
+    loss = Teacher(network, network.state_dict(), 1.0).loss(x, logits, torch.tensor(0.0))
     (gradient,) = torch.autograd.grad(loss, logits)
     assert float(gradient.abs().max()) < 1e-6, "of probabilities some 0.1, which bfloat16 rounds by 1e-4"
 
@@ -63,7 +62,7 @@ def test_labels_have_the_weight_that_the_teacher_leaves() -> None:
     network, x, y = nn.Linear(6, 3), torch.randn(4, 6, generator=stream(0, "x")), torch.arange(4) % 3
     logits = torch.randn(4, 3, generator=stream(0, "z"))
     of_labels = cross_entropy(logits, y, label_smoothing=0.1)
-    taught = [Teacher(network, network.state_dict(), Lesson(w)).loss(x, logits, of_labels) for w in (0.0, 0.25, 1.0)]
+    taught = [Teacher(network, network.state_dict(), w).loss(x, logits, of_labels) for w in (0.0, 0.25, 1.0)]
     assert taught[0] == of_labels
     torch.testing.assert_close(taught[1], 0.25 * taught[2] + 0.75 * of_labels)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal.clock import Clock, Course
-from seal.rules import PARTS, Lesson, Network, Rule, Rules, Toss, Values
+from seal.rules import PARTS, Network, Rule, Rules, Toss, Values
 
 Rows = Sequence[Mapping[str, Any]]  # of history.csv, an epoch each
 
@@ -25,7 +25,8 @@ class Method:
     rules: Callable[[Clock], Rules]  # of each part in this epoch; `descending` where none does otherwise
     forget: Callable[[Clock, Network], Values] = nothing  # put in place of the network's values before this epoch
     alive: Callable[[Clock, Network], Values] = nothing  # masks: where one is false, the weight is zero and stays so
-    lesson: Callable[[Clock], Lesson | None] = lambda clock: None  # the last generation as this epoch's teacher
+    # In this epoch's loss the weight of the last generation's softmax, its teacher; labels have the rest of 1.
+    lesson: Callable[[Clock], float | None] = lambda clock: None
     toss: Callable[[Clock, Rows], Toss | None] = lambda clock, rows: None  # by the rows of all epochs before this one
     keeps: Callable[[Clock], bool] = lambda clock: False  # whether `network.kept` is the network as this epoch ends
     looks_back: bool = False  # the last generation's end stays: to learn from, and to measure the distance from

@@ -7,7 +7,7 @@ from typing import Any
 from seal.clock import Clock, Course
 from seal.methods.method import Method, NoOptions, descending
 from seal.options import Share
-from seal.rules import Lesson, Network, Values
+from seal.rules import Network, Values
 
 
 def ban(course: Course, options: NoOptions) -> Method:
@@ -38,8 +38,8 @@ def _born_again(course: Course, teacher_weight: float) -> Method:
         sides = network.sides
         return network.drawn(sides.early | sides.late) if clock.begins_later_generation else {}
 
-    def lesson(clock: Clock) -> Lesson | None:
-        return Lesson(teacher_weight) if clock.generation > 1 else None
+    def lesson(clock: Clock) -> float | None:
+        return teacher_weight if clock.generation > 1 else None
 
     return Method(descending(course), forget, lesson=lesson, looks_back=True)
 

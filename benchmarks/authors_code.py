@@ -27,12 +27,12 @@ from torch import Tensor
 from benchmarks.authors_trainer import URL, Weights, authors_modules, commit_of, train_theirs
 from benchmarks.methods import CLASSES, SIZE, random_data
 from seal.clock import Clock, clocks
-from seal.config import Run
 from seal.data.batches import Batches
 from seal.errors import one_line_errors
 from seal.models import build
 from seal.processor import cpu_name
 from seal.rng import stream
+from seal.sections import Run
 from seal.tiers import tier_params
 from seal.trainer import Data, Trainer
 

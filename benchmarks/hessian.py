@@ -23,7 +23,7 @@ from eval.power_iteration import power_iteration
 from eval.spectrum import Eigenvalues, Product
 from seal.checkpoint import load_tensors
 from seal.clock import Clock
-from seal.config import Params, Run, load_params
+from seal.config import Params, load_params
 from seal.data.batches import Batches
 from seal.data.pack import PACKS, open_pack
 from seal.evaluations import Hessian
@@ -31,6 +31,7 @@ from seal.models import ResNet
 from seal.processor import cpu_name
 from seal.record import RESULTS
 from seal.rng import stream
+from seal.sections import Run
 from seal.tiers import tier_params
 from seal.trainer import Data, Trainer
 

@@ -17,11 +17,12 @@ import torch
 
 from seal.checkpoint import State
 from seal.clock import Clock
-from seal.config import Params, Run
+from seal.config import Params
 from seal.data.batches import Batches
 from seal.processor import cpu_name
 from seal.record import Row, write_csv
 from seal.rng import stream
+from seal.sections import Run
 from seal.tiers import TIERS, tier_params
 from seal.trainer import Data, Trainer
 

@@ -18,11 +18,12 @@ import torch
 
 from seal.checkpoint import State
 from seal.clock import Clock, clocks, learning_rate
-from seal.config import Params, Run
+from seal.config import Params
 from seal.data.pack import PACKS, open_pack
 from seal.phases import phase_of
 from seal.record import write_json
 from seal.rows import measure_clean, measure_validation
+from seal.sections import Run
 from seal.tiers import tier_params
 from seal.trainer import Diverged, Trainer
 from seal.training_data import make_data

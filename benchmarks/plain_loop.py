@@ -15,9 +15,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from seal.config import BASE_ARM, Params
+from seal.config import Params
 from seal.models import build
 from seal.rng import stream
+from seal.sections import BASE_ARM
 
 CLASSES, IMAGES = 20, 800
 Epoch = Callable[[], Iterator[None]]  # each call gives an iterator that trains one batch a step

@@ -24,7 +24,6 @@ import torch
 from eval.claims.claim_list import load_claims
 from seal.checkpoint import State
 from seal.clock import clocks, learning_rate
-from seal.config import BASE_ARM, Run
 from seal.data.pack import PACKS, open_pack
 from seal.methods.paper import Ascent
 from seal.phases import phase_of
@@ -32,6 +31,7 @@ from seal.processor import cpu_name
 from seal.record import ROUNDING, write_json
 from seal.resume import shares_generation_1
 from seal.rows import measure_clean, measure_validation
+from seal.sections import BASE_ARM, Run
 from seal.tiers import tier_params
 from seal.trainer import Diverged, Trainer
 from seal.training_data import make_data

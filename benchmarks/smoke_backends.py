@@ -24,11 +24,12 @@ from typing import Any
 import torch
 
 from seal.checkpoint import State
-from seal.config import Params, Run
+from seal.config import Params
 from seal.data.pack import PACKS, Pack, open_pack
 from seal.loop import train
 from seal.processor import cpu_name
 from seal.rng import stream
+from seal.sections import Run
 from seal.tiers import tier_params
 from seal.trainer import Trainer
 from seal.training_data import make_data

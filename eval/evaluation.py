@@ -46,8 +46,9 @@ from seal.stage import Timing, progress_bar, stage
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from seal.config import Params, Run
+    from seal.config import Params
     from seal.evaluations import WhichGenerations
+    from seal.sections import Run
 
 SCHEMA = 1
 LOWERED = ("memory_mb", "feature_batch_size", "batch_size")  # of a section, by which it takes less of a GPU's memory

@@ -17,10 +17,7 @@ from seal.evaluations import EVALUATIONS, Sections
 from seal.methods import METHODS, method_of, options_of
 from seal.options import ImpossibleOption, options_from
 from seal.record import Tier
-from seal.sections import BASE_ARM as BASE_ARM
-from seal.sections import BASE_KEYS as BASE_KEYS
-from seal.sections import NAMED_MODEL, OWN_MODEL, AnyModel, Arm, Dataset, Generations, Runtime, Training
-from seal.sections import Run as Run
+from seal.sections import BASE_ARM, NAMED_MODEL, OWN_MODEL, AnyModel, Arm, Dataset, Generations, Run, Runtime, Training
 from seal.yaml_files import read_yaml
 
 # The base: stage base@SEED, run normal-SEED, arm `normal` (not among `arms`), method normal_long. Arms go on from its

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from seal.clock import Clock
-from seal.config import Run
 from seal.record import Row
+from seal.sections import Run
 
 
 class TrainingProgress:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from seal.checkpoint import HANDOVER, State, load_tensors, save_tensors
-from seal.config import BASE_ARM, Run
 from seal.errors import UserError
 from seal.files import new_folder, put_in_place
 from seal.record import HISTORY_COLUMNS, Row, write_csv, write_json
+from seal.sections import BASE_ARM, Run
 
 SHOWN = ("test_accuracy", "test_loss", "val_accuracy", "train_accuracy", "clean_accuracy")  # by `dvc metrics show`
 

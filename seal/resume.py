@@ -9,11 +9,11 @@ import torch
 
 from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State, fits
 from seal.clock import Clock, clocks
-from seal.config import BASE_ARM, Run
 from seal.device import device_words
 from seal.evidence import read_summary
 from seal.phases import may_share_generation_1
 from seal.record import RESULTS, atomic
+from seal.sections import BASE_ARM, Run
 from seal.trainer import Trainer
 
 # Facts that change nothing of what is there already: a record's origin, what is kept of it, where a divergence leads.

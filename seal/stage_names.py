@@ -6,11 +6,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seal.config import ARM_LISTS, BASE_ARM, EVALUATED_LISTS, SEED_LISTS, Params
+from seal.config import ARM_LISTS, EVALUATED_LISTS, SEED_LISTS, Params
 from seal.errors import short
 from seal.evaluations import EVALUATIONS
 from seal.evidence import MEND, BrokenEvidence, read_checked_json
-from seal.sections import TRAINING
+from seal.sections import BASE_ARM, TRAINING
 
 LISTS = ("", "_extra", "_sensitivity")  # of arms, the main ones first
 STAGES = "stages.json"  # of a kept run: its stages, with their parameters, code and data

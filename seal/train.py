@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seal.captured import CapturedTrainer
-from seal.config import Params, Run, load_params
+from seal.config import Params, load_params
 from seal.data.pack import Pack
 from seal.data.selection import chosen_pack
 from seal.device import require_memory, torch_device
@@ -19,6 +19,7 @@ from seal.publish import publish, refuse
 from seal.record import RESULTS, SUMMARY_SCHEMA, Row
 from seal.resume import making, resume_key, starting_state
 from seal.scratch import held, scratch_folder
+from seal.sections import Run
 from seal.stage import stage
 from seal.tracking.live import Tracker
 from seal.trainer import Diverged, Trainer

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from seal.checkpoint import State
 from seal.clock import Clock
-from seal.config import Run
 from seal.data.batches import Batches
 from seal.loop import train
 from seal.rng import stream
+from seal.sections import Run
 from seal.trainer import Data, Trainer
 from tests.strategies import numbers_of, params_with
 

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from hypothesis import strategies as st
 
-from seal.config import Params, Run
+from seal.config import Params
 from seal.methods import METHODS, options_of
 from seal.options import Range, parted
+from seal.sections import Run
 from seal.tiers import tier_text
 
 SMOKE: dict[str, Any] = yaml.safe_load(tier_text("smoke", folder=Path(__file__).parents[1] / "params"))

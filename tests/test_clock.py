@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 
 from seal.clock import clocks, global_epoch, learning_rate
-from seal.config import Run
+from seal.sections import Run
 from tests.strategies import run_with, runs
 
 

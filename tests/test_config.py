@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.errors import ConfigError
 from seal.methods import METHODS, options_of
-from seal.sections import Generations, Training
+from seal.sections import BASE_ARM, Generations, Training
 from seal.tiers import TIERS, tier_params, tier_text, write_tier
 from tests.strategies import SMOKE, params_with, run_with
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from seal.checkpoint import State
-from seal.config import Run, load_params
+from seal.config import load_params
 from seal.data.pack import PACKS, open_pack
 from seal.evaluations import EVALUATIONS
 from seal.loop import train
 from seal.methods import METHODS
+from seal.sections import Run
 from seal.trainer import Trainer
 from seal.training_data import make_data
 from tests.copies import copy_project

@@ -7,13 +7,12 @@ import torch
 from hypothesis import given
 
 from seal.clock import Clock, clocks, course_of
-from seal.config import Run
 from seal.errors import ConfigError
 from seal.methods import METHODS, descend, method_of
 from seal.methods.paper import Ascent
 from seal.models import ResNet
 from seal.rules import PARTS, Network, Rule, parts
-from seal.sections import Model
+from seal.sections import Model, Run
 from seal.split import split_parameters
 from seal.tiers import TIERS, tier_params
 from tests.strategies import run_with, runs

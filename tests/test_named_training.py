@@ -14,12 +14,13 @@ from eval import prediction_depth
 from eval.networks import load_network
 from seal.checkpoint import State
 from seal.clock import Clock
-from seal.config import Params, Run, load_params, parse_params
+from seal.config import Params, load_params, parse_params
 from seal.errors import ConfigError
 from seal.models import fresh_values, network_of
 from seal.networks import head_of
 from seal.record import read_json
 from seal.rng import stream
+from seal.sections import Run
 from seal.soundness import sound_run
 from seal.train import run_stage
 from seal.trainer import Trainer

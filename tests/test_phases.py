@@ -5,10 +5,10 @@ import itertools
 from hypothesis import given
 
 from seal.clock import Clock, clocks, course_of
-from seal.config import Run
 from seal.methods import method_of
 from seal.phases import Phases, phase_of
 from seal.rules import PARTS, Rule
+from seal.sections import Run
 from tests.strategies import params_with, run_with, runs
 
 

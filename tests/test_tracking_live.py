@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from seal.config import Run
 from seal.errors import UserError
 from seal.record import RESULTS, TIMINGS
+from seal.sections import Run
 from seal.tracking.live import Tracker, main, write_live
 from seal.tracking.mlflow_view import DIGEST, View, run_key
 from seal.tracking.sync import sync

@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 
 from seal import curves
 from seal.checkpoint import State
-from seal.config import BASE_KEYS, load_params
+from seal.config import load_params
 from seal.data.pack import PACKS, open_pack
 from seal.errors import UserError
 from seal.methods import METHODS, paper
 from seal.objective import Objective
 from seal.record import HISTORY_COLUMNS, file_sha256, read_history, read_json
 from seal.resume import starting_state
+from seal.sections import BASE_KEYS
 from seal.train import CODE, main, run_stage
 from seal.trainer import Trainer
 from seal.training_data import make_data

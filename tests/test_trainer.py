@@ -11,12 +11,12 @@ from torchvision.ops import StochasticDepth
 from seal.batchnorm import batch_statistics
 from seal.checkpoint import State
 from seal.clock import Clock, clocks
-from seal.config import Run
 from seal.loop import end_epoch, end_generation
 from seal.methods import METHODS
 from seal.resume import shares_generation_1
 from seal.rng import stream
 from seal.rows import measure_clean
+from seal.sections import Run
 from seal.trainer import Diverged, Trainer
 from tests.small import BATCHES, CPU, Interrupt, small_data, small_run, train_small
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from seal.config import Run
 from seal.record import RESULTS, TIMINGS
+from seal.sections import Run
 from seal.tracking.mlflow_view import View, run_key
 from seal.tracking.sync import sync
 from tests.conftest import NewDatabase

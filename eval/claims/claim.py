@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from eval.claims.measures import MEASURES
-from seal.config import BASE_ARM
 from seal.runs import Generation
+from seal.sections import BASE_ARM
 
 ConditionName = Literal["R1", "R2", "R3", "R4"]
 TERM = re.compile(r"(?P<arm>[a-z0-9_]+)(@(?P<generation>\d+))?(:(?P<measure>[a-z_]+))?")

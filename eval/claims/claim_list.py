@@ -13,9 +13,10 @@ from pydantic import ValidationError, model_validator
 
 from eval.claims.claim import Bound, Claim, Condition, ConditionName, Strict, Term, Untestable, Where
 from eval.claims.paper import paper_number
-from seal.config import BASE_ARM, load_params
+from seal.config import load_params
 from seal.measure import Cell
 from seal.record import ROUNDING
+from seal.sections import BASE_ARM
 from seal.yaml_files import read_yaml
 
 CLAIMS = Path(__file__).with_name("claims.yaml")

@@ -12,12 +12,12 @@ from eval.claims.claim import Bound, ConditionName
 from eval.claims.measures import MEASURES, clean_accuracy, test_accuracy
 from eval.claims.normal_long import candidates
 from eval.claims.own_best import method_of
-from seal.config import BASE_ARM
 from seal.evidence import finite
 from seal.measure import Cell
 from seal.readings import Missing
 from seal.record import ROUNDING
 from seal.runs import RunFolder, Runs
+from seal.sections import BASE_ARM
 
 NOT_CHECKED = "not checked"  # what a failure begins with where nothing was found
 

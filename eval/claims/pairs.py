@@ -8,10 +8,10 @@ from typing import Any
 from eval.claims.cells import Place, Side, places_of
 from eval.claims.claim import Claim, Term
 from eval.claims.measures import MEASURES, OfTraining
-from seal.config import BASE_ARM
 from seal.evaluations import EVALUATIONS, Sections
 from seal.readings import EvaluationFile, Missing, Reading
 from seal.runs import Runs
+from seal.sections import BASE_ARM
 
 Pair = tuple[Reading, Reading]  # of a term, and of the other or the bound
 

@@ -9,8 +9,8 @@ from eval.report import outcomes
 from eval.report.cells import NOTHING, beside, in_brackets, percent, with_diverged
 from eval.report.document import Figure, Table, as_csv
 from eval.report.drawing import label
-from seal.config import BASE_ARM
 from seal.runs import RunFolder, Runs
+from seal.sections import BASE_ARM
 
 PaperAccuracy = Callable[[str, int], float | None]  # of an arm and a generation
 PAPER_GENERATIONS = (1, 3, 10)  # of Tables 2 and 7

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.errors import UserError
 from seal.record import RESULTS
 from seal.runs import Runs, are_folders, one_of_each_tier
+from seal.sections import BASE_ARM
 from seal.stage_names import asked_stages
 from seal.tiers import tier_params
 

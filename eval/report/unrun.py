@@ -16,7 +16,7 @@ from eval.report.cells import NOTHING
 from eval.report.document import Table
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.evaluations import EVALUATIONS
 from seal.planning.costs import work
 from seal.planning.gpu import GPUS
@@ -25,6 +25,7 @@ from seal.planning.network import network_of_tier
 from seal.planning.show import duration
 from seal.record import EXPECTED, read_timings
 from seal.runs import RunFolder
+from seal.sections import BASE_ARM
 from seal.stage_names import TRAINED, asked_stages, parts, stage_of
 from seal.tiers import PARAMS
 

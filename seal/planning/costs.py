@@ -4,7 +4,7 @@ Training costs what the run's clock says; what an evaluation costs, seal/evaluat
 """
 
 from seal.clock import Clock, course_of
-from seal.config import BASE_ARM, Params, Run
+from seal.config import Params
 from seal.data.places import DOWNLOADS, Places, locate, source_of
 from seal.errors import UserError
 from seal.evaluations import EVALUATIONS
@@ -12,7 +12,7 @@ from seal.measure import NetworkSize, Work
 from seal.methods import method_of
 from seal.phases import Phases, may_share_generation_1
 from seal.planning.counts import images_of
-from seal.sections import TRAINING, Dataset
+from seal.sections import BASE_ARM, TRAINING, Dataset, Run
 from seal.stage_names import StageParts, parts
 
 PACKED = 3000  # images decoded and resized per second; measured 1,300 to 5,000

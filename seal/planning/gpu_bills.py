@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from seal.config import BASE_ARM, Params
+from seal.config import Params
 from seal.measure import Rates, Work
 from seal.planning.counts import images_of
 from seal.planning.gpu import GPUS, RESERVED_BYTES, START, Gpu, memory_bytes, passes_of, rates_on
 from seal.planning.measured_gpu import MeasuredGpu
 from seal.planning.network import Network
-from seal.sections import TRAINING
+from seal.sections import BASE_ARM, TRAINING
 from seal.stage_names import parts, stage_of
 
 # What the paper's Table 2 is of: SEAL, LLF and both ways to train on, beside generation 1, which the base stage trains.

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from seal.clock import Clock
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.data.batches import Batches
 from seal.device import torch_device
 from seal.errors import ConfigError
 from seal.planning.counts import classes
 from seal.planning.setting import WAYS, Way
+from seal.sections import BASE_ARM
 from seal.trainer import Data, Trainer
 
 BATCHES = 4  # in a pass; the first of each is not timed, as in a training's own rate

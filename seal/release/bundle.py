@@ -10,12 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from seal.checkpoint import HANDOVER
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.errors import UserError
 from seal.files import atomic
 from seal.record import RESULTS, file_sha256
 from seal.release.archive import CHECKSUMS, FACTS, FORMAT, LISTS, RECORD, SUFFIXES, Facts, checksum_lines, is_recorded
 from seal.runs import RunFolder, Runs, are_folders
+from seal.sections import BASE_ARM
 from seal.stage_names import asked_stages, stage_of
 from seal.study.numbers import difference, facts_of
 from seal.tiers import tier_params, tier_text

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from seal.config import BASE_ARM, load_params
+from seal.config import load_params
 from seal.errors import one_line_errors
 from seal.record import EXPECTED, TIMINGS, read_timings
-from seal.sections import TRAINING
+from seal.sections import BASE_ARM, TRAINING
 
 
 @dataclass(frozen=True)

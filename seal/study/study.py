@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from seal.config import BASE_ARM, Params, load_params
+from seal.config import Params, load_params
 from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.evidence import as_written, read_checked_json, read_summary
 from seal.files import new_folder, put_in_place
 from seal.record import EXPECTED, RESULTS, TIMINGS, write_json
+from seal.sections import BASE_ARM
 from seal.stage_names import STAGES, by_folder, read_stages
 from seal.study.dvc_repo import Identity, commands_path, locked_identity, locked_outs, stages_by_run, working_identity
 from seal.study.numbers import difference, facts_of

@@ -14,9 +14,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from seal.config import Run
 from seal.record import Row
 from seal.runs import RunFolder
+from seal.sections import Run
 from seal.tracking.finished import FinishedRun
 from seal.tracking.mlflow_view import Facts, View
 

@@ -1,4 +1,4 @@
-"""The record of a run: files that are a function of code, parameters and data alone; and, apart from them, timings.
+"""The record of a run: files that are a function of code, parameters and data alone. Timings are apart, in timings.py.
 
 How such files are named, written and read, whole or not at all. Who writes or reads a record imports this.
 """
@@ -9,17 +9,12 @@ import io
 import json
 import math
 import os
-import platform
-import resource
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from seal.errors import UserError
 from seal.files import atomic as atomic
-from seal.processor import processor
 
 # Numbers of the record that differ by less are one number, summed in another order: accuracies are multiples of 1/N and
 # written to six digits, and a sum of them in points is rounded at 1e-14.
@@ -63,11 +58,6 @@ HISTORY_COLUMNS = KEY_COLUMNS + METRIC_COLUMNS
 Row = dict[str, Any]
 
 SUMMARY_SCHEMA = 1
-FIRST_TIMING_COLUMNS = (
-    "stage", "seconds", "rate", "unit", "peak_mb", "backend", "machine", "cpu", "threads", "versions", "date",
-)  # fmt: skip
-TIMING_COLUMNS = (*FIRST_TIMING_COLUMNS, "gpu", "capture")  # which older timings lack
-NEW_TIMINGS = "delete it: the next run begins a new one"
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -92,23 +82,9 @@ def read_history(path: Path) -> list[Row]:
     return rows
 
 
-def read_timings(path: Path) -> list[dict[str, str]]:
-    """The rows of a stage's timings. Raises UserError for what is none."""
-    rows = read_table(path, FIRST_TIMING_COLUMNS, NEW_TIMINGS)
-    for number, row in enumerate(rows, start=1):
-        try:
-            numbers = float(row["seconds"]), float(row["rate"] or 0)
-            datetime.fromisoformat(row["date"])
-            if not all(map(math.isfinite, numbers)):
-                raise ValueError("a time that is not finite")
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: row {number}: {error}; {NEW_TIMINGS}") from None
-    return rows
-
-
 def read_table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
     """The rows of a csv file. Raises UserError where it is none, or lacks one of these columns or a cell of a row."""
-    header, rows = _header_and_rows(path, remedy)
+    header, rows = header_and_rows(path, remedy)
     if lacking := [column for column in columns if column not in header]:
         raise UserError(f"{path}: found no column {', '.join(lacking)}; {remedy}")
     for number, row in enumerate(rows, start=1):
@@ -117,8 +93,11 @@ def read_table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str
     return rows
 
 
-def _header_and_rows(path: Path, remedy: str) -> tuple[list[str], list[dict[Any, Any]]]:
-    """As they are. A row's cells beyond the header's are a list at None, and those that it lacks are None."""
+def header_and_rows(path: Path, remedy: str) -> tuple[list[str], list[dict[Any, Any]]]:
+    """Of a csv file as it is. A row's cells beyond the header's are a list at None, and those that it lacks are None.
+
+    Raises UserError for what is no table.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
@@ -175,62 +154,3 @@ def run_digest(folder: Path) -> str:
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def append_timings(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows to a stage's timings, whose header is first given the columns of today that it lacks.
-
-    Raises UserError for a file that is no table.
-    """
-    path.parent.mkdir(exist_ok=True)
-    columns = _widened(path)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerows(rows)
-
-
-def _widened(path: Path) -> list[str]:
-    """The columns of timings that have been given all of today's; a later version's are left in their place."""
-    if not path.exists():
-        return [*TIMING_COLUMNS]
-
-    header, rows = _header_and_rows(path, NEW_TIMINGS)
-    lacking = [column for column in TIMING_COLUMNS if column not in header]
-    columns = [*header, *lacking]
-    if header and lacking:
-        for row in rows:
-            # Jobs have once put rows of all columns below a header of the first ones.
-            row |= zip(lacking, row.pop(None, []), strict=False)
-        write_csv(path, columns, rows)
-    return columns
-
-
-def append_timing(
-    stage: str, seconds: float, *, rate: float | None = None, unit: str = "", backend: str = "", capture: str = ""
-) -> None:
-    """Add a row to `timings/<stage>.csv`: when, how long, how fast, in how much memory, on what. No DVC output.
-
-    `seconds` is wall time; `rate` is in `unit` per second; peak memory is the process's largest resident set in MB.
-    """
-    from importlib.metadata import version
-
-    torch = sys.modules.get("torch")  # not imported for this
-    row = {
-        "stage": stage,
-        "seconds": f"{seconds:.2f}",
-        "rate": "" if rate is None else f"{rate:.1f}",
-        "unit": unit,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "backend": backend,
-        "machine": platform.machine(),
-        "cpu": processor(),
-        "threads": torch.get_num_threads() if torch else 1,
-        "versions": f"python {platform.python_version()}, torch {version('torch')}",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_initialized() else "",
-        "capture": capture,
-    }
-
-    append_timings(TIMINGS / f"{stage}.csv", [row])

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal.errors import UserError, one_line_errors
-from seal.record import append_timing
+from seal.timings import append_timing
 
 if TYPE_CHECKING:
     from rich.progress import Progress

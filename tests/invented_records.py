@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from seal.methods.paper import Ascent
-from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, TIMING_COLUMNS, Row, read_json, write_csv, write_json
+from seal.record import HISTORY_COLUMNS, SUMMARY_SCHEMA, Row, read_json, write_csv, write_json
 from seal.sections import Run
+from seal.timings import TIMING_COLUMNS
 from tests.strategies import params_with
 
 IMAGES = 10_000  # of the test split

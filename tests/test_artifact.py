@@ -19,10 +19,10 @@ from seal.data.table import data_table
 from seal.files import with_table
 from seal.models import build
 from seal.planning.stages import stages_of_tier
-from seal.record import read_timings
 from seal.rng import stream
 from seal.stage_names import parts
 from seal.tiers import TIERS, tier_text
+from seal.timings import read_timings
 from seal.trainer import Trainer
 from tests.small import CPU, small_data
 from tests.strategies import SMOKE, params_with

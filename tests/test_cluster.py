@@ -35,9 +35,10 @@ from seal.cluster.workspace import hand_over_timings, repro, workspace
 from seal.data.listing import FOLDERS
 from seal.errors import UserError
 from seal.processor import usable_cores
-from seal.record import FIRST_TIMING_COLUMNS, RESULTS, TIMING_COLUMNS, read_json, read_timings, write_csv
+from seal.record import RESULTS, read_json, write_csv
 from seal.sections import NamedModel
 from seal.stage import stage
+from seal.timings import FIRST_TIMING_COLUMNS, TIMING_COLUMNS, read_timings
 from seal.tracking.live import Tracker
 from seal.tracking.sync import SyncOutcome
 from tests.documents import cluster_commands

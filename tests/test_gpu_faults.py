@@ -36,11 +36,11 @@ from seal.models import build
 from seal.optim import SignedSGD
 from seal.precision import arithmetic
 from seal.progress import TrainingProgress
-from seal.record import TIMING_COLUMNS, append_timing
 from seal.resume import making, require_same_making
 from seal.resume_file import ResumeFile
 from seal.rng import stream
 from seal.stage import stage
+from seal.timings import TIMING_COLUMNS, append_timing
 from seal.trainer import Trainer
 from tests.small import CPU, small_data, small_run
 from tests.small_project import write_params

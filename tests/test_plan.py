@@ -24,10 +24,11 @@ from seal.planning.setting import setting_of, threads_of
 from seal.planning.show import duration, show
 from seal.planning.stages import stages_of_tier, stages_to_run
 from seal.processor import processor, usable_cores
-from seal.record import TIMING_COLUMNS, read_json, write_csv, write_json
+from seal.record import read_json, write_csv, write_json
 from seal.stage_names import parts
 from seal.study.dvc_repo import stages_by_run
 from seal.tiers import tier_params
+from seal.timings import TIMING_COLUMNS
 from tests.invented_machine import MACHINE, RATES
 from tests.invented_records import write_record
 from tests.priced import ROOT, price

@@ -34,10 +34,11 @@ from seal.files import atomic, new_folder
 from seal.measure import Rates
 from seal.own_records import OwnNetworks, own_networks, own_numbers
 from seal.planning.calibration import known_machines
-from seal.record import read_history, read_json, read_timings, write_json
+from seal.record import read_history, read_json, write_json
 from seal.run_folder import RunFolder
 from seal.sections import Preprocessing
 from seal.stage_names import parts
+from seal.timings import read_timings
 from seal.tracking import database
 from seal.tracking.own import facts_of
 from seal.tracking.sync import stages_of

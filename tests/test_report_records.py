@@ -22,8 +22,9 @@ from eval.report.unrun import Lack, committed_seconds, lacks, price, unrun
 from seal.cli import app
 from seal.errors import UserError
 from seal.planning.show import duration
-from seal.record import append_timing, read_json, write_json
+from seal.record import read_json, write_json
 from seal.runs import RunFolder, Runs
+from seal.timings import append_timing
 from tests.claim_records import LEVELS, write_run, write_study
 from tests.claims_json import absent, claim, document
 from tests.invented_records import LEVEL, write_record

@@ -9,17 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal.record import (
-    METRIC_COLUMNS,
-    RESULTS,
-    TIMING_COLUMNS,
-    TIMINGS,
-    read_history,
-    read_json,
-    write_csv,
-    write_json,
-)
+from seal.record import METRIC_COLUMNS, RESULTS, TIMINGS, read_history, read_json, write_csv, write_json
 from seal.runs import RunFolder
+from seal.timings import TIMING_COLUMNS
 from seal.tracking.database import EXPERIMENT
 from seal.tracking.finished import FinishedRun, numbers
 from seal.tracking.mlflow_view import DIGEST, View, git_tags, run_key

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval.report.document import Section, Table
 from eval.report.writing import write_sections
-from seal.record import read_timings
+from seal.timings import read_timings
 
 PAGE = "times.html"
 

@@ -23,11 +23,12 @@ from seal.planning.gpu import GPUS
 from seal.planning.gpu_bills import Prices
 from seal.planning.network import network_of_tier
 from seal.planning.show import duration
-from seal.record import EXPECTED, read_timings
+from seal.record import EXPECTED
 from seal.runs import RunFolder
 from seal.sections import BASE_ARM
 from seal.stage_names import TRAINED, asked_stages, parts, stage_of
 from seal.tiers import PARAMS
+from seal.timings import read_timings
 
 PAPER = "paper"
 NOT_RUN = ("NOT-RUN", "SKIPPED-DATA")

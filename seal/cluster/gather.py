@@ -14,9 +14,10 @@ from seal.cluster.stages import LAST, kind, wanted_stages
 from seal.cluster.submission import Submission
 from seal.config import load_params
 from seal.errors import UserError
-from seal.record import TIMINGS, read_timings
+from seal.record import TIMINGS
 from seal.study.dvc_repo import commands_path
 from seal.study.machine import Machine
+from seal.timings import read_timings
 
 
 def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:

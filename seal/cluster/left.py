@@ -11,8 +11,9 @@ from seal.config import Params, load_params
 from seal.planning.earlier import has_active_parameters
 from seal.planning.places import schedule
 from seal.planning.show import duration
-from seal.record import TIMINGS, read_timings
+from seal.record import TIMINGS
 from seal.stage_names import parts
+from seal.timings import read_timings
 
 
 def time_left(submission: Submission, rows: Sequence[Row]) -> list[str]:

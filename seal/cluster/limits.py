@@ -12,8 +12,9 @@ from seal.config import Params, load_params
 from seal.errors import ConfigError
 from seal.planning.earlier import has_active_parameters
 from seal.planning.places import seconds_of
-from seal.record import TIMINGS, read_timings
+from seal.record import TIMINGS
 from seal.stage_names import parts
+from seal.timings import read_timings
 
 Jobs = Mapping[str, Sequence[str]]  # the stages of each
 

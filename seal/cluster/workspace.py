@@ -14,7 +14,8 @@ from pathlib import Path
 from seal.cluster.pipeline import write_entries
 from seal.cluster.submission import CLUSTER, Submission
 from seal.interruption import die_with_parent
-from seal.record import append_timings, read_timings, scratch_root
+from seal.record import scratch_root
+from seal.timings import append_timings, read_timings
 
 FULL = 2**20  # bytes; a disk with less free is called full
 

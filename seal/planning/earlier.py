@@ -9,10 +9,11 @@ from seal.evaluations import EVALUATIONS
 from seal.evidence import BrokenEvidence
 from seal.planning.setting import HOW, SHAPE, threads_of
 from seal.processor import processor
-from seal.record import RESULTS, TIMINGS, read_timings
+from seal.record import RESULTS, TIMINGS
 from seal.runs import RunFolder
 from seal.sections import TRAINING
 from seal.stage_names import StageParts, parts
+from seal.timings import read_timings
 
 TimingRow = dict[str, str]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from seal.config import load_params
 from seal.errors import one_line_errors
-from seal.record import EXPECTED, TIMINGS, read_timings
+from seal.record import EXPECTED, TIMINGS
 from seal.sections import BASE_ARM, TRAINING
+from seal.timings import read_timings
 
 
 @dataclass(frozen=True)

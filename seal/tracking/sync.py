@@ -8,10 +8,10 @@ from typing import Literal
 
 from seal.errors import UserError
 from seal.evidence import BrokenEvidence
-from seal.record import read_timings
 from seal.runs import Evaluations, RunFolder, is_recorded
 from seal.soundness import sound_run
 from seal.stage_names import stage_of
+from seal.timings import read_timings
 from seal.tracking.database import errors_of
 from seal.tracking.finished import FinishedRun
 from seal.tracking.mlflow_view import View, Written, run_key

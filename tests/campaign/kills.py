@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from seal.errors import LONGEST as LONGEST_LINE
-from seal.record import read_timings
+from seal.timings import read_timings
 from tests.campaign.cases import Campaign, arguments_of, go_through
 from tests.campaign.commands import COMMANDS, LONGEST, Good, files, good_end, make_whole_project
 from tests.campaign.meetings import MEETINGS, Case, LeftOut

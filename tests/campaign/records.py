@@ -92,7 +92,7 @@ def _lock(rng: random.Random) -> Command:
 
 def _timings(rng: random.Random) -> Command:
     from eval.report.times import write_times
-    from seal.record import read_timings
+    from seal.timings import read_timings
 
     path = rng.choice(sorted(Path("timings").glob("*.csv")))
     path.write_bytes(spoiled(path.read_bytes(), rng))

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from benchmarks.authors_trainer import URL, Weights, authors_modules, commit_of, train_theirs
 from benchmarks.methods import CLASSES, SIZE, random_data
-from seal.clock import Clock, clocks
+from seal.clock import Clock
 from seal.data.batches import Batches
 from seal.errors import one_line_errors
 from seal.models import build
@@ -157,7 +157,7 @@ def their_config(config: ModuleType, run: Run, setting: Setting) -> Any:
 def train_ours(run: Run, data: Data) -> Iterator[Weights]:
     """The network after each epoch."""
     trainer = Trainer(run, data, CPU)
-    for clock in clocks(run):
+    for clock in trainer.course.clocks():
         trainer.begin_epoch(clock)
         trainer.train_epoch(clock, lambda *batch: None)
         yield trainer.model.state_dict()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from seal.checkpoint import State
-from seal.clock import Clock, clocks, learning_rate
+from seal.clock import Clock, learning_rate
 from seal.config import Params
 from seal.data.pack import PACKS, open_pack
 from seal.phases import phase_of
@@ -68,11 +68,13 @@ def trained(params: Params, arm: str, epochs: int, rate: float, scale: float = 0
     row: Row = {"epochs": epochs, "rate": rate}
     if arm != "normal":
         dose = sum(
-            scale * learning_rate(run, clock) for clock in clocks(run, after=state.clock) if ascends(trainer, clock)
+            scale * learning_rate(run, clock)
+            for clock in trainer.course.clocks(after=state.clock)
+            if ascends(trainer, clock)
         )
         row |= {"scale": scale, "dose": dose * len(trainer.data.train)}
     try:
-        for clock in clocks(run, after=state.clock):
+        for clock in trainer.course.clocks(after=state.clock):
             trainer.begin_epoch(clock)
             losses = trainer.train_epoch(clock, lambda *_: None)
             if trainer.phases.ends(clock):

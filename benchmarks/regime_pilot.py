@@ -23,7 +23,7 @@ import torch
 
 from eval.claims.claim_list import load_claims
 from seal.checkpoint import State
-from seal.clock import clocks, learning_rate
+from seal.clock import course_of, learning_rate
 from seal.data.pack import PACKS, open_pack
 from seal.methods.paper import Ascent
 from seal.phases import phase_of
@@ -98,7 +98,9 @@ def run_of(trial: Trial, batches: int) -> Run:
     run = run.model_copy(update={"training": training, "generations": generations, "options": options})
 
     restarting = run.model_copy(update={"generations": generations.model_copy(update={"schedule": "per_generation"})})
-    area = batches * sum(learning_rate(restarting, clock) for clock in clocks(restarting) if clock.generation == 1)
+    area = batches * sum(
+        learning_rate(restarting, clock) for clock in course_of(restarting).clocks() if clock.generation == 1
+    )
     decayed = training.model_copy(update={"weight_decay": factor * trial.renewals / area})
     return run.model_copy(update={"training": decayed})
 
@@ -118,7 +120,7 @@ def train(trial: Trial) -> Row:
 
     diverged = None
     try:
-        for clock in clocks(run, after=state.clock):
+        for clock in trainer.course.clocks(after=state.clock):
             rules = trainer.begin_epoch(clock)
             losses = trainer.train_epoch(clock, lambda *_: None)
             if trainer.phases.ends(clock):
@@ -155,7 +157,7 @@ def begun(trial: Trial, shares: bool) -> State:
 def doses(run: Run, trainer: Trainer) -> Row:
     """Of one later generation: the ascent's dose, how often decay renews the early side; and a step's angle."""
     batches, dose, early = len(trainer.data.train), 0.0, 0.0
-    for clock in clocks(run):
+    for clock in trainer.course.clocks():
         if clock.generation != run.generations.num_generations:
             continue
         rule, rate = trainer.method.rules(clock)["early"], learning_rate(run, clock)

@@ -59,11 +59,6 @@ def global_epoch(clock: Clock, epochs_per_generation: int) -> int:
     return (clock.generation - 1) * epochs_per_generation + clock.epoch
 
 
-def clocks(run: "Run", after: Clock | None = None) -> Iterator[Clock]:
-    """Every epoch of the run in order, or those that come after `after`."""
-    return course_of(run).clocks(after)
-
-
 def learning_rate(run: "Run", clock: Clock) -> float:
     """The descent rate eta of an epoch: linear warm-up over w epochs, then a cosine over the n - w that are left.
 

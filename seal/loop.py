@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seal.checkpoint import RESUME, State, save_tensors
-from seal.clock import Clock, clocks
+from seal.clock import Clock
 from seal.record import Row, atomic
 from seal.resume_file import ResumeFile
 from seal.rows import describe, measured, outcome, shortened
@@ -35,7 +35,7 @@ def train(
         state.put(trainer.model, trainer.optimizer, trainer.names)
 
     with ResumeFile(folder / RESUME, resume_every, resume_minutes, made_by) as file:
-        for clock in clocks(trainer.run, after=state.clock):
+        for clock in trainer.course.clocks(after=state.clock):
             rules = trainer.begin_epoch(clock, state)
             losses = trainer.train_epoch(clock, on_batch)
             row = describe(trainer, clock, rules) | losses | measured(trainer, clock)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from seal.checkpoint import HANDOVER, RESUME, CheckpointError, State, fits
-from seal.clock import Clock, clocks
+from seal.clock import Clock, course_of
 from seal.device import device_words
 from seal.evidence import read_summary
 from seal.phases import may_share_generation_1
@@ -86,7 +86,7 @@ def require_same_making(path: Path, state: State, here: dict[str, Any]) -> None:
 def shares_generation_1(run: Run, base: Run, trainer: Trainer) -> bool:
     """Whether the run's first generation is, rule by rule, the one that the base stage has trained and recorded."""
     possible = may_share_generation_1(run, base, trainer.phases)
-    return possible and not any(_touches(trainer, clock) for clock in clocks(base))
+    return possible and not any(_touches(trainer, clock) for clock in course_of(base).clocks())
 
 
 def _touches(trainer: Trainer, clock: Clock) -> bool:

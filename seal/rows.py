@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from seal.batchnorm import batch_statistics, running_statistics
 from seal.checkpoint import State, Tensors
-from seal.clock import Clock, global_epoch, learning_rate
+from seal.clock import Clock, global_epoch
 from seal.phases import phase_of
 from seal.record import Row
 from seal.rng import stream
@@ -24,11 +24,11 @@ COPIED = ("train_", "val_", "clean_", "norm_")  # of an epoch's columns, into th
 
 def describe(trainer: Trainer, clock: Clock, rules: Rules) -> Row:
     """What is known of an epoch beside its losses: the clock, and each side's rate, sign and norm."""
-    run, rate = trainer.run, learning_rate(trainer.run, clock)
+    rate = trainer.course.rate(clock)
     row: Row = {
         "generation": clock.generation,
         "epoch": clock.epoch,
-        "global_epoch": global_epoch(clock, run.training.epochs_per_generation),
+        "global_epoch": global_epoch(clock, trainer.course.epochs),
         "phase": phase_of(rules),
     }
 

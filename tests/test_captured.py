@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seal.captured import CapturedStep, CapturedTrainer, Certificate
 from seal.checkpoint import State
-from seal.clock import Clock, clocks
+from seal.clock import Clock
 from seal.data.batches import Batches
 from seal.data.planned import PlannedBatches
 from seal.loop import train
@@ -91,7 +91,7 @@ def keys_of(method: str, **changes: Any) -> list[Any]:
     trainer, state, keys = CapturedTrainer(run, small_data(run), CPU), State(), []
     state.take(trainer.model, trainer.optimizer, trainer.names)
     state.previous = state.copied()
-    for clock in clocks(run):
+    for clock in trainer.course.clocks():
         trainer.begin_epoch(clock, state)
         keys.append(trainer._key(8))
         trainer.train_epoch(clock, ignored)

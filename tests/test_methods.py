@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from seal.clock import Clock, clocks, course_of
+from seal.clock import Clock, course_of
 from seal.errors import ConfigError
 from seal.methods import METHODS, descend, method_of
 from seal.methods.paper import Ascent
@@ -46,13 +46,13 @@ def test_the_parts_are_the_sides_with_the_linear_layer_apart() -> None:
 
 @given(runs())
 def test_the_learning_rate_of_a_part_is_never_negative(run: Run) -> None:
-    for clock in clocks(run):
+    for clock in course_of(run).clocks():
         assert all(rule.lr_scale >= 0 for rule in method_of(run).rules(clock).values())
 
 
 @given(runs())
 def test_every_part_has_a_rule_which_is_a_function_of_the_clock(run: Run) -> None:
-    for clock in clocks(run):
+    for clock in course_of(run).clocks():
         assert tuple(method_of(run).rules(clock)) == PARTS
         assert method_of(run).rules(clock) == method_of(run).rules(clock)
         assert forgotten(run, clock) == forgotten(run, clock)
@@ -60,7 +60,7 @@ def test_every_part_has_a_rule_which_is_a_function_of_the_clock(run: Run) -> Non
 
 @given(runs(CLIMBS))
 def test_a_part_that_descends_decays_as_all_do(run: Run) -> None:
-    for clock in clocks(run):
+    for clock in course_of(run).clocks():
         for rule in method_of(run).rules(clock).values():
             assert rule.frozen or rule.maximize or rule.weight_decay == run.training.weight_decay
 
@@ -68,7 +68,7 @@ def test_a_part_that_descends_decays_as_all_do(run: Run) -> None:
 @given(runs(CLIMBS))
 def test_exactly_k_epochs_climb_in_each_generation_from_the_first_that_ascends(run: Run) -> None:
     ascending = dict.fromkeys(range(1, run.generations.num_generations + 1), 0)
-    for clock in clocks(run):
+    for clock in course_of(run).clocks():
         climbs = [rule for rule in method_of(run).rules(clock).values() if rule.maximize]
         assert all(rule.lr_scale == run.options.ascent_lr_scale for rule in climbs)
         ascending[clock.generation] += bool(climbs)
@@ -84,7 +84,7 @@ def test_only_the_forgetting_side_climbs(run: Run) -> None:
     forgetting = set(CLIMBS[run.method])
     if getattr(run.options, "reverse_fc", "ascends") == "descends":
         forgetting.discard("fc")
-    for clock in clocks(run):
+    for clock in course_of(run).clocks():
         climbs = {part for part, rule in method_of(run).rules(clock).items() if rule.maximize}
         assert climbs in (set(), forgetting)
 
@@ -93,7 +93,7 @@ def test_only_the_forgetting_side_climbs(run: Run) -> None:
 def test_generation_1_is_plain_unless_ascent_is_asked_for_there(run: Run) -> None:
     if isinstance(run.options, Ascent) and run.options.first_ascent_generation == 1:
         return
-    for clock in clocks(run):
+    for clock in course_of(run).clocks():
         if clock.generation == 1:
             assert method_of(run).rules(clock) == dict.fromkeys(PARTS, descend(course_of(run)))
             assert forgotten(run, clock) == []
@@ -107,7 +107,7 @@ def test_the_decay_of_an_ascending_side(mode: str, decay: float) -> None:
 
 def test_llf_draws_late_weights_anew_once_a_generation_and_keeps_batchnorm_and_bias() -> None:
     run = run_with("llf", num_generations=3)
-    drawn = {clock: forgotten(run, clock) for clock in clocks(run)}
+    drawn = {clock: forgotten(run, clock) for clock in course_of(run).clocks()}
     assert [clock for clock, names in drawn.items() if names] == [Clock(2, 0), Clock(3, 0)]
     names = drawn[Clock(2, 0)]
     assert "fc.weight" in names

@@ -4,7 +4,7 @@ import itertools
 
 from hypothesis import given
 
-from seal.clock import Clock, clocks, course_of
+from seal.clock import Clock, course_of
 from seal.methods import method_of
 from seal.phases import Phases, phase_of
 from seal.rules import PARTS, Rule
@@ -15,7 +15,7 @@ from tests.strategies import params_with, run_with, runs
 @given(runs())
 def test_within_a_generation_a_phase_begins_exactly_where_the_rules_change(run: Run) -> None:
     phases, rules = Phases(course_of(run), method_of(run)), method_of(run).rules
-    for before, after in itertools.pairwise(clocks(run)):
+    for before, after in itertools.pairwise(course_of(run).clocks()):
         if before.generation == after.generation:
             assert phases.begins(after) == (rules(before) != rules(after))
         elif rules(before) != rules(after):
@@ -25,7 +25,7 @@ def test_within_a_generation_a_phase_begins_exactly_where_the_rules_change(run: 
 @given(runs())
 def test_an_epoch_ends_a_phase_where_the_next_one_begins_one_and_at_a_generations_end(run: Run) -> None:
     phases = Phases(course_of(run), method_of(run))
-    for before, after in itertools.pairwise(clocks(run)):
+    for before, after in itertools.pairwise(course_of(run).clocks()):
         assert phases.ends_generation(before) == (before.generation != after.generation)
         assert phases.ends(before) == (phases.begins(after) or phases.ends_generation(before))
 
@@ -33,7 +33,7 @@ def test_an_epoch_ends_a_phase_where_the_next_one_begins_one_and_at_a_generation
 @given(runs())
 def test_momentum_is_cleared_at_a_phases_edges_and_where_something_was_forgotten(run: Run) -> None:
     phases = Phases(course_of(run), method_of(run))
-    for clock in list(clocks(run))[1:]:
+    for clock in list(course_of(run).clocks())[1:]:
         assert phases.clears_momentum(clock, forgot=True)
         restarts = clock.epoch == 0 and run.generations.schedule == "per_generation"
         assert phases.clears_momentum(clock, forgot=False) == (phases.begins(clock) or restarts)

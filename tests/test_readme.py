@@ -13,7 +13,7 @@ import yaml
 
 from seal import methods
 from seal.checkpoint import State
-from seal.clock import Clock, clocks
+from seal.clock import Clock
 from seal.config import load_params
 from seal.errors import ConfigError
 from seal.methods import paper
@@ -127,7 +127,7 @@ def test_momentum_is_cleared_where_a_method_of_ones_own_holds_and_lets_go(hold_l
     generations = hold_late.generations.model_copy(update={"schedule": "one_cosine"})  # so that no rate restarts
     run = hold_late.model_copy(update={"generations": generations})
     trainer, cleared = Trainer(run, small_data(run), CPU), []
-    for clock in clocks(run):
+    for clock in trainer.course.clocks():
         trainer.begin_epoch(clock)
         buffers = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
         if buffers and not any(buffer.any() for buffer in buffers):

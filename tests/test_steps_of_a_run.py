@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from seal.clock import clocks
 from seal.optim import SignedSGD
 from seal.rng import stream
 from seal.trainer import Trainer
@@ -69,7 +68,7 @@ def exact_step(optimizer: SignedSGD, group: int) -> list[Tensor]:
 def states_before_each_step(leader: Trainer, followers: Sequence[Trainer]) -> Iterator[int]:
     """A whole run of the leader's; at each step, with gradients there, all are in its state and none has stepped."""
     step = 0
-    for clock in clocks(leader.run):
+    for clock in leader.course.clocks():
         for trainer in (leader, *followers):
             trainer.begin_epoch(clock)
         if leader.phases.clears_momentum(clock, forgot=False):
@@ -122,7 +121,7 @@ def test_the_reference_takes_the_same_way_twice() -> None:
         run = small_run("seal", batch_size=8)
         trainer = Trainer(run, small_data(run), CPU, "reference")
         found: list[Tensor] = []
-        for clock in clocks(run):
+        for clock in trainer.course.clocks():
             trainer.begin_epoch(clock)
             trainer.train_epoch(clock, lambda *_: found.append(flat(list(trainer.model.parameters()))))
         return found

@@ -10,7 +10,7 @@ from torchvision.ops import StochasticDepth
 
 from seal.batchnorm import batch_statistics
 from seal.checkpoint import State
-from seal.clock import Clock, clocks
+from seal.clock import Clock
 from seal.loop import end_epoch, end_generation
 from seal.methods import METHODS
 from seal.resume import shares_generation_1
@@ -49,7 +49,7 @@ def test_methods_with_one_seed_see_the_same_batches_and_seeds_differ() -> None:
                 seen.append(hashlib.sha256(inputs[0].contiguous().numpy().tobytes()).hexdigest())
 
         trainer.model.register_forward_pre_hook(look)
-        for clock in clocks(run):
+        for clock in trainer.course.clocks():
             trainer.begin_epoch(clock)
             trainer.train_epoch(clock, Interrupt())
         assert len(seen) == 2 * 3 * BATCHES
@@ -133,7 +133,7 @@ def test_momentum_is_cleared_at_the_edges_of_a_phase_alone() -> None:
         run = small_run(method, **changes)
         trainer = Trainer(run, small_data(run), CPU)
         found = []
-        for clock in clocks(run):
+        for clock in trainer.course.clocks():
             trainer.begin_epoch(clock)
             buffers = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
             if buffers and not any(buffer.any() for buffer in buffers):

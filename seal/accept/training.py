@@ -16,7 +16,7 @@ from seal.accept.subjects import BATCH, data_of, equal, networks, run_of
 from seal.batchnorm import running_statistics
 from seal.captured import CapturedTrainer
 from seal.checkpoint import State
-from seal.clock import Clock, clocks
+from seal.clock import Clock
 from seal.data.batches import Batches, Plan
 from seal.data.planned import PlannedBatches
 from seal.device import deterministic
@@ -128,7 +128,7 @@ def _resumed(bench: Bench, kind: type[Trainer], run: object) -> Result:
     ends, elsewhere = [], 0
     for cut in (None, 3):
         trainer, state = kind(run, data_of(run, bench, 48), bench.device), State()  # type: ignore[arg-type]
-        for number, clock in enumerate(clocks(run)):  # type: ignore[arg-type]
+        for number, clock in enumerate(trainer.course.clocks()):
             if number == cut:
                 with tempfile.TemporaryDirectory() as folder:
                     state.save(Path(folder) / "state.safetensors")

@@ -155,7 +155,7 @@ def network_of(
     return build(model, num_classes, generator, device)
 
 
-def fresh_values(
+def drawn_values(
     model: "AnyModel", network: nn.Module, num_classes: int, generator: torch.Generator, names: Iterable[str],
     initialiser: Initialiser = "model",
 ) -> dict[str, Tensor]:  # fmt: skip

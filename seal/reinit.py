@@ -1,4 +1,4 @@
-"""Fresh values of a network's parameters, and putting values in place.
+"""Values of a network's parameters, drawn anew, and putting values in place.
 
 Knows tensors and modules alone. Networks begin by it (`seal.models.build`), and methods that forget draw by it.
 """
@@ -27,7 +27,7 @@ def drawn(
     initialiser: Initialiser = "model",
     bias: Bias = "zero",
 ) -> dict[str, Tensor]:
-    """Fresh values for the named parameters, drawn in the model's order whatever the order of the names.
+    """Values for the named parameters, drawn anew in the model's order whatever the order of the names.
 
     Weights of convolutions and linear layers: Kaiming-normal, fan-in (`model`, He et al. 2015), or
     Kaiming-uniform with a = sqrt(5) (`kaiming_uniform`, the authors' re-initialiser). BatchNorm: scale 1, shift 0,

@@ -48,7 +48,7 @@ class Network:
     """What a method may look at as an epoch begins."""
 
     sides: "Sides"  # as the last epoch left them, on the run's device
-    drawn: Callable[[Iterable[str]], Values]  # fresh values of the named parameters, on the CPU, by `reinitialiser`
+    drawn: Callable[[Iterable[str]], Values]  # new values of the named parameters, on the CPU, by `reinitialiser`
     initial: Callable[[], Values]  # of all parameters and statistics, as the training began
     kept: Values = field(default_factory=dict)  # the network as the epoch ended that the method `keeps`
     alive: Values = field(default_factory=dict)  # the last epoch's masks

@@ -18,7 +18,7 @@ from seal.clock import Clock, course_of
 from seal.data.batches import Batches
 from seal.errors import ConfigError, first_line
 from seal.methods import method_of
-from seal.models import fresh_values, is_named, network_of
+from seal.models import drawn_values, is_named, network_of
 from seal.networks import head_of
 from seal.objective import Objective
 from seal.optim import SignedSGD
@@ -141,17 +141,17 @@ class Trainer:
         """What the method may look at before this epoch. All of an epoch's draws are from one stream."""
         run = self.run
 
-        def fresh(names: Iterable[str]) -> Values:
+        def drawn(names: Iterable[str]) -> Values:
             generator = stream(run.seed, "reinitialisation", clock.generation)
-            return fresh_values(
+            return drawn_values(
                 run.model, self.model, self.data.classes, generator, names, run.generations.reinitialiser
             )
 
         def initial() -> Values:
             generator = stream(run.seed, "initialisation")
-            return fresh_values(run.model, self.model, self.data.classes, generator, self.names)
+            return drawn_values(run.model, self.model, self.data.classes, generator, self.names)
 
-        return Network(self.sides, fresh, initial, state.kept, state.alive)
+        return Network(self.sides, drawn, initial, state.kept, state.alive)
 
     def train_epoch(self, clock: Clock, on_batch: OnBatch) -> Row:
         """One pass over the augmented training set. Gives the running loss and accuracy; raises Diverged."""

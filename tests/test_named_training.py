@@ -16,7 +16,7 @@ from seal.checkpoint import State
 from seal.clock import Clock
 from seal.config import Params, load_params, parse_params
 from seal.errors import ConfigError
-from seal.models import fresh_values, network_of
+from seal.models import drawn_values, network_of
 from seal.networks import head_of
 from seal.record import read_json
 from seal.rng import stream
@@ -86,18 +86,18 @@ def test_the_rules_go_by_named_modules(model: dict[str, Any]) -> None:
     assert stem in trainer.sides.early
     assert opens in trainer.sides.late
 
-    fresh = trainer.network(Clock(2, 0), State()).drawn([*trainer.sides.late])
+    drawn = trainer.network(Clock(2, 0), State()).drawn([*trainer.sides.late])
     again = network_of(trainer.run.model, 3, stream(0, "reinitialisation", 2), CPU).state_dict()
-    assert {*trainer.sides.late} <= fresh.keys()
-    assert all(torch.equal(value, again[name]) for name, value in fresh.items())
+    assert {*trainer.sides.late} <= drawn.keys()
+    assert all(torch.equal(value, again[name]) for name, value in drawn.items())
 
 
 def test_with_the_scale_of_a_batchnorm_come_its_statistics() -> None:
     run = run_of(DENSE)
     network = network_of(run.model, 3, stream(0, "initialisation"), CPU)
     norm = "features.denseblock1.denselayer1.norm1"
-    fresh = fresh_values(run.model, network, 3, stream(1, "again"), [f"{norm}.weight"])
-    assert {*fresh} == {f"{norm}.{name}" for name in ("weight", "running_mean", "running_var", "num_batches_tracked")}
+    drawn = drawn_values(run.model, network, 3, stream(1, "again"), [f"{norm}.weight"])
+    assert {*drawn} == {f"{norm}.{name}" for name in ("weight", "running_mean", "running_var", "num_batches_tracked")}
 
 
 @pytest.mark.parametrize("model", [VIT, DENSE], ids=["vit", "densenet"])

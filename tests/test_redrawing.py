@@ -38,7 +38,7 @@ def test_fit_elements_and_all_that_is_no_weight_stay_and_the_split_is_one(method
     assert method_of(run).forget(Clock(2, 1), trainer.network(Clock(2, 1), State())) == {}
     drawn = trainer.network(Clock(2, 0), State()).drawn(changes[0])
     again = trainer.network(Clock(3, 0), State()).drawn(changes[0])
-    assert not any(torch.equal(drawn[name], again[name]) for name in drawn), "fresh values are not"
+    assert not any(torch.equal(drawn[name], again[name]) for name in drawn), "what is drawn anew is not"
 
 
 @pytest.mark.parametrize("method", ["ke_wels", "ke_kels"])
@@ -95,7 +95,7 @@ def test_shrink_and_perturb_is_its_formula(scale: float, noise: float) -> None:
     run = small_run("shrink_perturb", kept_scale=scale, noise_scale=noise)
     trainer, clock = Trainer(run, small_data(run), CPU), Clock(2, 0)
     network = trainer.network(clock, State())
-    values, fresh = method_of(run).forget(clock, network), network.drawn(trainer.names)
+    values, drawn = method_of(run).forget(clock, network), network.drawn(trainer.names)
     assert values.keys() == dict(trainer.model.named_parameters()).keys()
     for name, value in trainer.model.named_parameters():
-        torch.testing.assert_close(values[name], scale * value.detach() + noise * fresh[name])
+        torch.testing.assert_close(values[name], scale * value.detach() + noise * drawn[name])

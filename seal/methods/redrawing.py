@@ -22,7 +22,7 @@ def ke_wels(course: Course, options: Evolution) -> Method:
 
     Each element of every convolution and of the linear layer's weight belongs to the fit hypothesis with chance s,
     drawn once for the whole training; as a later generation begins the others are drawn anew. BatchNorm and biases are
-    kept. Departures: fresh values are the run's `reinitialiser`'s, and momentum is cleared as `reset_momentum` says.
+    kept. Departures: values are drawn by the run's `reinitialiser`, and momentum is cleared as `reset_momentum` says.
     """
 
     def masks(network: Network) -> Values:
@@ -70,9 +70,9 @@ def _evolution(course: Course, masks: Callable[[Network], Values]) -> Method:
 
         split = {name: mask for name, mask in masks(network).items() if not mask.all()}
         evolved = {}
-        for name, fresh in network.drawn(split).items():
+        for name, drawn in network.drawn(split).items():
             fit = network.weights[name].detach()
-            evolved[name] = fit.where(split[name].to(fit.device), fresh.to(fit.device))
+            evolved[name] = fit.where(split[name].to(fit.device), drawn.to(fit.device))
         return evolved
 
     return Method(descending(course), forget, looks_back=True)
@@ -81,14 +81,14 @@ def _evolution(course: Course, masks: Callable[[Network], Values]) -> Method:
 @dataclass(frozen=True)
 class ShrinkPerturb:
     kept_scale: Share  # lambda
-    noise_scale: Scale  # of a fresh draw
+    noise_scale: Scale  # of a new draw
 
 
 def shrink_perturb(course: Course, options: ShrinkPerturb) -> Method:
     """Shrink and perturb (Ash and Adams 2020): theta <- lambda theta + noise as a later generation begins.
 
     Of every parameter; BatchNorm's statistics are kept. Departures: the source starts anew as data arrive, here it is
-    the same data; and the noise is a share of a fresh draw by the run's `reinitialiser`.
+    the same data; and the noise is a share of a new draw by the run's `reinitialiser`.
     """
 
     def forget(clock: Clock, network: Network) -> Values:
@@ -96,10 +96,10 @@ def shrink_perturb(course: Course, options: ShrinkPerturb) -> Method:
             return {}
 
         now = network.sides.early | network.sides.late
-        fresh = network.drawn(now)
+        drawn = network.drawn(now)
         perturbed = {}
         for name, value in now.items():
-            noise = options.noise_scale * fresh[name].to(value.device)
+            noise = options.noise_scale * drawn[name].to(value.device)
             perturbed[name] = options.kept_scale * value.detach() + noise
         return perturbed
 

@@ -19,7 +19,7 @@ from seal.methods.method import Method
 from seal.options import options_from
 from seal.reinit import with_statistics
 from seal.ruled_groups import COMPUTED, RuledGroups
-from seal.rules import Network, Rules, Values, weights_of
+from seal.rules import NetworkView, Rules, Values, weights_of
 from seal.split import NORMALISATIONS, Sides
 from seal.steps import Teacher
 
@@ -42,10 +42,10 @@ def method_of(name: str, course: Course, options: Mapping[str, Any]) -> Method:
 
 
 def rehearse(
-    method: Method, course: Course, groups: RuledGroups, network_at: Callable[[Clock, Values], Network], begun: Values
+    method: Method, course: Course, groups: RuledGroups, view_at: Callable[[Clock, Values], NetworkView], begun: Values
 ) -> None:
     """Ask a method what it is going to be asked, up to where it first masks or forgets: what can't be done is said now,
-    and not after a generation. `network_at(clock, kept)` is what it may look at as that epoch begins.
+    and not after a generation. `view_at(clock, kept)` is what it may look at as that epoch begins.
 
     Raises ValueError.
     """
@@ -62,7 +62,7 @@ def rehearse(
 
     kept: Values = {}
     for clock in clocks:
-        network = network_at(clock, kept)
+        network = view_at(clock, kept)
         alive = method.alive(clock, network)
         groups.check_held(alive, "it is masked")
         if alive or method.forget(clock, network):
@@ -102,7 +102,7 @@ def frozen_by_owner(model: nn.Module) -> set[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittingNetwork(Network):
+class FittingView(NetworkView):
     """What a method may look at, of a network that is not ours: its weights are those of layers, or an error."""
 
     method: str

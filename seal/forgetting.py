@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from seal.clock import Clock, Course
-from seal.fitting import FittingNetwork, check_schedule, drawn_of, frozen_by_owner, method_of, rehearse, trained
+from seal.fitting import FittingView, check_schedule, drawn_of, frozen_by_owner, method_of, rehearse, trained
 from seal.optim import SignedSGD
 from seal.phases import Phases
 from seal.reinit import put
 from seal.rng import stream, torch_drawing_from
 from seal.ruled_groups import OWN_DECAY, RuledGroups, numbers_of, put_numbers
-from seal.rules import Network, Values
+from seal.rules import NetworkView, Values
 from seal.steps import Masks, Teacher
 
 # By whose rules an optimizer steps and a network trains, one at a time: of two the numbers that the one puts back would
@@ -82,7 +82,7 @@ class Forgetting:
         self.teacher: Teacher | None = None
         self._losses: list[Tensor] = []
         self.groups = RuledGroups(model, optimizer, threshold, example)
-        rehearse(self.method, self.course, self.groups, self._network, self.begun)
+        rehearse(self.method, self.course, self.groups, self._view, self.begun)
 
     def epochs(self) -> Iterator[Clock]:
         """The epochs that are left, each begun as the method says; it ends as the next is asked for.
@@ -160,7 +160,7 @@ class Forgetting:
         self.groups.thaw()
         self.model.train()
         self.groups.look()
-        network = self._network(clock, self.kept)
+        network = self._view(clock, self.kept)
         self.masks.release()
         self.masks = Masks(self.model, self.method.alive(clock, network))
         held = frozen_by_owner(self.model)
@@ -179,9 +179,9 @@ class Forgetting:
         coins = stream(self.course.seed, "toss", clock.generation, clock.epoch)
         self.groups.begin(self.method.rules(clock), self.method.toss(clock, self.rows), coins)
 
-    def _network(self, clock: Clock, kept: Values) -> Network:
+    def _view(self, clock: Clock, kept: Values) -> NetworkView:
         """What the method may look at as that epoch begins."""
-        return FittingNetwork(
+        return FittingView(
             trained(self.groups.sides), lambda names: self._drawn(names, clock), lambda: self.begun, kept,
             self.masks.alive, method=self.name, model=self.model, head=self.groups.head,
         )  # fmt: skip

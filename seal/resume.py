@@ -91,7 +91,7 @@ def shares_generation_1(run: Run, base: Run, trainer: Trainer) -> bool:
 
 def _touches(trainer: Trainer, clock: Clock) -> bool:
     """Whether the method forgets or masks anything in an epoch of which it knows nothing yet."""
-    method, network = trainer.method, trainer.network(clock, State())
+    method, network = trainer.method, trainer.view(clock, State())
     return bool(method.forget(clock, network)) or bool(method.alive(clock, network))
 
 

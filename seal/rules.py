@@ -44,7 +44,7 @@ class Toss:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkView:
     """What a method may look at as an epoch begins."""
 
     sides: "Sides"  # as the last epoch left them, on the run's device

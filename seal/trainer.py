@@ -27,7 +27,7 @@ from seal.precision import arithmetic
 from seal.record import Row
 from seal.reinit import put
 from seal.rng import seed_from, stream
-from seal.rules import PARTS, Network, Rules, Toss, Values, parts
+from seal.rules import PARTS, NetworkView, Rules, Toss, Values, parts
 from seal.split import Sides, split_parameters
 from seal.steps import Masks, Teacher, climbing_steps
 
@@ -119,7 +119,7 @@ class Trainer:
         `state` is what is known of the epochs before this one; without it, nothing.
         """
         known = state or State()
-        network = self.network(clock, known)
+        network = self.view(clock, known)
         self.masks = Masks(self.model, self.method.alive(clock, network))
         forgotten = self.method.forget(clock, network)
         put(self.model, forgotten)
@@ -137,7 +137,7 @@ class Trainer:
         self.toss = self.method.toss(clock, known.rows)
         return self.rules
 
-    def network(self, clock: Clock, state: State) -> Network:
+    def view(self, clock: Clock, state: State) -> NetworkView:
         """What the method may look at before this epoch. All of an epoch's draws are from one stream."""
         run = self.run
 
@@ -151,7 +151,7 @@ class Trainer:
             generator = stream(run.seed, "initialisation")
             return drawn_values(run.model, self.model, self.data.classes, generator, self.names)
 
-        return Network(self.sides, drawn, initial, state.kept, state.alive)
+        return NetworkView(self.sides, drawn, initial, state.kept, state.alive)
 
     def train_epoch(self, clock: Clock, on_batch: OnBatch) -> Row:
         """One pass over the augmented training set. Gives the running loss and accuracy; raises Diverged."""

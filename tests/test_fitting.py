@@ -244,7 +244,7 @@ def test_a_head_that_is_frozen_is_the_head_all_the_same() -> None:
     model = network()
     model[4].requires_grad_(False)
     forgetting, _ = begun("ke_kels", model, fresh=network)
-    seen = forgetting._network(Clock(2, 0), {})
+    seen = forgetting._view(Clock(2, 0), {})
     assert [*seen.weights] == ["0.weight", "2.weight"]
     assert seen.classifier == "4.weight"
 

@@ -11,7 +11,7 @@ from seal.errors import ConfigError
 from seal.methods import METHODS, descend, method_of
 from seal.methods.paper import Ascent
 from seal.models import ResNet
-from seal.rules import PARTS, Network, Rule, parts
+from seal.rules import PARTS, NetworkView, Rule, parts
 from seal.sections import Model, Run
 from seal.split import split_parameters
 from seal.tiers import TIERS, tier_params
@@ -32,7 +32,7 @@ def forgotten(run: Run, clock: Clock) -> list[str]:
     def drawn(names: Iterable[str]) -> dict[str, torch.Tensor]:
         return {name: torch.zeros_like(now[name]) for name in names}
 
-    values = method_of(run).forget(clock, Network(SIDES, drawn, initial=lambda: drawn(now)))
+    values = method_of(run).forget(clock, NetworkView(SIDES, drawn, initial=lambda: drawn(now)))
     assert all(value.shape == now[name].shape for name, value in values.items() if name in now)
     return list(values)
 
@@ -119,7 +119,7 @@ def test_llf_draws_late_weights_anew_once_a_generation_and_keeps_batchnorm_and_b
 
 def test_llf_at_the_linear_layer_draws_its_weights_alone() -> None:
     sides = split_parameters(ResNet(Model(depth=18, width=2, stem="small", classifier_bias="zero"), 10), "fc")
-    network = Network(sides, drawn=lambda names: dict.fromkeys(names, torch.zeros(())), initial=dict)
+    network = NetworkView(sides, drawn=lambda names: dict.fromkeys(names, torch.zeros(())), initial=dict)
     run = run_with("llf", layer_threshold="fc")
     assert list(method_of(run).forget(Clock(2, 0), network)) == ["fc.weight"]
     assert list(parts(sides)["late"]) == []

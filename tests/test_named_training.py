@@ -86,7 +86,7 @@ def test_the_rules_go_by_named_modules(model: dict[str, Any]) -> None:
     assert stem in trainer.sides.early
     assert opens in trainer.sides.late
 
-    drawn = trainer.network(Clock(2, 0), State()).drawn([*trainer.sides.late])
+    drawn = trainer.view(Clock(2, 0), State()).drawn([*trainer.sides.late])
     again = network_of(trainer.run.model, 3, stream(0, "reinitialisation", 2), CPU).state_dict()
     assert {*trainer.sides.late} <= drawn.keys()
     assert all(torch.equal(value, again[name]) for name, value in drawn.items())

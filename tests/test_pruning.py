@@ -68,7 +68,7 @@ def test_pruning_is_torchs_own() -> None:
 def test_pruned_weights_are_zero_at_each_end_and_the_others_begin_where_they_began(tmp_path: Path, late: float) -> None:
     run = small_run("imp", num_generations=4, rewound_share=late, reset_momentum=False)
     trainer, ended, state = trained(tmp_path, run)
-    weights = trainer.network(Clock(1, 0), State()).weights
+    weights = trainer.view(Clock(1, 0), State()).weights
     total = sum(value.numel() for value in weights.values())
     for generation, network in enumerate(ended[1:], start=2):
         nonzero = sum(int((network[name] != 0).sum()) for name in weights)
@@ -101,7 +101,7 @@ def test_late_rewinding_keeps_an_epoch_of_however_short_a_generation(
 def test_dense_sparse_dense_prunes_each_layer_in_every_second_generation(tmp_path: Path) -> None:
     run = small_run("dsd", num_generations=4, layer_pruned_share=0.4)
     trainer, ended, _ = trained(tmp_path, run)
-    for name, value in trainer.network(Clock(1, 0), State()).weights.items():
+    for name, value in trainer.view(Clock(1, 0), State()).weights.items():
         live = [int((network[name] != 0).sum()) for network in ended]
         assert live[1] == live[3] == round(0.6 * value.numel())
         assert live[2] > live[1], "let go again"

@@ -15,7 +15,7 @@ from seal.methods import METHODS, method_of
 from seal.methods.redrawing import _evolution
 from seal.models import ResNet, build
 from seal.rng import stream
-from seal.rules import Network, Values
+from seal.rules import NetworkView, Values
 from seal.sections import Model
 from seal.trainer import Trainer
 from tests.small import CPU, ends, small_data, small_run
@@ -31,13 +31,13 @@ def test_fit_elements_and_all_that_is_no_weight_stay_and_the_split_is_one(method
     changes = []
     for generation in (2, 3):
         clock = Clock(generation, 0)
-        values = method_of(run).forget(clock, trainer.network(clock, State()))
-        assert values.keys() <= trainer.network(clock, State()).weights.keys()
+        values = method_of(run).forget(clock, trainer.view(clock, State()))
+        assert values.keys() <= trainer.view(clock, State()).weights.keys()
         changes.append({name: value != before[name] for name, value in values.items()})
     assert all(torch.equal(changes[0][name], changes[1][name]) for name in changes[0]), "the split is drawn once"
-    assert method_of(run).forget(Clock(2, 1), trainer.network(Clock(2, 1), State())) == {}
-    drawn = trainer.network(Clock(2, 0), State()).drawn(changes[0])
-    again = trainer.network(Clock(3, 0), State()).drawn(changes[0])
+    assert method_of(run).forget(Clock(2, 1), trainer.view(Clock(2, 1), State())) == {}
+    drawn = trainer.view(Clock(2, 0), State()).drawn(changes[0])
+    again = trainer.view(Clock(3, 0), State()).drawn(changes[0])
     assert not any(torch.equal(drawn[name], again[name]) for name in drawn), "what is drawn anew is not"
 
 
@@ -50,7 +50,7 @@ def test_with_all_that_fits_knowledge_evolution_is_normal_training(tmp_path: Pat
 def test_with_no_late_weight_that_fits_knowledge_evolution_is_llf(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def masks(network: Network) -> Values:
+    def masks(network: NetworkView) -> Values:
         late = network.sides.late
         return {name: torch.full(value.shape, name not in late) for name, value in network.weights.items()}
 
@@ -94,7 +94,7 @@ def test_kels_fit_part_is_a_slim_network(depth: int, width: int, share: float) -
 def test_shrink_and_perturb_is_its_formula(scale: float, noise: float) -> None:
     run = small_run("shrink_perturb", kept_scale=scale, noise_scale=noise)
     trainer, clock = Trainer(run, small_data(run), CPU), Clock(2, 0)
-    network = trainer.network(clock, State())
+    network = trainer.view(clock, State())
     values, drawn = method_of(run).forget(clock, network), network.drawn(trainer.names)
     assert values.keys() == dict(trainer.model.named_parameters()).keys()
     for name, value in trainer.model.named_parameters():

@@ -114,7 +114,7 @@ def test_what_is_drawn_anew_is_another_draw_in_each_generation() -> None:
     run = small_run("llf", num_generations=3)
     trainer = Trainer(run, small_data(run), CPU)
     clocks_of_both = (Clock(2, 0), Clock(3, 0))
-    second, third = (trainer.method.forget(clock, trainer.network(clock, State())) for clock in clocks_of_both)
+    second, third = (trainer.method.forget(clock, trainer.view(clock, State())) for clock in clocks_of_both)
     assert [*second] == [*third]
     assert not any(torch.equal(second[name], third[name]) for name in second)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal.clock import Clock, Course
-from seal.rules import PARTS, Network, Rule, Rules, Toss, Values
+from seal.rules import PARTS, NetworkView, Rule, Rules, Toss, Values
 
 Rows = Sequence[Mapping[str, Any]]  # of history.csv, an epoch each
 
 
-def nothing(clock: Clock, network: Network) -> Values:
+def nothing(clock: Clock, network: NetworkView) -> Values:
     return {}
 
 
@@ -23,8 +23,8 @@ class Method:
     """What a training asks of a method. Each answer is a function of what it is asked alone; names are parameters'."""
 
     rules: Callable[[Clock], Rules]  # of each part in this epoch; `descending` where none does otherwise
-    forget: Callable[[Clock, Network], Values] = nothing  # put in place of the network's values before this epoch
-    alive: Callable[[Clock, Network], Values] = nothing  # masks: where one is false, the weight is zero and stays so
+    forget: Callable[[Clock, NetworkView], Values] = nothing  # put in place of the network's values before this epoch
+    alive: Callable[[Clock, NetworkView], Values] = nothing  # masks: where one is false the weight is zero and stays so
     # In this epoch's loss the weight of the last generation's softmax, its teacher; labels have the rest of 1.
     lesson: Callable[[Clock], float | None] = lambda clock: None
     toss: Callable[[Clock, Rows], Toss | None] = lambda clock, rows: None  # by the rows of all epochs before this one

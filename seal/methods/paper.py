@@ -7,7 +7,7 @@ from typing import Any, Literal
 from seal.clock import Clock, Course
 from seal.methods.method import Method, NoOptions, descend, descending
 from seal.options import Epochs, Generation, Scale
-from seal.rules import PARTS, Network, Rule, Rules, Values
+from seal.rules import PARTS, NetworkView, Rule, Rules, Values
 
 
 def normal_long(course: Course, options: NoOptions) -> Method:
@@ -21,7 +21,7 @@ class Reinitialisation:
 
     llf_reinitialises: Literal["weights", "all"]
 
-    def of_late(self, network: Network) -> Values:
+    def of_late(self, network: NetworkView) -> Values:
         """Weights are those of convolutions (downsample too) and fc: BatchNorm and fc bias are kept, as in the
         authors' code."""
         late = network.sides.late
@@ -33,7 +33,7 @@ class Reinitialisation:
 def llf(course: Course, options: Reinitialisation) -> Method:
     """Later-layer forgetting (Zhou et al. 2022): the late side is drawn anew as each later generation begins."""
 
-    def forget(clock: Clock, network: Network) -> Values:
+    def forget(clock: Clock, network: NetworkView) -> Values:
         return options.of_late(network) if clock.begins_later_generation else {}
 
     return Method(descending(course), forget)
@@ -99,7 +99,7 @@ class AscentWithReinit(Reinitialisation, Ascent):
 def seal_reinit(course: Course, options: AscentWithReinit) -> Method:
     """Table 7, SEAL+Reinit: the late side is drawn anew, as LLF draws it, as the early side's ascent begins."""
 
-    def forget(clock: Clock, network: Network) -> Values:
+    def forget(clock: Clock, network: NetworkView) -> Values:
         begins = clock.epoch == 0 and options.ascends(clock)
         return options.of_late(network) if begins else {}
 

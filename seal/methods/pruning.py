@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from seal.clock import Clock, Course
 from seal.methods.method import Method, descend, descending
 from seal.options import Scale, Share
-from seal.rules import PARTS, Network, Rule, Rules, Values
+from seal.rules import PARTS, NetworkView, Rule, Rules, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ def imp(course: Course, options: Pruning) -> Method:
     """
     rewound_epochs = max(1, round(options.rewound_share * course.epochs)) if options.rewound_share else 0
 
-    def alive(clock: Clock, network: Network) -> Values:
+    def alive(clock: Clock, network: NetworkView) -> Values:
         if clock.generation == 1 or clock.epoch > 0:
             return network.alive
 
@@ -40,7 +40,7 @@ def imp(course: Course, options: Pruning) -> Method:
         share = (1 - options.pruned_share) ** (clock.generation - 1)
         return largest(network.weights, share, among=network.alive)
 
-    def forget(clock: Clock, network: Network) -> Values:
+    def forget(clock: Clock, network: NetworkView) -> Values:
         if not clock.begins_later_generation:
             return {}
         return network.kept if rewound_epochs else network.initial()
@@ -73,7 +73,7 @@ def dsd(course: Course, options: DenseSparseDense) -> Method:
             return dict.fromkeys(PARTS, descend(course))
         return dict.fromkeys(PARTS, Rule(course.weight_decay, lr_scale=options.dense_lr_scale))
 
-    def alive(clock: Clock, network: Network) -> Values:
+    def alive(clock: Clock, network: NetworkView) -> Values:
         if not is_sparse(clock):
             return {}
         if clock.epoch > 0:

@@ -7,7 +7,7 @@ from typing import Any
 from seal.clock import Clock, Course
 from seal.methods.method import Method, descending
 from seal.options import Scale, Share
-from seal.rules import Network, Values
+from seal.rules import NetworkView, Values
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def ke_wels(course: Course, options: Evolution) -> Method:
     kept. Departures: values are drawn by the run's `reinitialiser`, and momentum is cleared as `reset_momentum` says.
     """
 
-    def masks(network: Network) -> Values:
+    def masks(network: NetworkView) -> Values:
         from seal.masks import of_elements
         from seal.rng import stream
 
@@ -47,7 +47,7 @@ def ke_kels(course: Course, options: Evolution) -> Method:
     other. Else as `ke_wels`, with its departures.
     """
 
-    def masks(network: Network) -> Values:
+    def masks(network: NetworkView) -> Values:
         from seal.masks import of_filters
 
         stem, classifier = next(iter(network.weights)), network.classifier
@@ -61,10 +61,10 @@ def ke_kels(course: Course, options: Evolution) -> Method:
     return _evolution(course, masks)
 
 
-def _evolution(course: Course, masks: Callable[[Network], Values]) -> Method:
+def _evolution(course: Course, masks: Callable[[NetworkView], Values]) -> Method:
     """What a mask leaves out is drawn anew as each later generation begins."""
 
-    def forget(clock: Clock, network: Network) -> Values:
+    def forget(clock: Clock, network: NetworkView) -> Values:
         if not clock.begins_later_generation:
             return {}
 
@@ -91,7 +91,7 @@ def shrink_perturb(course: Course, options: ShrinkPerturb) -> Method:
     the same data; and the noise is a share of a new draw by the run's `reinitialiser`.
     """
 
-    def forget(clock: Clock, network: Network) -> Values:
+    def forget(clock: Clock, network: NetworkView) -> Values:
         if not clock.begins_later_generation:
             return {}
 

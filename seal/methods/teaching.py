@@ -7,7 +7,7 @@ from typing import Any
 from seal.clock import Clock, Course
 from seal.methods.method import Method, NoOptions, descending
 from seal.options import Share
-from seal.rules import Network, Values
+from seal.rules import NetworkView, Values
 
 
 def ban(course: Course, options: NoOptions) -> Method:
@@ -34,7 +34,7 @@ def ban_labels(course: Course, options: Labels) -> Method:
 
 
 def _born_again(course: Course, teacher_weight: float) -> Method:
-    def forget(clock: Clock, network: Network) -> Values:
+    def forget(clock: Clock, network: NetworkView) -> Values:
         sides = network.sides
         return network.drawn(sides.early | sides.late) if clock.begins_later_generation else {}
 

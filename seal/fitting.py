@@ -24,7 +24,7 @@ from seal.split import NORMALISATIONS, Sides
 from seal.steps import Teacher
 
 
-def method_of(name: str, course: Course, options: Mapping[str, Any]) -> Method:
+def method_named(name: str, course: Course, options: Mapping[str, Any]) -> Method:
     """The method of this name with its numbers. Raises ValueError for a name that is none, a course without an epoch,
     and for a number that is not its own, missing or out of its range."""
     for what, count in (("generations", course.generations), ("epochs", course.epochs)):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from seal.clock import Clock, Course
-from seal.fitting import FittingView, check_schedule, drawn_of, frozen_by_owner, method_of, rehearse, trained
+from seal.fitting import FittingView, check_schedule, drawn_of, frozen_by_owner, method_named, rehearse, trained
 from seal.optim import SignedSGD
 from seal.phases import Phases
 from seal.reinit import put
@@ -68,7 +68,7 @@ class Forgetting:
             seed, generations, epochs, OWN_DECAY, lambda clock: float(optimizer.param_groups[0]["lr"]),
             rate_restarts=schedule is not None, reset_momentum=True,
         )  # fmt: skip
-        self.method = method_of(method, self.course, options)
+        self.method = method_named(method, self.course, options)
         self.phases = Phases(self.course, self.method)
 
         self.clock: Clock | None = None  # the last epoch that is over

@@ -150,6 +150,7 @@ class Forgetting:
                 put_numbers(group, numbers)  # over those that making it has set, as OneCycleLR does momentum
 
     def _begin(self, clock: Clock) -> None:
+        """The steps of `Trainer.begin_epoch`, beside an owner's schedule and of what it has not frozen."""
         for owned in (self.optimizer, self.model):
             leader = LEADERS.get(owned, ref(self))()
             if leader not in (None, self):
@@ -209,6 +210,7 @@ class Forgetting:
         if self.scheduler is not None:
             self.scheduler.step()
 
+        # As loop.look_back.
         if self.method.keeps(clock):
             self.kept = _copied(self.model)
         if self.method.looks_back and self.phases.ends_generation(clock):

@@ -82,7 +82,7 @@ def end_generation(trainer: Trainer, state: State, folder: Path) -> bool:
 
 
 def look_back(trainer: Trainer, state: State, clock: Clock) -> None:
-    """Keep what the method asks of this epoch's end for later ones."""
+    """Keep what the method asks of this epoch's end for later ones, as the end of `Forgetting._end` does."""
     state.alive = dict(trainer.masks.alive)
     if trainer.method.keeps(clock):
         state.kept = state.copied()

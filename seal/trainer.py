@@ -116,7 +116,8 @@ class Trainer:
     def begin_epoch(self, clock: Clock, state: State | None = None) -> Rules:
         """Forget what the method forgets, follow its rules, and clear momentum at the edges of a phase.
 
-        `state` is what is known of the epochs before this one; without it, nothing.
+        `state` is what is known of the epochs before this one; without it, nothing. The same steps, beside an owner's
+        schedule and of what it has not frozen, are `Forgetting._begin`: a change of one is a change of the other.
         """
         known = state or State()
         network = self.view(clock, known)

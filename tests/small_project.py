@@ -74,7 +74,7 @@ def copy_declared(stage: str, arm: str, project: Path, folder: Path) -> None:
 LONG = {"epochs_per_generation": 30}
 
 
-@pytest.fixture
+@pytest.fixture(name="project")
 def dvc_project(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With the code that its stages run, and no git."""
     folder = tmp_path / "a project"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import contents
+from tests.small_project import dvc_project as dvc_project
 from tests.small_project import write_params
 from tests.waiting import wait_until
 
@@ -41,29 +42,30 @@ def run(project: Path, *arguments: str) -> str:
 
 def living_in(project: Path) -> list[int]:
     """Other processes whose working directory is the project's."""
-    found = []
+    living = []
     for entry in Path("/proc").glob("[0-9]*"):
-        if entry.name == str(os.getpid()):
-            continue
-        try:
-            if (entry / "cwd").resolve() == project and (entry / "stat").read_text().rpartition(")")[2].split()[
-                0
-            ] != "Z":
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
+        with suppress(OSError):
+            state, _ = state_and_parent(entry)
+            if entry.name != str(os.getpid()) and (entry / "cwd").resolve() == project and state != "Z":
+                living.append(int(entry.name))
+    return living
+
+
+def state_and_parent(process: Path) -> tuple[str, int]:
+    """Of a folder of /proc. A command's name, in brackets, may hold any character."""
+    state, parent, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+    return state, int(parent)
 
 
 def trainer_in(project: Path) -> int:
     """The training process, neither the shell that may stand before it nor a child of its own."""
-    found = {}
+    parents = {}
     for pid in living_in(project):
+        process = Path(f"/proc/{pid}")
         with suppress(OSError):
-            folder = Path(f"/proc/{pid}")
-            if b"seal.train" in (folder / "cmdline").read_bytes().split(b"\0"):
-                found[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    (trainer,) = (pid for pid, parent in found.items() if parent not in found)
+            if b"seal.train" in (process / "cmdline").read_bytes().split(b"\0"):
+                _, parents[pid] = state_and_parent(process)
+    (trainer,) = (pid for pid, parent in parents.items() if parent not in parents)
     return trainer
 
 

@@ -17,6 +17,7 @@ from seal.study.dvc_repo import Identity
 from seal.study.numbers import difference, facts_of
 from seal.tiers import tier_params
 from tests.small_project import ARMS, write_params
+from tests.small_project import dvc_project as dvc_project
 
 ROOT = Path(__file__).parents[1]
 IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "aa"}}}

@@ -113,7 +113,10 @@ class Forgetting:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """What an interrupted training needs beside the model's and the optimizer's; it ends the epoch that runs."""
+        """What an interrupted training needs beside the model's and the optimizer's; it ends the epoch that runs.
+
+        Raises ValueError where that epoch needs `loss` and has not called it.
+        """
         self._end()
         return {
             "choices": self.choices,

@@ -20,6 +20,7 @@ from eval.report.settings import recorded_study
 from eval.report.verdicts import row
 from seal.errors import UserError
 from seal.record import read_json
+from seal.tiers import tier_text
 from tests.claims_json import absent, claim, comparison, document
 
 pytestmark = pytest.mark.xdist_group("report page")  # one report for all who look at it
@@ -212,8 +213,16 @@ def test_a_condition_that_was_restated_stands_there_as_it_was_first_stated_too()
     ]  # fmt: skip
 
 
-def test_the_page_says_by_which_decay_a_sweeps_record_was_trained() -> None:
+def test_the_page_says_by_which_decay_a_sweeps_record_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever params.yaml is: here it is of the same tier, by a third decay."""
+    (tmp_path / "params").symlink_to(ROOT / "params")
+    text = tier_text("mini", folder=ROOT / "params")
+    (tmp_path / "params.yaml").write_text(re.sub(r"(?m)^  weight_decay: \S+", "  weight_decay: 0.004", text))
+    monkeypatch.chdir(tmp_path)
     study = recorded_study([RECORDS["mini"]])
+    assert study.params.training.weight_decay == 0.004
     (text, *_) = lead(Judged(study, document([], tier="mini")))
     assert "at the tier mini: tiny_imagenet" in text
 

@@ -130,7 +130,7 @@ ARROWS = {
         "seal.checkpoint", "seal.data", "seal.device", "seal.evidence", "seal.models", "seal.networks",
         "seal.precision", "seal.split", "seal.stage", "seal.weights",
     },
-    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.stage_names", "seal.tiers"},
+    "eval.claims": {"seal.evidence", "seal.readings", "seal.runs", "seal.stage", "seal.stage_names"},
     "eval.report": {
         "seal.own_records", "seal.planning", "seal.readings", "seal.runs", "seal.stage", "seal.stage_names",
         "seal.tiers", "eval.claims",

@@ -26,7 +26,9 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 def named(page: str) -> list[list[str]]:
     """The words of each command, without its comment."""
     text = document(page)
-    lines = [line for language in ("", "sh") for block in blocks(text, language) for line in block.splitlines()]
+    lines: list[str] = []
+    for block in [*blocks(text, ""), *blocks(text, "sh")]:
+        lines += block.splitlines()
     plain = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", plain)]
     return [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"(\.venv/bin/)?seal [a-z]", line)]

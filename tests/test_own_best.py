@@ -1,6 +1,7 @@
 """Primary claims with each method at its own best: which arms stand in, their conditions and their sentence."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from eval.claims.verdicts import evaluate_claims
 from eval.report.findings import beside
 from seal.record import write_json
 from seal.runs import Runs
+from seal.tiers import tier_params
 from tests.claim_records import CLAIMS, verdicts, write_best, write_study
 from tests.claims_json import absent
 
+ROOT = Path(__file__).parents[1]
 ALL = range(5)  # regime's seeds, and those of its arms of own best
 
 
@@ -47,17 +50,37 @@ def test_a_primary_claim_is_told_with_each_method_at_its_own_best_too(study: Pat
     }  # fmt: skip
 
 
-def test_own_best_waits_until_each_best_has_all_of_its_seeds(study: Path) -> None:
-    assert not any(claim.own_best for claim in verdicts(study).values())
+def count_of_own_bests(study: Path) -> int:
+    return sum(claim.own_best is not None for claim in verdicts(study).values())
 
-    write_best(study, "llf", (0.5, 0.7, 0.9), ALL)
-    assert verdicts(study)["seal_over_llf"].own_best is None, "SEAL at S* is not its best here"
 
-    write_best(study, "seal", (0.5, 0.8, 0.95), ALL[:-1])
-    assert not any(claim.own_best for claim in verdicts(study).values())
+@pytest.mark.parametrize(("first", "second"), [("llf", "seal"), ("seal", "llf")])
+def test_own_best_waits_until_each_best_has_all_of_its_seeds(study: Path, first: str, second: str) -> None:
+    """SEAL at S* is not its best while that has not been run."""
+    assert count_of_own_bests(study) == 0
+    write_best(study, first, (0.5, 0.7, 0.9), ALL)
+    assert count_of_own_bests(study) == 0
+    write_best(study, second, (0.5, 0.8, 0.95), ALL[:-1])
+    assert count_of_own_bests(study) == 0
+    write_best(study, second, (0.5, 0.8, 0.95), ALL[-1:])
+    assert count_of_own_bests(study) == 3
 
-    write_best(study, "seal", (0.5, 0.8, 0.95), ALL[-1:])
-    assert sum(claim.own_best is not None for claim in verdicts(study).values()) == 3
+
+def test_own_best_waits_for_the_seeds_of_what_is_best_as_it_stands(study: Path) -> None:
+    write_bests(study, seal=(0.5, 0.8, 0.95), llf=(0.5, 0.7, 0.9))
+    shutil.rmtree(study / "seal_s0-4")
+    judged = verdicts(study)
+    assert judged["seal_over_s0"].own_best is None
+    assert judged["seal_over_llf"].own_best
+
+
+def test_own_best_is_of_arms_and_seeds_that_the_tier_asks_for() -> None:
+    for tier, own in CLAIMS.own_best.items():
+        params = tier_params(tier, folder=ROOT / "params")
+        assert {*own.arms.values()} == {*params.sensitivity_arms}
+        assert own.seeds == params.sensitivity_seeds
+        for arm, best in own.arms.items():
+            assert params.run(best, 0).method == arm
 
 
 def test_own_best_is_of_its_own_seeds_where_a_method_has_more(study: Path) -> None:

@@ -209,6 +209,26 @@ def test_a_seed_that_diverged_is_counted_beside_those_that_have_a_difference(rec
     assert ([*point.by_seed], point.diverged) == ([0], 1)
     assert "(S = 0.01, 1 seed, 1 more diverged, R1 and R2 not met)" in words_of(point)
 
+    write_json(summary.parents[1] / "seal-0/summary.json", read_json(summary) | {"seed": 0, "run": "seal-0"})
+    runs = Runs([RunFolder.read(run.folder) for run in study.runs])
+    point = against(replace(study, runs=runs), "llf", study)
+    assert point is not None
+    assert re.fullmatch(r"none at D = [\d.]+ \(S = 0.01, 2 diverged\)", words_of(point))
+
+
+def test_a_point_without_a_seed_is_told_and_not_drawn(recorded: Recorded) -> None:
+    study, other, third = (recorded(ONCE | {"weight_decay": decay}, LEVELS_AT_ONCE) for decay in (5e-4, 1e-3, 2e-3))
+    (drawn,) = renewal_figure(study, [other])
+    for run in third.runs.of("seal"):
+        summary = run.folder / "summary.json"
+        facts = read_json(summary) | {"diverged": {"generation": 2, "epoch": 0, "batch": 1}}
+        write_json(summary, facts | {"outcomes": facts["outcomes"][:1], "final": facts["outcomes"][0]})
+    all_diverged = replace(third, runs=Runs([RunFolder.read(run.folder) for run in third.runs]))
+
+    (figure,) = renewal_figure(study, [other, all_diverged])
+    assert figure.points == drawn.points
+    assert figure.caption.count("(S = 0.01, 2 diverged)") == 2
+
 
 def test_a_committed_study_is_drawn_with_its_sweep(tmp_path: Path) -> None:
     assert drawn_beside(tmp_path / "regime") == []
@@ -229,6 +249,24 @@ def test_the_command_draws_records_beside_the_one_that_it_reports(project: Path)
     shown = CliRunner().invoke(app, ["report", *records])
     assert shown.exit_code == 0, shown.output
     assert "mini-renewal" in Path("out/report.md").read_text()
+
+
+def test_a_committed_studys_report_draws_its_sweep_unless_another_is_given(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Path]] = []
+
+    def no_report(studies: object, claims: object, out: Path, own: object, beside: list[Study]) -> Path:
+        seen.append([run.folder.parent for study in beside for run in study.runs][:1])
+        return out
+
+    monkeypatch.setattr("eval.report.__main__.report", no_report)
+    Path("first").rename("regime")
+    Path("second").rename("mini")
+    main(["--record", "regime"])
+    main(["--record", "regime", "--beside", "small"])
+    main(["--record", "mini"])
+    assert seen == [[Path("mini")], [Path("small")], []]
 
 
 def lacking() -> list[dict[str, Any]]:

@@ -308,6 +308,9 @@ def test_a_record_kept_in_another_folder_than_the_tiers_is_not_judged(
     assert not called, "what may be a sweep's is not judged as the tier's study"
     assert "`seal report --record expected/longer`" in capsys.readouterr().out
 
+    study.study(record=Path("expected/smoke").absolute())
+    assert len(called) == 2, "it is the tier's own, however it is written"
+    called.clear()
     study.study()
     assert [arguments[:3] for arguments in called] == [
         ("eval.claims", "--record", "expected/smoke"), ("eval.report", "--record", "expected/smoke"),

@@ -58,6 +58,13 @@ class Condition(Bound):
     first_stated: FirstStated | None = None
 
 
+class OwnBest(Strict):
+    """By a tier's protocol the arms in which methods are at their own best numbers, and the seeds of these."""
+
+    arms: dict[str, str]  # by the method's own arm
+    seeds: list[int]
+
+
 class Where(Strict):
     """The cells that a claim is about, as a product.
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
-from eval.claims.claim import Bound, Claim, Condition, ConditionName, Strict, Term, Untestable, Where
+from eval.claims.claim import Bound, Claim, Condition, ConditionName, OwnBest, Strict, Term, Untestable, Where
 from eval.claims.paper import paper_number
 from seal.config import load_params
 from seal.measure import Cell
@@ -28,6 +28,7 @@ OF_A_CONDITION = {"measure": "R2", "loss": "R3"}
 
 class Claims(Strict):
     conditions: dict[ConditionName, Condition]
+    own_best: dict[str, OwnBest]  # by tier
     paper_cells: dict[str, Where]  # what `all` was in the paper, by measure
     areas: dict[str, str]  # title by name, in the order of tables
     claims: list[Claim]

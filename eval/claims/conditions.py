@@ -11,7 +11,7 @@ from pathlib import Path
 from eval.claims.claim import Bound, ConditionName
 from eval.claims.measures import MEASURES, clean_accuracy, test_accuracy
 from eval.claims.normal_long import candidates
-from eval.claims.own_best import method_of
+from eval.claims.own_best import arm_of_best
 from seal.evidence import finite
 from seal.measure import Cell
 from seal.readings import Missing
@@ -57,7 +57,7 @@ def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tu
         seeds = {seed for _, seed in used}
         looked_at = set(itertools.product(candidates(runs, "last"), seeds))
     else:
-        looked_at = {(arm, seed) for arm, seed in used if method_of(arm) in condition.arms}
+        looked_at = {(arm, seed) for arm, seed in used if arm_of_best(arm) in condition.arms}
 
     against, files = dict[tuple[str, int], str](), set[Path]()
     for arm, seed in sorted(looked_at):

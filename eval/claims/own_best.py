@@ -5,42 +5,30 @@ What is best of a method is the arm `ARM_best` of params.yaml, chosen by as many
 better as tuned does not rest on how far an ascent goes.
 """
 
-from functools import cache
-from pathlib import Path
-
-from eval.claims.claim import Claim
-from seal.config import Params
+from eval.claims.claim import Claim, OwnBest
 from seal.runs import Runs
-from seal.tiers import tier_params
 
 BEST = "_best"
-PARAMS = Path(__file__).parents[2] / "params"
 
 
-def at_own_best(runs: Runs, claim: Claim) -> Claim | None:
-    """The claim of these arms. None where their tier has none, or one has not yet been run by all seeds that the tier
-    asks for of it."""
-    params = _tier(str(runs.the_same("tier")))
+def at_own_best(runs: Runs, claim: Claim, own: OwnBest) -> Claim | None:
+    """The claim of these arms. None where it uses none of them; and until they and the claim's other arms have all of
+    own best's seeds."""
     terms = []
     for text, term in zip(claim.terms, claim.parsed(), strict=True):
-        best = f"{term.arm}{BEST}"
-        if best not in params.arms:
-            terms.append(text)
-        elif {*params.sensitivity_seeds} <= {*runs.seeds(best)}:
-            terms.append(best + text.removeprefix(term.arm))
-        else:
-            return None
-
+        best = own.arms.get(term.arm, term.arm)
+        terms.append(best + text.removeprefix(term.arm))
     if terms == claim.terms:
         return None
-    return claim.model_copy(update={"terms": terms, "conditions": [name for name in claim.conditions if name != "R2"]})
+
+    best_claim = claim.model_copy(
+        update={"terms": terms, "conditions": [name for name in claim.conditions if name != "R2"]}
+    )
+    arms = {*own.arms.values(), *(term.arm for term in best_claim.parsed())}
+    complete = all({*own.seeds} <= {*runs.seeds(arm)} for arm in arms)
+    return best_claim if complete else None
 
 
-@cache
-def _tier(name: str) -> Params:
-    return tier_params(name, folder=PARAMS)
-
-
-def method_of(arm: str) -> str:
+def arm_of_best(arm: str) -> str:
     """The arm of which this one is the best: conditions hold for both."""
     return arm.removesuffix(BEST)

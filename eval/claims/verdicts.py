@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval.claims.claim import Bound, Claim, ConditionName
+from eval.claims.claim import Bound, Claim, ConditionName, OwnBest
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, compare, comparisons
 from eval.claims.conditions import Check, check
@@ -100,7 +100,8 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
     for claim in claims.claims:
         judged = _judged(runs, claim, compared[claim.id], levels, bounds, restated)
         if claim.primary:
-            own_best, where_held = _own_best(runs, claim, bounds, restated), _where_held(runs, judged, bounds)
+            own_best = _own_best(runs, claim, claims.own_best.get(tier), bounds, restated)
+            where_held = _where_held(runs, judged, bounds)
             judged = replace(judged, own_best=own_best, where_held=where_held)
         verdicts.append(judged)
     return verdicts
@@ -135,9 +136,11 @@ def _judged(
     )
 
 
-def _own_best(runs: Runs, claim: Claim, bounds: Bounds, first_bounds: Bounds | None) -> ClaimVerdict | None:
+def _own_best(
+    runs: Runs, claim: Claim, own: OwnBest | None, bounds: Bounds, first_bounds: Bounds | None
+) -> ClaimVerdict | None:
     """Beside the primary outcome, and none itself: at the level of any claim. None where no method has a best apart."""
-    best = at_own_best(runs, claim)
+    best = None if own is None else at_own_best(runs, claim, own)
     return None if best is None else _judged(runs, best, comparisons(runs, best), {}, bounds, first_bounds)
 
 

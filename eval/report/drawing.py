@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.claims.own_best import method_of
+from eval.claims.own_best import arm_of_best
 
 # Okabe and Ito's palette (2008), and a dash and a mark of its own for each arm, for print in black and white.
 STYLES = {
@@ -34,7 +34,7 @@ LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 def label(arm: str) -> str:
     """An arm's name as the tables show it."""
-    method = method_of(arm)
+    method = arm_of_best(arm)
     return LABELS.get(arm, arm) if method == arm else f"{LABELS.get(method, method)} at its best"
 
 

@@ -64,7 +64,8 @@ def no_overfitting(judged: Judged) -> list[str]:
         for check in claim["conditions"]:
             if check["name"] == "R4":
                 better |= dict.fromkeys(words for words in check["failures"] if NOT_CHECKED not in words)
-                looked_at.update(*(comparison["seeds"] for comparison in measured(claim)))
+                for comparison in measured(claim):
+                    looked_at.update(comparison["seeds"])
     if not better:
         return []
 

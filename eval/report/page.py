@@ -25,6 +25,7 @@ from eval.report.verdicts import NOTE
 from eval.report.writing import write_page
 from seal.own_records import OwnNetworks
 from seal.record import Tier
+from seal.tiers import tier_params
 
 TITLE = "SEAL, reproduced: which claims hold"
 TIERS = get_args(Tier)  # the last one given leads
@@ -72,7 +73,7 @@ def lead(judged: Judged) -> list[str]:
 
     generations = study.value("generations", "num_generations")
     epochs = study.value("training", "epochs_per_generation")
-    decay, usual = study.value("training", "weight_decay"), study.params.training.weight_decay
+    decay, usual = study.value("training", "weight_decay"), tier_params(judged.tier).training.weight_decay
     of_a_sweep = "" if decay in (usual, NOT_RECORDED) else f", with weight decay {decay:g} instead of {usual:g}"
     text = (
         "“Simulated Annealing in Early Layers Leads to Better Generalization” (Sarfi et al., CVPR 2023), at the tier "

@@ -44,18 +44,18 @@ def renewal_figure(study: Study, others: Sequence[Study]) -> list[Figure]:
         return []
 
     points: dict[str, list[Renewed]] = {}
+    rows, captions = [], []
     for arm in OTHERS:
-        of_arm = filter(None, (against(record, arm, study) for record in records))
-        points[arm] = sorted(of_arm, key=lambda point: point.renewal)
+        of_arm = [*filter(None, (against(record, arm, study) for record in records))]
+        of_arm.sort(key=lambda point: point.renewal)
+        points[arm] = [point for point in of_arm if point.by_seed]
         if len(points[arm]) < 2:
             return []
 
-    rows, captions = [], []
-    for arm, of_each in points.items():
-        for point in of_each:
+        for point in points[arm]:
             cells = [arm, point.name, point.renewal, point.scale]
             rows += [[*cells, seed, difference] for seed, difference in point.by_seed.items()]
-        captions.append(f"Less {label(arm)}: {'; '.join(map(words_of, of_each))}. {slope_words(of_each)}")
+        captions.append(f"Less {label(arm)}: {'; '.join(map(words_of, of_arm))}. {slope_words(points[arm])}")
 
     caption = (
         "SEAL less LLF and less Normal (long), in points of test accuracy at the end, by D, how often weight decay "
@@ -74,7 +74,7 @@ def _tasks(study: Study) -> set[tuple[str, str]]:
 
 def against(record: Study, arm: str, study: Study) -> Renewed | None:
     """SEAL's end less another arm's, seed by seed; of the study's sweep where training differs in decay alone. None
-    where no seed has come to the end of both."""
+    where no seed has both."""
     by_seed, diverged = {}, 0
     for run in record.runs.of("seal"):
         other = record.runs.get(arm, run.seed)
@@ -87,9 +87,9 @@ def against(record: Study, arm: str, study: Study) -> Renewed | None:
         elif run.diverged_in is not None or other.diverged_in is not None:
             diverged += 1
 
-    if not by_seed:
+    if not by_seed and not diverged:
         return None
-    run = next(run for run in record.runs.of("seal") if run.seed in by_seed)
+    run = record.runs.of("seal")[0]
     name = "" if _but_decay(record) == _but_decay(study) else record.params.tier
     scale = float(run.settings["ascent_lr_scale"])
     return Renewed(renewal_of(record, run), scale, name, by_seed, failing(record, arm, [*by_seed]), diverged)
@@ -116,6 +116,9 @@ def renewal_of(study: Study, run: RunFolder) -> float:
 
 def words_of(point: Renewed) -> str:
     where = f"{point.name}, " if point.name else ""
+    if not point.by_seed:
+        return f"none at D = {point.renewal:g} ({where}S = {point.scale:g}, {point.diverged} diverged)"
+
     seeds = f"{len(point.by_seed)} seed{'s' if len(point.by_seed) > 1 else ''}"
     half = "" if point.half is None else f" ± {point.half:.1f}"
     diverged = f", {point.diverged} more diverged" if point.diverged else ""

@@ -32,7 +32,7 @@ from seal.timings import read_timings
 
 PAPER = "paper"
 NOT_RUN = ("NOT-RUN", "SKIPPED-DATA")
-TRAINING = "train"  # of a main arm, and what the names of other arms' trainings begin with
+MAIN_TRAINING = "train"  # of a main arm, and what the names of other arms' trainings begin with
 NOT_YET = "asked for, not reached yet"
 
 
@@ -182,8 +182,8 @@ def price(tier: str, lack: Lack) -> str:
     for name, times in times_by_name.items():
         timings = EXPECTED / tier / "timings"
         known = committed_seconds(timings, name)
-        if not known and name.startswith(TRAINING):
-            known = committed_seconds(timings, TRAINING)
+        if not known and name.startswith(MAIN_TRAINING):
+            known = committed_seconds(timings, MAIN_TRAINING)
         if not known:
             return f"{len(lack.stages)} stages; no committed rate"
         seconds += times * statistics.median(known)

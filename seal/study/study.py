@@ -48,7 +48,7 @@ def study(only: int | None = None, record: Path | None = None) -> None:
                 runs[name] = stages[name]
         make(runs, target, own_packs)
 
-    if target != of_the_tier:
+    if target.resolve() != of_the_tier.resolve():
         print(f"{target}: kept; `seal report --record {target}` judges its runs")
         return
 

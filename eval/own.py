@@ -96,13 +96,15 @@ def record_of(asked: Asked, params: "Params") -> Path:
     device = torch_device(params.runtime)
     network.model.to(device)
     write_json(record / OWN_FACTS, facts)
-    for what in asked.what:
-        target = asked.on if EVALUATIONS[what].targeted else None
-        with stage(f"evaluate@{record.name}", timed=False, prefix=what) as timing, progress_bar() as bar:
+    for evaluation in asked.what:
+        target = asked.on if EVALUATIONS[evaluation].targeted else None
+        with stage(f"evaluate@{record.name}", timed=False, prefix=evaluation) as timing, progress_bar() as bar:
             run = params.run("normal", 0)
-            own = OwnEvaluationStage(what, target, params, run, device, bar, timing, network=network, record=record)
+            own = OwnEvaluationStage(
+                evaluation, target, params, run, device, bar, timing, network=network, record=record
+            )
             with written_whole(own):
-                import_module(f"eval.{what}").look(own)
+                import_module(f"eval.{evaluation}").look(own)
             network.model.requires_grad_(False)
     return record
 
@@ -123,13 +125,14 @@ def network_of(asked: Asked, params: "Params", weights: Weights, pack: Pack) -> 
     notes = put_weights(network, weights, head, asked.drop_head)
 
     classes, wanted = network.get_submodule(head).out_features, len(pack.classes)
-    for what in OF_THE_HEAD:
-        if what in asked.what and asked.drop_head:
-            raise UserError(f"{what}: asks the network's head, which --drop-head leaves out; leave it out of --what")
-        if what in asked.what and classes != wanted:
-            raise UserError(
-                f"{what}: the network's head has {classes} classes, {pack.name} has {wanted}; leave it out of --what"
-            )
+    for evaluation in (name for name in OF_THE_HEAD if name in asked.what):
+        if asked.drop_head:
+            problem = "asks the network's head, which --drop-head leaves out"
+        elif classes != wanted:
+            problem = f"the network's head has {classes} classes, {pack.name} has {wanted}"
+        else:
+            continue
+        raise UserError(f"{evaluation}: {problem}; leave it out of --what")
     if "fewshot_affines" in asked.what:
         try:
             refuse_other_networks(network, example)

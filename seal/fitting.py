@@ -27,9 +27,9 @@ from seal.steps import Teacher
 def method_named(name: str, course: Course, options: Mapping[str, Any]) -> Method:
     """The method of this name with its numbers. Raises ValueError for a name that is none, a course without an epoch,
     and for a number that is not its own, missing or out of its range."""
-    for what, count in (("generations", course.generations), ("epochs", course.epochs)):
+    for argument, count in (("generations", course.generations), ("epochs", course.epochs)):
         if count < 1:
-            raise ValueError(f"{what} is {count}, expected at least 1")
+            raise ValueError(f"{argument} is {count}, expected at least 1")
     if name not in METHODS:
         raise ValueError(f"method {name!r}, expected one of {', '.join(METHODS)}")
 

@@ -45,8 +45,8 @@ def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[st
 
 def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -> Iterator[str]:
     """Another verdict by the conditions as first stated; what was compared, and which conditions hold."""
-    if judged.get("verdict_as_first_stated", judged["verdict"]) != judged["verdict"]:
-        yield f"  by the conditions as first stated: {judged['verdict_as_first_stated']}"
+    if first := as_first_stated(judged):
+        yield f"  by the conditions as first stated: {first}"
     for comparison in judged["comparisons"]:
         yield f"  {_compared(comparison, unit)}"
 
@@ -54,6 +54,12 @@ def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -
         failures = "; ".join(condition["failures"])
         says = document["conditions"][condition["name"]]["says"]
         yield f"  {condition['name']} {'holds' if condition['passed'] else f'fails ({failures})'}: {says}"
+
+
+def as_first_stated(judged: Mapping[str, Any]) -> str:
+    """The verdict by the conditions before they were restated, where it is another."""
+    first: str = judged.get("verdict_as_first_stated", judged["verdict"])
+    return first if first != judged["verdict"] else ""
 
 
 def _because(reason: str) -> str:

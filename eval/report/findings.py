@@ -6,11 +6,11 @@ from operator import itemgetter
 from typing import Any
 
 from eval.claims.conditions import NOT_CHECKED
-from eval.claims.show import BESIDE
+from eval.claims.show import BESIDE, as_first_stated
 from eval.report.document import Told
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from eval.report.verdicts import as_first_stated, deciding, in_paper, interval_words, measured
+from eval.report.verdicts import deciding, in_paper, interval_words, measured
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
@@ -35,8 +35,8 @@ def tell(judged: Judged, claim: Claim) -> Told:
 
     sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
-    if as_first_stated(claim):
-        sentences.append(f"By the conditions as they were first stated: {as_first_stated(claim)}.")
+    if first := as_first_stated(claim):
+        sentences.append(f"By the conditions as they were first stated: {first}.")
     sentences += [beside(claim, key) for key in BESIDE if key in claim]
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
 
@@ -48,8 +48,8 @@ def beside(claim: Claim, key: str) -> str:
     shown = worst or again["comparisons"][0]
     sides = f"{BESIDE[key].capitalize()}, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
-    if as_first_stated(again):
-        verdict += f" (by the conditions as first stated {as_first_stated(again)})"
+    if first := as_first_stated(again):
+        verdict += f" (by the conditions as first stated {first})"
     if worst is None:
         return f"{sides}: {verdict}."
 

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from eval.claims.rule import by_weight
+from eval.claims.show import as_first_stated
 from eval.report.document import VerdictRow, Verdicts
 from eval.report.judged import Claim, Judged
 from seal.evaluations import EVALUATIONS
@@ -33,7 +34,8 @@ def verdicts(judged: Judged, area: str) -> Verdicts:
 
 def row(judged: Judged, claim: Claim) -> VerdictRow:
     numbers = deciding_difference(claim)
-    other = f"{as_first_stated(claim)} by the conditions as first stated" if as_first_stated(claim) else ""
+    first = as_first_stated(claim)
+    other = f"{first} by the conditions as first stated" if first else ""
 
     says = claim["says"] + cells(claim) + (" *" if claim["primary"] else "")
     notes = dict.fromkeys(chain.from_iterable(comparison["notes"] for comparison in measured(claim)))
@@ -45,12 +47,6 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small
     )
-
-
-def as_first_stated(claim: Claim) -> str:
-    """The verdict by the conditions before they were restated, where it is another."""
-    first: str = claim.get("verdict_as_first_stated", claim["verdict"])
-    return first if first != claim["verdict"] else ""
 
 
 def cells(claim: Claim) -> str:

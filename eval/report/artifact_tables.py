@@ -1,4 +1,4 @@
-"""The tables of artifact.md that are made from the list of claims, and from the mini study's record and its report.
+"""The tables of artifact.md that are made from the list of claims, and from the record and report of each study.
 
 `make tables` writes them. Each stands between two comments that name it; a test says when one is stale.
 """
@@ -18,7 +18,7 @@ from seal.files import atomic, with_table
 from seal.record import ROUNDING
 
 ARTIFACT = Path("artifact.md")
-STUDY = Path("expected/mini")
+STUDIES = (Path("expected/mini"), Path("expected/regime"))
 TESTS = {
     "order": "first above second",
     "sign": "later above earlier",
@@ -44,8 +44,9 @@ def filled(text: str, claims: Claims) -> str:
         "conditions": conditions_table(claims),
         "untestable": untestable_table(claims),
     }
-    tables["mini accuracy"] = accuracy_table(STUDY)
-    tables["mini findings"] = (STUDY / "report/findings.md").read_text(encoding="utf-8").rstrip()
+    for study in STUDIES:
+        tables[f"{study.name} accuracy"] = accuracy_table(study)
+        tables[f"{study.name} findings"] = (study / "report/findings.md").read_text(encoding="utf-8").rstrip()
 
     for name, table in tables.items():
         text = with_table(text, name, table)

@@ -35,7 +35,7 @@ def newest_submission() -> Submission:
 
 
 def rows_of(submission: Submission) -> list[Row]:
-    """In the pipeline's order."""
+    """In the pipeline's order, without stages that were neither sent nor made before."""
     facts = submission.facts
     by_slurm = jobs_by_stage(submission.folder.name) if facts["how"] == "slurm" else {}
     make = facts["how"] == "local" and submission.is_held("make")
@@ -52,8 +52,8 @@ def rows_of(submission: Submission) -> list[Row]:
             rows[stage] = row_of_pending(stage, above, job)
         elif mark is not None:
             rows[stage] = row_of_begun(submission, stage, mark, at_work=job is not None or submission.is_held(stage))
-        else:
-            rows[stage] = row_of_waiting(stage, above, job is not None or (make and stage in facts["sent"]))
+        elif job is not None or stage in facts["sent"]:
+            rows[stage] = row_of_waiting(stage, above, job is not None or make)
     return list(rows.values())
 
 
@@ -74,11 +74,11 @@ def row_of_pending(stage: str, above: Sequence[Row], job: Queued) -> Row:
     return Row(stage, "waiting", words=f"for {', '.join(ahead)}" if ahead else f"{job.reason}, job {job.job}")
 
 
-def row_of_waiting(stage: str, above: Sequence[Row], sent: bool) -> Row:
+def row_of_waiting(stage: str, above: Sequence[Row], comes: bool) -> Row:
     lost = stages_in(above, LOST)
     if lost:
         return Row(stage, "stopped", words=f"needs {', '.join(lost)}")
-    if not sent:
+    if not comes:
         return Row(stage, "stopped", words=f"never begun; {AGAIN}")
 
     ahead = stages_in(above, OPEN)
@@ -121,6 +121,9 @@ def is_gathering(submission: Submission, rows: Sequence[Row]) -> bool:
 
 def sums_of(submission: Submission, rows: Sequence[Row], gathering: bool) -> str:
     counts = Counter(row.state for row in rows)
+    if left_out := submission.facts["needs"].keys() - {row.stage for row in rows}:
+        counts["not sent"] = len(left_out)
+
     sums = ", ".join(f"{count} {state}" for state, count in counts.items())
     if gathering:
         sums += "; being gathered into dvc.lock and results/"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eval.claims.claim_list import load_claims
-from eval.claims.show import shown
+from eval.claims.show import as_first_stated, shown
 from eval.report.findings import FAILING_MEANS, no_overfitting, told
 from eval.report.groups import group
 from eval.report.judged import Judged, areas
@@ -249,10 +249,39 @@ def test_a_difference_to_a_bound_shows_both() -> None:
 
 def test_a_claim_that_was_not_run_and_one_judged_otherwise_as_first_stated_say_so() -> None:
     missing = claim("a", "NOT-RUN", absent("seal", "seal_s0", "no run"), primary=True, reason="no run of seal_s0")
-    restated = claim("b", "WEAK", comparison(), primary=True, verdict_as_first_stated="NOT-COMPARABLE")
+    failing = [{"name": "R2", "passed": False, "failures": ["seal-0: 3.00 times chance"]}]
+    first_stated = {"verdict": "NOT-COMPARABLE", "conditions": failing}
+    restated = claim("b", "WEAK", comparison(), primary=True, as_first_stated=first_stated)
     first, second = tell(missing, restated)
     assert first == "Nothing is known: no run of seal_s0."
-    assert second.endswith("By the conditions as they were first stated: NOT-COMPARABLE.")
+    assert second.endswith("By the conditions as first stated, met by 0 of 1 seeds: NOT-COMPARABLE.")
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (["seal-0: +6.0%", "llf-1: +5.1%", "seal_s0-1: +7.0%"], "met by 1 of 3 seeds: NOT-COMPARABLE"),
+        (["llf-0: +5.1%"], ""),  # another run, and the same seed
+        ([], "met by 3 of 3 seeds: NOT-COMPARABLE"),
+    ],
+)
+def test_one_verdict_by_both_conditions_has_the_seeds_that_meet_the_first(before: list[str], words: str) -> None:
+    def failing(failures: list[str]) -> dict[str, Any]:
+        return {
+            "verdict": "NOT-COMPARABLE",
+            "conditions": [{"name": "R3", "passed": not failures, "failures": failures}],
+        }
+
+    judged = failing(["seal-0: +11.0%"]) | {
+        "comparisons": [comparison(seeds=[0, 1, 2]), absent("seal", "llf", "no run")]
+    }
+    assert (
+        as_first_stated(judged | {"as_first_stated": failing(before)}).removeprefix(
+            "by the conditions as first stated, "
+        )
+        == words
+    )
+    assert as_first_stated(judged) == ""
 
 
 def test_of_several_comparisons_the_worst_verdict_decides_and_then_the_smallest_difference() -> None:
@@ -274,9 +303,10 @@ def test_what_a_comparison_leaves_out_is_told() -> None:
 def test_a_claim_in_full_has_its_levels_and_what_stands_beside_its_verdict() -> None:
     again = {"verdict": "SUPPORTED", "reason": "", "conditions": [], "comparisons": [comparison(mean=2.5)]}
     evidence = comparison(interval=[-1.0, 4.0], item_interval=None, level=0.05 / 3)
-    judged = claim("c", "NOT-COMPARABLE", evidence, verdict_as_first_stated="WEAK", where_held=again, own_best=again)
+    first_stated = {"verdict": "WEAK", "conditions": []}
+    judged = claim("c", "NOT-COMPARABLE", evidence, as_first_stated=first_stated, where_held=again, own_best=again)
     lines = shown(document([judged]) | {"tier": "regime"}, "c").splitlines()
-    assert "  by the conditions as first stated: WEAK" in lines
+    assert "  by the conditions as first stated, met by 1 of 1 seeds: WEAK" in lines
     assert "difference +1.25 [-1.00, +4.00] at 98.3% points" in "".join(lines)
     for words in ("over the seeds alone whose conditions all hold", "by each method's own best numbers"):
         place = lines.index(f"  {words}: SUPPORTED")

@@ -59,11 +59,18 @@ class Paper(Open):
     after_as_many: list[list[FiniteFloat]] | None = None  # generations as ours, where the paper trained on
 
 
+class FirstStated(Open):
+    """By the conditions before they were restated."""
+
+    verdict: VerdictName
+    conditions: list[Checked]
+
+
 class Beside(Open):
     """A primary claim judged once more: each method at its own best, or the seeds where conditions hold."""
 
     verdict: VerdictName
-    verdict_as_first_stated: VerdictName | None = None
+    as_first_stated: FirstStated | None = None
     reason: str
     conditions: list[Checked]
     comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
@@ -84,7 +91,7 @@ class Judged(Open):
     needs: list[str]
     where: Where
     verdict: VerdictName
-    verdict_as_first_stated: VerdictName | None = None
+    as_first_stated: FirstStated | None = None
     reason: str
     conditions: list[Checked]
     paper: Paper

@@ -115,13 +115,23 @@ def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Pat
 
 
 def _evidence(verdict: ClaimVerdict) -> dict[str, Any]:
-    as_first_stated = {"verdict_as_first_stated": verdict.as_first_stated} if verdict.as_first_stated else {}
-    return as_first_stated | {
+    first = verdict.as_first_stated
+    as_first_stated = {"as_first_stated": _by_conditions(first)} if first else {}
+    return (
+        as_first_stated
+        | _by_conditions(verdict)
+        | {
+            "p": verdict.p,
+            "comparisons": list(map(_comparison, verdict.comparisons, verdict.judgements)),
+        }
+    )
+
+
+def _by_conditions(verdict: ClaimVerdict) -> dict[str, Any]:
+    return {
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "p": verdict.p,
         "conditions": list(map(_check, verdict.checks)),
-        "comparisons": list(map(_comparison, verdict.comparisons, verdict.judgements)),
     }
 
 
@@ -184,7 +194,7 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     lines = ["positive: as claimed. n: seeds. 80%: the difference that n seeds would tell in 80% of studies"]
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
-    if any(verdict.is_restated for verdict in verdicts):
+    if any(verdict.other_verdict for verdict in verdicts):
         lines.append("as first stated: by conditions before they were restated (eval/claims/claims.yaml)")
     if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
@@ -215,8 +225,8 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
         difference += f" {'' if shown.interval else '~'}[{interval[0]:.2f}, {interval[1]:.2f}]"
 
     verdict = f"[{COLOURS.get(first.verdict, 'dim')}]{first.verdict}[/]{' *' if first.claim.primary else ''}"
-    if first.is_restated:
-        verdict += f" ({first.as_first_stated} as first stated)"
+    if first.other_verdict:
+        verdict += f" ({first.other_verdict} as first stated)"
     detectable = "" if judgement.detectable is None else f"{judgement.detectable:.2f}"
     return [group, place, verdict, f"{difference} {first.claim.unit}".rstrip(), str(judgement.seeds), detectable]
 

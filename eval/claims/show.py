@@ -2,7 +2,8 @@
 what its verdict rests on, and where the report has it."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from eval.claims.anchor import anchor
@@ -46,7 +47,7 @@ def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[st
 def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -> Iterator[str]:
     """Another verdict by the conditions as first stated; what was compared, and which conditions hold."""
     if first := as_first_stated(judged):
-        yield f"  by the conditions as first stated: {first}"
+        yield f"  {first}"
     for comparison in judged["comparisons"]:
         yield f"  {_compared(comparison, unit)}"
 
@@ -57,9 +58,20 @@ def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -
 
 
 def as_first_stated(judged: Mapping[str, Any]) -> str:
-    """The verdict by the conditions before they were restated, where it is another."""
-    first: str = judged.get("verdict_as_first_stated", judged["verdict"])
-    return first if first != judged["verdict"] else ""
+    """The verdict by the conditions before they were restated, and how many seeds meet them; "" where both are the same
+    by the conditions now."""
+    first = judged.get("as_first_stated", judged)
+    seeds = set[int]().union(*(comparison.get("seeds", ()) for comparison in judged["comparisons"]))
+    failing, failing_now = failing_seeds(first["conditions"]), failing_seeds(judged["conditions"])
+    if (first["verdict"], failing) == (judged["verdict"], failing_now):
+        return ""
+    return f"by the conditions as first stated, met by {len(seeds - failing)} of {len(seeds)} seeds: {first['verdict']}"
+
+
+def failing_seeds(conditions: Iterable[Mapping[str, Any]]) -> set[int]:
+    """The seeds of which one of these conditions does not hold; a failure begins with its run."""
+    failures = chain.from_iterable(condition["failures"] for condition in conditions)
+    return {int(words.partition(":")[0].rpartition("-")[2]) for words in failures}
 
 
 def _because(reason: str) -> str:

@@ -44,14 +44,15 @@ class ClaimVerdict:
     judgements: tuple[Judgement | None, ...]  # one a comparison; None without evidence
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
-    as_first_stated: Verdict | None = None  # by conditions before one was restated; None where these runs go by those
+    as_first_stated: "ClaimVerdict | None" = None  # by conditions before one was restated; None where they are the same
     own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
     where_held: "ClaimVerdict | None" = None  # of a primary claim that conditions stop: over the seeds where they hold
 
     @property
-    def is_restated(self) -> bool:
-        """Whether the conditions as first stated would give another verdict."""
-        return self.as_first_stated not in (None, self.verdict)
+    def other_verdict(self) -> Verdict | None:
+        """The verdict by the conditions as first stated, where it is another."""
+        first = self.as_first_stated
+        return None if first is None or first.verdict == self.verdict else first.verdict
 
     @property
     def judged(self) -> list[tuple[Comparison, Judgement]]:
@@ -66,7 +67,7 @@ class ClaimVerdict:
             files |= comparison.files
         for checked in self.checks:
             files |= checked.files
-        for beside in (self.own_best, self.where_held):
+        for beside in (self.as_first_stated, self.own_best, self.where_held):
             if beside is not None:
                 files |= {*beside.files}
         return sorted(files)
@@ -121,9 +122,7 @@ def _judged(
     judgements, checks = _judgements(compared, levels), _checks(runs, bounds, claim, compared)
     verdict, reason = _verdict(tier, compared, judgements, checks)
 
-    as_first_stated = None
-    if first_bounds is not None:
-        as_first_stated, _ = _verdict(tier, compared, judgements, _checks(runs, first_bounds, claim, compared))
+    as_first_stated = None if first_bounds is None else _judged(runs, claim, compared, levels, first_bounds)
     return ClaimVerdict(
         claim,
         verdict,

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from eval.claims.conditions import NOT_CHECKED
-from eval.claims.show import BESIDE, as_first_stated
+from eval.claims.show import BESIDE, as_first_stated, failing_seeds
 from eval.report.document import Told
 from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
@@ -15,7 +15,7 @@ from eval.report.verdicts import deciding, in_paper, interval_words, measured
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
     "R1": "networks that have not learnt their training images whole are not what the paper compares",
-    "R2": "this ascent did not forget as the paper's does, so the difference is not that of the paper's SEAL",
+    "R2": "this ascent forgot less than is asked for, so the difference need not be that of the paper's SEAL",
     "R3": "a later generation did not relearn what the first one knew, so it is not the paper's training",
     "R4": "at this scale longer training does not overfit, which the paper's claim starts from",
 }
@@ -36,7 +36,7 @@ def tell(judged: Judged, claim: Claim) -> Told:
     sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
     if first := as_first_stated(claim):
-        sentences.append(f"By the conditions as they were first stated: {first}.")
+        sentences.append(f"{first[:1].upper()}{first[1:]}.")
     sentences += [beside(claim, key) for key in BESIDE if key in claim]
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
 
@@ -49,7 +49,7 @@ def beside(claim: Claim, key: str) -> str:
     sides = f"{BESIDE[key].capitalize()}, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
     if first := as_first_stated(again):
-        verdict += f" (by the conditions as first stated {first})"
+        verdict += f" ({first})"
     if worst is None:
         return f"{sides}: {verdict}."
 
@@ -69,7 +69,7 @@ def no_overfitting(judged: Judged) -> list[str]:
     if not better:
         return []
 
-    seeds = {words.partition(":")[0].rpartition("-")[2] for words in better}
+    seeds = failing_seeds([{"failures": better}])
     of_all = f"{len(seeds)} of {len(looked_at)} seeds"
     return [f"Unlike in the paper, Normal (long) is better than Normal in {of_all}: {_failures([*better])}."]
 

@@ -34,15 +34,13 @@ def verdicts(judged: Judged, area: str) -> Verdicts:
 
 def row(judged: Judged, claim: Claim) -> VerdictRow:
     numbers = deciding_difference(claim)
-    first = as_first_stated(claim)
-    other = f"{first} by the conditions as first stated" if first else ""
 
     says = claim["says"] + cells(claim) + (" *" if claim["primary"] else "")
     notes = dict.fromkeys(chain.from_iterable(comparison["notes"] for comparison in measured(claim)))
     papers = in_paper(claim, signed)
     if claim["contradiction"]:
         papers = f"{papers or 'in the paper'}: {claim['contradiction'].removesuffix('.')}"
-    small = "; ".join(filter(None, (claim["place"], papers, claim["reason"], other, *notes)))
+    small = "; ".join(filter(None, (claim["place"], papers, claim["reason"], as_first_stated(claim), *notes)))
     difference, seeds, detectable = numbers or ("", "", "")
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small

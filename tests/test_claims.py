@@ -120,6 +120,28 @@ def test_the_better_normal_long_by_validation_images_stands_for_both(study: Path
     assert others(verdicts(study)["table_2_gen3"]) == ["llf", "normal_long_cosine"], "generation 3 of 3 is its end"
 
 
+def test_beside_a_verdict_stands_that_by_the_other_normal_long(study: Path) -> None:
+    def worse_on_validation_images(summary: dict[str, Any]) -> None:
+        summary["outcomes"][-1]["val_accuracy"] = 0.1
+
+    for seed in SEEDS:
+        write_run(study, "normal_long_cosine", seed, (0.2, 0.3, 0.68), change=worse_on_validation_images)
+    judged = verdicts(study)
+    order, chain = judged["llf_over_normal_long"], judged["table_2_gen10"]
+    assert (others(order), order.verdict) == (["normal_long"], Verdict.SUPPORTED)
+    assert order.other_normal_long
+    assert others(order.other_normal_long) == ["normal_long_cosine"]
+    assert order.other_normal_long.verdict == Verdict.REFUTED
+    assert chain.other_normal_long
+    assert others(chain.other_normal_long) == ["normal_long_cosine"], "SEAL against LLF has none"
+
+    beside = {name for name, member in judged.items() if member.other_normal_long}
+    assert not beside & {"seal_over_llf", "normal_worsens_by_generation"}, "of one cosine generation 3 alone counts"
+    for seed in SEEDS:
+        shutil.rmtree(study / f"normal_long_cosine-{seed}")
+    assert not any(member.other_normal_long for member in verdicts(study).values()), "there is one arm alone"
+
+
 def test_a_normal_long_that_lacks_seeds_does_not_take_them_from_the_comparison(study: Path) -> None:
     shutil.rmtree(study / "normal_long_cosine-2")
     for seed in SEEDS[:2]:
@@ -152,6 +174,7 @@ def test_without_validation_images_both_normal_long_must_be_beaten(study: Path) 
     judged = verdicts(study)["seal_over_normal_long"]
     assert [judgement and judgement.verdict for judgement in judged.judgements] == [Verdict.SUPPORTED, Verdict.REFUTED]
     assert judged.verdict == Verdict.REFUTED
+    assert judged.other_normal_long is None, "neither was chosen"
 
 
 @pytest.mark.parametrize("wobble", [-NEVER, 0.0, NEVER])

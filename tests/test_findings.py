@@ -51,7 +51,7 @@ def test_the_first_screen_in_a_terminal_has_at_most_forty_lines(written: Path) -
     lines = (written / "findings.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 120
-    assert sum("SEAL against" in line for line in lines) == 3
+    assert sum(line.startswith("- **SEAL against") for line in lines) == 3
     assert [line[2:4] for line in lines if line.startswith("| C")] == [*areas()]
 
 
@@ -290,6 +290,18 @@ def test_of_several_comparisons_the_worst_verdict_decides_and_then_the_smallest_
     chain = claim("c", "REFUTED", noisy, firm, primary=True)
     assert tell(chain)[0].startswith("SEAL ends 3.00 points below, 55.00% against 58.00%")
     assert row(judged_of(chain), chain).difference == "-3.00 [-4.00, -2.00] points"
+
+
+def test_a_verdict_by_the_other_normal_long_is_told_in_its_row_and_of_a_primary_claim_in_its_sentence() -> None:
+    other = comparison(other="normal_long_cosine", mean=-2.5, means=[57.5, 60.0], interval=[-4.0, -1.0])
+    again = {"verdict": "REFUTED", "reason": "", "conditions": [], "comparisons": [other]}
+    judged = claim("c", "WEAK", comparison(other="normal_long"), primary=True, other_normal_long=again)
+    told_in_row = row(judged_of(judged), judged).small
+    assert told_in_row.endswith("; with the other Normal (long) -2.50 [-4.00, -1.00] points, REFUTED")
+    assert tell(judged)[0].endswith(
+        "With the other Normal (long), SEAL against Normal (long), one cosine: SEAL ends 2.50 points below, 57.50% "
+        "against 60.00% (95% interval -4.00 to -1.00; 1 seed): REFUTED."
+    )
 
 
 def test_what_a_comparison_leaves_out_is_told() -> None:

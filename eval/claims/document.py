@@ -67,7 +67,7 @@ class FirstStated(Open):
 
 
 class Beside(Open):
-    """A primary claim judged once more: each method at its own best, or the seeds where conditions hold."""
+    """A claim judged once more: by own best, over the seeds where conditions hold, by the other Normal (long)."""
 
     verdict: VerdictName
     as_first_stated: FirstStated | None = None
@@ -98,6 +98,7 @@ class Judged(Open):
     comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
     own_best: Beside | None = None
     where_held: Beside | None = None
+    other_normal_long: Beside | None = None
     files: list[str]
 
 

@@ -14,6 +14,7 @@ from eval.claims.claim_list import LAST_IN_PAPER, Claims
 from eval.claims.comparisons import Comparison
 from eval.claims.conditions import Check
 from eval.claims.rule import Judgement, Verdict, by_weight
+from eval.claims.show import BESIDE
 from eval.claims.verdicts import ClaimVerdict
 from seal.record import file_sha256, rounded
 from seal.runs import RunFolder, Runs
@@ -107,10 +108,10 @@ def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Pat
         "paper": _in_paper(runs, claims, claim),
         "files": [names[path] for path in verdict.files],
     } | _evidence(verdict)
-    if verdict.own_best is not None:
-        described["own_best"] = _evidence(verdict.own_best)
-    if verdict.where_held is not None:
-        described["where_held"] = _evidence(verdict.where_held)
+    for name in BESIDE:
+        beside: ClaimVerdict | None = getattr(verdict, name)
+        if beside is not None:
+            described[name] = _evidence(beside)
     return claim.model_dump(include=FIELDS) | dict(rounded(described))
 
 

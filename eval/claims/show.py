@@ -10,10 +10,11 @@ from eval.claims.anchor import anchor
 from seal.errors import UserError
 
 PAGE = "report.html"
-# A primary claim judged once more, beside its verdict.
+# A claim judged once more, beside its verdict: the first two of primary ones alone.
 BESIDE = {
     "where_held": "over the seeds alone whose conditions all hold",
     "own_best": "by each method's own best numbers",
+    "other_normal_long": "with the other Normal (long)",
 }
 
 

@@ -13,6 +13,7 @@ from eval.claims.claim import Bound, Claim, ConditionName, OwnBest
 from eval.claims.claim_list import Claims
 from eval.claims.comparisons import Comparison, compare, comparisons
 from eval.claims.conditions import Check, check
+from eval.claims.normal_long import NORMAL_LONG, by_the_other
 from eval.claims.own_best import at_own_best
 from eval.claims.rule import (
     FEWEST_SEEDS,
@@ -47,6 +48,7 @@ class ClaimVerdict:
     as_first_stated: "ClaimVerdict | None" = None  # by conditions before one was restated; None where they are the same
     own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
     where_held: "ClaimVerdict | None" = None  # of a primary claim that conditions stop: over the seeds where they hold
+    other_normal_long: "ClaimVerdict | None" = None  # where one of two arms stands for Normal (long): by the other one
 
     @property
     def other_verdict(self) -> Verdict | None:
@@ -67,7 +69,7 @@ class ClaimVerdict:
             files |= comparison.files
         for checked in self.checks:
             files |= checked.files
-        for beside in (self.as_first_stated, self.own_best, self.where_held):
+        for beside in (self.as_first_stated, self.own_best, self.where_held, self.other_normal_long):
             if beside is not None:
                 files |= {*beside.files}
         return sorted(files)
@@ -104,7 +106,7 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
             own_best = _own_best(runs, claim, claims.own_best.get(tier), bounds, restated)
             where_held = _where_held(runs, judged, bounds)
             judged = replace(judged, own_best=own_best, where_held=where_held)
-        verdicts.append(judged)
+        verdicts.append(replace(judged, other_normal_long=_other_normal_long(runs, judged, bounds)))
     return verdicts
 
 
@@ -158,6 +160,23 @@ def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Bounds) -> ClaimVerdic
     if left == seeds or len(left) < FEWEST_SEEDS:
         return None
     return _judged(runs, judged.claim, _over_seeds(runs, judged, left), {}, bounds)
+
+
+def _other_normal_long(runs: Runs, judged: ClaimVerdict, bounds: Bounds) -> ClaimVerdict | None:
+    """Beside any claim, at the level of any: which arm stands for Normal (long) goes by accuracy in distribution, and
+    what else is asked of it may hang on that. None where no arm was chosen, or the other could not stand for it."""
+    using = [comparison for comparison in judged.comparisons if comparison.arms() & {*NORMAL_LONG}]
+    chosen = set[str]().union(*(comparison.arms() & {*NORMAL_LONG} for comparison in using))
+    if len(chosen) != 1:
+        return None
+
+    compared = []
+    for comparison in using:
+        pair = by_the_other(runs, comparison.term, comparison.other)
+        if pair is None:
+            return None
+        compared.append(compare(runs, judged.claim, *pair))
+    return _judged(runs, judged.claim, compared, {}, bounds) if any(other.sample for other in compared) else None
 
 
 def _over_seeds(runs: Runs, judged: ClaimVerdict, seeds: Collection[int]) -> list[Comparison]:

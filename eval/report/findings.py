@@ -36,17 +36,17 @@ def tell(judged: Judged, claim: Claim) -> Told:
     sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
     if first := as_first_stated(claim):
-        sentences.append(f"{first[:1].upper()}{first[1:]}.")
+        sentences.append(f"{_capital(first)}.")
     sentences += [beside(claim, key) for key in BESIDE if key in claim]
     return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
 
 
 def beside(claim: Claim, key: str) -> str:
-    """Difference and verdict of a primary claim that was judged once more, in one of the ways of BESIDE."""
+    """Difference and verdict of a claim that was judged once more, in one of the ways of BESIDE."""
     again = claim[key]
     worst = deciding(again)
     shown = worst or again["comparisons"][0]
-    sides = f"{BESIDE[key].capitalize()}, {side(shown['term'])} against {side(shown['other'])}"
+    sides = f"{_capital(BESIDE[key])}, {side(shown['term'])} against {side(shown['other'])}"
     verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
     if first := as_first_stated(again):
         verdict += f" ({first})"
@@ -54,6 +54,10 @@ def beside(claim: Claim, key: str) -> str:
         return f"{sides}: {verdict}."
 
     return f"{sides}: {difference(claim['unit'], worst).removesuffix('.')}: {verdict}."
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def no_overfitting(judged: Judged) -> list[str]:

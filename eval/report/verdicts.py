@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from eval.claims.rule import by_weight
-from eval.claims.show import as_first_stated
+from eval.claims.show import BESIDE, as_first_stated
 from eval.report.document import VerdictRow, Verdicts
 from eval.report.judged import Claim, Judged
 from seal.evaluations import EVALUATIONS
@@ -40,11 +40,22 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
     papers = in_paper(claim, signed)
     if claim["contradiction"]:
         papers = f"{papers or 'in the paper'}: {claim['contradiction'].removesuffix('.')}"
-    small = "; ".join(filter(None, (claim["place"], papers, claim["reason"], as_first_stated(claim), *notes)))
+    again = (claim["reason"], as_first_stated(claim), _by_the_other(claim))
+    small = "; ".join(filter(None, (claim["place"], papers, *again, *notes)))
     difference, seeds, detectable = numbers or ("", "", "")
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small
     )
+
+
+def _by_the_other(claim: Claim) -> str:
+    """The deciding difference with the arm that could have stood for Normal (long) as well."""
+    if "other_normal_long" not in claim:
+        return ""
+
+    again = claim["other_normal_long"]
+    numbers = deciding_difference({**claim, **again})
+    return f"{BESIDE['other_normal_long']} {numbers[0] if numbers else ''}, {again['verdict']}"
 
 
 def cells(claim: Claim) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from eval.claims.claim_list import load_claims
 from eval.claims.show import as_first_stated, shown
-from eval.report.findings import FAILING_MEANS, no_overfitting, told
+from eval.report.findings import FAILING_MEANS, beside, no_overfitting, told
 from eval.report.groups import group
 from eval.report.judged import Judged, areas
 from eval.report.marks import SIGNS, leading
@@ -302,6 +302,25 @@ def test_a_verdict_by_the_other_normal_long_is_told_in_its_row_and_of_a_primary_
         "With the other Normal (long), SEAL against Normal (long), one cosine: SEAL ends 2.50 points below, 57.50% "
         "against 60.00% (95% interval -4.00 to -1.00; 1 seed): REFUTED."
     )
+
+
+@pytest.mark.parametrize(
+    ("other", "reason", "words"),
+    [
+        ("llf", "R1: seal-0: 98.00%", "By each method's own best numbers: SEAL ends"),
+        (
+            "llf_best",
+            "R1: seal-0: 97.00%",
+            "By each method's own best numbers, SEAL against LLF at its best: SEAL ends",
+        ),
+    ],
+)
+def test_sides_and_a_reason_that_are_the_claims_own_are_told_once(other: str, reason: str, words: str) -> None:
+    again = {"verdict": "NOT-COMPARABLE", "reason": reason, "conditions": [], "comparisons": [comparison(other=other)]}
+    judged = claim("c", "NOT-COMPARABLE", comparison(), reason="R1: seal-0: 98.00%", own_best=again)
+    said = beside(judged, "own_best")
+    assert said.startswith(words)
+    assert said.endswith(": NOT-COMPARABLE." if other == "llf" else f": NOT-COMPARABLE, {reason}.")
 
 
 def test_what_a_comparison_leaves_out_is_told() -> None:

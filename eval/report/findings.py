@@ -30,30 +30,33 @@ def told(judged: Judged) -> list[Told]:
 
 def tell(judged: Judged, claim: Claim) -> Told:
     worst = deciding(claim)
-    shown = worst or claim["comparisons"][0]
-    subject = f"{side(shown['term'])} against {side(shown['other'])}"
-
     sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
     if first := as_first_stated(claim):
         sentences.append(f"{_capital(first)}.")
     sentences += [beside(claim, key) for key in BESIDE if key in claim]
-    return Told(claim["verdict"], judged.anchor(claim["id"]), subject, " ".join(sentences))
+    return Told(claim["verdict"], judged.anchor(claim["id"]), _sides(claim), " ".join(sentences))
+
+
+def _sides(judged: Mapping[str, Any]) -> str:
+    """Of the comparison that decides."""
+    shown = deciding(judged) or judged["comparisons"][0]
+    return f"{side(shown['term'])} against {side(shown['other'])}"
 
 
 def beside(claim: Claim, key: str) -> str:
-    """Difference and verdict of a claim that was judged once more, in one of the ways of BESIDE."""
+    """Difference and verdict of a claim that was judged once more, in one of the ways of BESIDE. Sides and a reason that
+    are the claim's own are not told again.
+    """
     again = claim[key]
-    worst = deciding(again)
-    shown = worst or again["comparisons"][0]
-    sides = f"{_capital(BESIDE[key])}, {side(shown['term'])} against {side(shown['other'])}"
-    verdict = f"{again['verdict']}, {again['reason']}" if again["reason"] else again["verdict"]
+    sides, worst = _sides(again), deciding(again)
+    how = _capital(BESIDE[key]) + ("" if sides == _sides(claim) else f", {sides}")
+    verdict = again["verdict"] + (f", {again['reason']}" if again["reason"] not in ("", claim["reason"]) else "")
     if first := as_first_stated(again):
         verdict += f" ({first})"
-    if worst is None:
-        return f"{sides}: {verdict}."
 
-    return f"{sides}: {difference(claim['unit'], worst).removesuffix('.')}: {verdict}."
+    measured = f"{difference(claim['unit'], worst).removesuffix('.')}: " if worst else ""
+    return f"{how}: {measured}{verdict}."
 
 
 def _capital(words: str) -> str:

@@ -45,8 +45,9 @@ def _sides(judged: Mapping[str, Any]) -> str:
 
 
 def beside(claim: Claim, key: str) -> str:
-    """Difference and verdict of a claim that was judged once more, in one of the ways of BESIDE. Sides and a reason that
-    are the claim's own are not told again.
+    """Difference and verdict of a claim that was judged once more, in one of the ways of BESIDE.
+
+    Sides and a reason that are the claim's own are not told again.
     """
     again = claim[key]
     sides, worst = _sides(again), deciding(again)

@@ -120,26 +120,54 @@ def test_the_better_normal_long_by_validation_images_stands_for_both(study: Path
     assert others(verdicts(study)["table_2_gen3"]) == ["llf", "normal_long_cosine"], "generation 3 of 3 is its end"
 
 
-def test_beside_a_verdict_stands_that_by_the_other_normal_long(study: Path) -> None:
-    def worse_on_validation_images(summary: dict[str, Any]) -> None:
-        summary["outcomes"][-1]["val_accuracy"] = 0.1
+def worse_on_validation_images(summary: dict[str, Any]) -> None:
+    for outcome in summary["outcomes"]:
+        outcome["val_accuracy"] = 0.1
 
+
+def test_beside_a_verdict_stands_that_by_the_other_normal_long(study: Path) -> None:
     for seed in SEEDS:
         write_run(study, "normal_long_cosine", seed, (0.2, 0.3, 0.68), change=worse_on_validation_images)
     judged = verdicts(study)
-    order, chain = judged["llf_over_normal_long"], judged["table_2_gen10"]
-    assert (others(order), order.verdict) == (["normal_long"], Verdict.SUPPORTED)
-    assert order.other_normal_long
-    assert others(order.other_normal_long) == ["normal_long_cosine"]
-    assert order.other_normal_long.verdict == Verdict.REFUTED
-    assert chain.other_normal_long
-    assert others(chain.other_normal_long) == ["normal_long_cosine"], "SEAL against LLF has none"
+    assert (others(judged["llf_over_normal_long"]), judged["llf_over_normal_long"].verdict) == (
+        ["normal_long"], Verdict.SUPPORTED,
+    )  # fmt: skip
+    beside = {name: member.other_normal_long for name, member in judged.items() if member.other_normal_long}
+    assert others(beside["llf_over_normal_long"]) == ["normal_long_cosine"]
+    assert beside["llf_over_normal_long"].verdict == Verdict.REFUTED
+    assert beside["seal_over_normal_long"].verdict == Verdict.SUPPORTED
+    assert not beside.keys() & {"seal_over_llf", "normal_worsens_by_generation"}, "of one cosine the end alone counts"
 
-    beside = {name for name, member in judged.items() if member.other_normal_long}
-    assert not beside & {"seal_over_llf", "normal_worsens_by_generation"}, "of one cosine generation 3 alone counts"
     for seed in SEEDS:
         shutil.rmtree(study / f"normal_long_cosine-{seed}")
     assert not any(member.other_normal_long for member in verdicts(study).values()), "there is one arm alone"
+
+
+def test_a_chain_by_the_other_normal_long_keeps_its_other_links_and_conditions(study: Path) -> None:
+    for seed in SEEDS:
+        write_run(study, "normal_long_cosine", seed, (0.2, 0.3, 0.35), change=worse_on_validation_images)
+        write_run(study, "llf", seed, (0.5, 0.6, 0.9))  # above SEAL
+        write_run(study, "seal_s0", seed, LEVELS["seal"])  # the last of Holm's order
+    chain = verdicts(study)["table_2_gen10"].other_normal_long
+    assert chain
+    assert others(chain) == ["llf", "normal_long_cosine"]
+    assert chain.verdict == Verdict.REFUTED
+    levels = [judgement.level for judgement in chain.judgements if judgement]
+    assert levels[0] < 0.05, "a primary outcome's difference, at its level"
+    assert levels[1] == 0.05
+
+    write_run(study, "seal", 1, LEVELS["seal"], ascent=0.9)
+    chain = verdicts(study)["table_2_gen10"].other_normal_long
+    assert chain
+    assert chain.reason.startswith("R2: seal-1")
+
+
+@pytest.mark.parametrize(("arm", "passed"), [("normal_long", True), ("normal_long_cosine", False), ("llf", True)])
+def test_r4_looks_at_the_normal_long_that_a_comparison_uses(study: Path, arm: str, passed: bool) -> None:
+    for seed in SEEDS:
+        write_run(study, "normal_long_cosine", seed, (0.2, 0.3, 0.68), change=worse_on_validation_images)
+    used = {(arm, seed) for seed in SEEDS} | {("normal", seed) for seed in SEEDS}
+    assert check("R4", CLAIMS.conditions["R4"], Runs.read([study]), used).passed == passed, "Normal ends at 50%"
 
 
 def test_a_normal_long_that_lacks_seeds_does_not_take_them_from_the_comparison(study: Path) -> None:

@@ -20,7 +20,7 @@ from seal.cluster.local import start
 from seal.cluster.pipeline import Pipeline, locked_entries, take_over
 from seal.cluster.settings import configure
 from seal.cluster.snapshot import submission_of, take_snapshot
-from seal.cluster.status import Row, sums_of
+from seal.cluster.status import Row, rows_of, sums_of
 from seal.cluster.submission import Submission
 from seal.cluster.submit import Prepared, prepare
 from seal.errors import UserError
@@ -191,3 +191,14 @@ def test_what_is_done_and_not_gathered_is_told(
     assert re.fullmatch(f"cluster/abc: 3 done, 1 failed{expected}", sums_of(submission, rows, gathering=False))
     assert "not in dvc.lock" not in sums_of(submission, rows, gathering=True)
     assert "not in dvc.lock" not in sums_of(submission, [*rows, Row("e", "waiting")], gathering=False)
+
+
+def test_what_was_sent_and_never_begun_is_told_and_what_was_not_sent_is_counted(submission: Submission) -> None:
+    """As after a kill of make, which had been sent a part."""
+    facts = {"how": "local", "needs": {"a": (), "b": ("a",), "c": ()}, "sent": ["a", "b"], "entries": {}}
+    submission.begin(facts, [])
+    again = [Row("a", "stopped", words="never begun; submit again"), Row("b", "stopped", words="needs a")]
+    assert rows_of(submission) == again
+    assert sums_of(submission, again, gathering=False) == "cluster/abc: 2 stopped, 1 not sent"
+    with FileLock(submission.lock("make")):
+        assert rows_of(submission) == [Row("a", "waiting", words="for a place"), Row("b", "waiting", words="for a")]

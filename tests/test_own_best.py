@@ -124,7 +124,7 @@ def test_a_best_that_recovered_by_the_restated_bound_alone_says_so(study: Path) 
     write_bests(study, seal=(0.5, 0.8, 0.95), llf=(0.5, 0.6, 0.7), change=lossier)
     best = verdicts(study)["seal_over_llf"].own_best
     assert best
-    assert (best.verdict, best.other_verdict) == (Verdict.SUPPORTED, Verdict.NOT_COMPARABLE)
+    assert (best.verdict, best.verdict_as_first_stated) == (Verdict.SUPPORTED, Verdict.NOT_COMPARABLE)
 
     runs = Runs.read([study])
     claims = {claim["id"]: claim for claim in as_json(runs, CLAIMS, evaluate_claims(runs, CLAIMS), {})["claims"]}
@@ -151,5 +151,5 @@ def test_a_best_is_in_claims_json_and_in_its_sentence(study: Path, tmp_path: Pat
 
     lacking = [absent("seal_best", "llf_best", "no seed has both")]
     not_run = {"verdict": "NOT-RUN", "conditions": [], "reason": "no seed has both", "comparisons": lacking}
-    entry["own_best"] |= not_run | {"as_first_stated": not_run}
+    entry["own_best"] |= not_run
     assert beside(entry, "own_best") == f"{sides}: NOT-RUN, no seed has both."

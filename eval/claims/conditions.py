@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eval.claims.claim import Bound, ConditionName
 from eval.claims.measures import MEASURES, clean_accuracy, test_accuracy
-from eval.claims.normal_long import candidates
+from eval.claims.normal_long import NORMAL_LONG, candidates
 from eval.claims.own_best import arm_of_best
 from seal.evidence import finite
 from seal.measure import Cell
@@ -52,10 +52,11 @@ class Finding:
 
 
 def check(name: ConditionName, condition: Bound, runs: Runs, used: Collection[tuple[str, int]]) -> Check:
-    """Check the condition for those of the runs (arm, seed) whose arm it looks at; R4 goes by their seeds alone."""
+    """Check the condition for those of the runs (arm, seed) whose arm it looks at; R4 for Normal (long), whichever arm
+    they have for it, and chosen by their seeds where they have none."""
     if name == "R4":
-        seeds = {seed for _, seed in used}
-        looked_at = set(itertools.product(candidates(runs, "last"), seeds))
+        arms = {arm for arm, _ in used if arm in NORMAL_LONG} or candidates(runs, "last")
+        looked_at = set(itertools.product(arms, {seed for _, seed in used}))
     else:
         looked_at = {(arm, seed) for arm, seed in used if arm_of_best(arm) in condition.arms}
 

@@ -50,7 +50,7 @@ class Measured(Open):
 class Checked(Open):
     name: str
     passed: bool
-    failures: list[str]
+    failures: list[Annotated[str, Field(pattern=r"^[a-z0-9_]+-\d+: ")]]  # each begins with its run
 
 
 class Paper(Open):
@@ -66,18 +66,19 @@ class FirstStated(Open):
     conditions: list[Checked]
 
 
-class Beside(Open):
-    """A claim judged once more: by own best, over the seeds where conditions hold, by the other Normal (long)."""
+class AsJudged(Open):
+    """A claim's comparisons and conditions, and the verdict that follows."""
 
     verdict: VerdictName
     as_first_stated: FirstStated | None = None
+    verdict_as_first_stated: None = None  # as it stood before: that document is to be made anew
     reason: str
     conditions: list[Checked]
     comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
 
 
-class Judged(Open):
-    """A claim with its verdict."""
+class Judged(AsJudged):
+    """A claim with its verdict, and what it is judged by once more."""
 
     id: str
     group: str
@@ -90,15 +91,10 @@ class Judged(Open):
     contradiction: Any
     needs: list[str]
     where: Where
-    verdict: VerdictName
-    as_first_stated: FirstStated | None = None
-    reason: str
-    conditions: list[Checked]
     paper: Paper
-    comparisons: Annotated[list[Measured | Absent], Field(min_length=1)]
-    own_best: Beside | None = None
-    where_held: Beside | None = None
-    other_normal_long: Beside | None = None
+    own_best: AsJudged | None = None
+    where_held: AsJudged | None = None
+    other_normal_long: AsJudged | None = None
     files: list[str]
 
 

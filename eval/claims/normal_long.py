@@ -23,18 +23,22 @@ def resolved(runs: Runs, term: Term, other: Term | None) -> list[Pair]:
     own, partner = (term, other) if term.arm == NORMAL_LONG[0] else (other or term, term)
     seeds = set(runs.seeds(partner.arm)) if partner and partner.arm != own.arm else None
 
-    return [_by((term, other), arm) for arm in candidates(runs, own.generation, seeds)]
+    return [_with_arm((term, other), arm) for arm in candidates(runs, own.generation, seeds)]
 
 
 def by_the_other(runs: Runs, term: Term, other: Term | None) -> Pair | None:
-    """A comparison that uses one of the two arms, by the other; None where that could not stand for Normal (long)."""
+    """A comparison by the other of the two arms, or as it is where it uses neither; None where the other could not
+    stand for Normal (long)."""
     sides = [side for side in (term, other) if side and side.arm in NORMAL_LONG]
+    if not sides:
+        return term, other
+
     (arm,) = {*NORMAL_LONG} - {side.arm for side in sides}
     possible = all(_stands_for_it(runs.of(arm), side.generation) for side in sides)
-    return _by((term, other), arm) if possible else None
+    return _with_arm((term, other), arm) if possible else None
 
 
-def _by(pair: Pair, arm: str) -> Pair:
+def _with_arm(pair: Pair, arm: str) -> Pair:
     """The pair with this arm for Normal (long)."""
 
     def put(side: Term) -> Term:
@@ -68,20 +72,6 @@ def candidates(runs: Runs, generation: Generation, seeds: Collection[int] | None
     if first is None or second is None:
         return arms
     return arms[:1] if first >= second - ROUNDING else arms[1:]  # of equal ones the first
-
-
-def with_the_other(runs: Runs, term: Term, other: Term | None) -> Pair | None:
-    """The comparison with the other of the two arms. None where it has neither or both, and where the other could not
-    stand for Normal (long) there."""
-    sides = [side for side in (term, other) if side and side.arm in NORMAL_LONG]
-    if len({side.arm for side in sides}) != 1:
-        return None
-
-    (arm,) = {*NORMAL_LONG} - {sides[0].arm}
-    if not all(_stands_for_it(runs.of(arm), side.generation) for side in sides):
-        return None
-    swapped = [side and side.model_copy(update={"arm": arm}) if side in sides else side for side in (term, other)]
-    return swapped[0] or term, swapped[1]
 
 
 def _stands_for_it(runs: Sequence[RunFolder], generation: Generation) -> bool:

@@ -195,7 +195,7 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     lines = ["positive: as claimed. n: seeds. 80%: the difference that n seeds would tell in 80% of studies"]
     if any(verdict.claim.primary for verdict in verdicts):
         lines.append("*: primary, at Holm's level")
-    if any(verdict.other_verdict for verdict in verdicts):
+    if any(verdict.verdict_as_first_stated for verdict in verdicts):
         lines.append("as first stated: by conditions before they were restated (eval/claims/claims.yaml)")
     if any(map(_is_over_items_alone, verdicts)):
         lines.append("~: one seed, over test items alone: these two checkpoints differ")
@@ -226,8 +226,8 @@ def _row(group: str, members: Sequence[ClaimVerdict]) -> list[str]:
         difference += f" {'' if shown.interval else '~'}[{interval[0]:.2f}, {interval[1]:.2f}]"
 
     verdict = f"[{COLOURS.get(first.verdict, 'dim')}]{first.verdict}[/]{' *' if first.claim.primary else ''}"
-    if first.other_verdict:
-        verdict += f" ({first.other_verdict} as first stated)"
+    if first.verdict_as_first_stated:
+        verdict += f" ({first.verdict_as_first_stated} as first stated)"
     detectable = "" if judgement.detectable is None else f"{judgement.detectable:.2f}"
     return [group, place, verdict, f"{difference} {first.claim.unit}".rstrip(), str(judgement.seeds), detectable]
 

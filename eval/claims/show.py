@@ -47,7 +47,7 @@ def _lines(document: Mapping[str, Any], claim: Mapping[str, Any]) -> Iterator[st
 
 def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -> Iterator[str]:
     """Another verdict by the conditions as first stated; what was compared, and which conditions hold."""
-    if first := as_first_stated(judged):
+    if first := words_as_first_stated(judged):
         yield f"  {first}"
     for comparison in judged["comparisons"]:
         yield f"  {_compared(comparison, unit)}"
@@ -58,15 +58,16 @@ def _judged(document: Mapping[str, Any], judged: Mapping[str, Any], unit: str) -
         yield f"  {condition['name']} {'holds' if condition['passed'] else f'fails ({failures})'}: {says}"
 
 
-def as_first_stated(judged: Mapping[str, Any]) -> str:
+def words_as_first_stated(judged: Mapping[str, Any]) -> str:
     """The verdict by the conditions before they were restated, and how many seeds meet them; "" where both are the same
     by the conditions now."""
-    first = judged.get("as_first_stated", judged)
-    seeds = set[int]().union(*(comparison.get("seeds", ()) for comparison in judged["comparisons"]))
-    failing, failing_now = failing_seeds(first["conditions"]), failing_seeds(judged["conditions"])
-    if (first["verdict"], failing) == (judged["verdict"], failing_now):
+    if "as_first_stated" not in judged:
         return ""
-    return f"by the conditions as first stated, met by {len(seeds - failing)} of {len(seeds)} seeds: {first['verdict']}"
+
+    first = judged["as_first_stated"]
+    seeds = set[int]().union(*(comparison.get("seeds", ()) for comparison in judged["comparisons"]))
+    met = len(seeds - failing_seeds(first["conditions"]))
+    return f"by the conditions as first stated, met by {met} of {len(seeds)} seeds: {first['verdict']}"
 
 
 def failing_seeds(conditions: Iterable[Mapping[str, Any]]) -> set[int]:

@@ -45,16 +45,22 @@ class ClaimVerdict:
     judgements: tuple[Judgement | None, ...]  # one a comparison; None without evidence
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
-    as_first_stated: "ClaimVerdict | None" = None  # by conditions before one was restated; None where they are the same
+    as_first_stated: "ClaimVerdict | None" = (
+        None  # by conditions before one was restated, where that says another thing
+    )
     own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
     where_held: "ClaimVerdict | None" = None  # of a primary claim that conditions stop: over the seeds where they hold
     other_normal_long: "ClaimVerdict | None" = None  # where one of two arms stands for Normal (long): by the other one
 
     @property
-    def other_verdict(self) -> Verdict | None:
-        """The verdict by the conditions as first stated, where it is another."""
+    def verdict_as_first_stated(self) -> Verdict | None:
+        """By the conditions as first stated, where it is another."""
         first = self.as_first_stated
         return None if first is None or first.verdict == self.verdict else first.verdict
+
+    @property
+    def failing_seeds(self) -> set[int]:
+        return set[int]().union(*(checked.failing_seeds for checked in self.checks))
 
     @property
     def judged(self) -> list[tuple[Comparison, Judgement]]:
@@ -106,7 +112,8 @@ def evaluate_claims(runs: Runs, claims: Claims) -> list[ClaimVerdict]:
             own_best = _own_best(runs, claim, claims.own_best.get(tier), bounds, restated)
             where_held = _where_held(runs, judged, bounds)
             judged = replace(judged, own_best=own_best, where_held=where_held)
-        verdicts.append(replace(judged, other_normal_long=_other_normal_long(runs, judged, bounds)))
+        other = _other_normal_long(runs, judged, levels, bounds, restated)
+        verdicts.append(replace(judged, other_normal_long=other))
     return verdicts
 
 
@@ -120,21 +127,17 @@ def _judged(
 ) -> ClaimVerdict:
     """`levels`: of differences that are primary outcomes, in whichever claim they stand; `first_bounds`: of the
     conditions before they were restated."""
-    tier = runs.the_same("tier")
     judgements, checks = _judgements(compared, levels), _checks(runs, bounds, claim, compared)
-    verdict, reason = _verdict(tier, compared, judgements, checks)
+    verdict, reason = _verdict(runs.the_same("tier"), compared, judgements, checks)
+    judged = ClaimVerdict(
+        claim, verdict, reason, tuple(compared), tuple(judgements), tuple(checks), _largest_p(compared)
+    )  # fmt: skip
+    if first_bounds is None:
+        return judged
 
-    as_first_stated = None if first_bounds is None else _judged(runs, claim, compared, levels, first_bounds)
-    return ClaimVerdict(
-        claim,
-        verdict,
-        reason,
-        tuple(compared),
-        tuple(judgements),
-        tuple(checks),
-        _largest_p(compared),
-        as_first_stated,
-    )
+    first = _judged(runs, claim, compared, levels, first_bounds)
+    same = (first.verdict, first.failing_seeds) == (verdict, judged.failing_seeds)
+    return judged if same else replace(judged, as_first_stated=first)
 
 
 def _own_best(
@@ -162,21 +165,24 @@ def _where_held(runs: Runs, judged: ClaimVerdict, bounds: Bounds) -> ClaimVerdic
     return _judged(runs, judged.claim, _over_seeds(runs, judged, left), {}, bounds)
 
 
-def _other_normal_long(runs: Runs, judged: ClaimVerdict, bounds: Bounds) -> ClaimVerdict | None:
-    """Beside any claim, at the level of any: which arm stands for Normal (long) goes by accuracy in distribution, and
-    what else is asked of it may hang on that. None where no arm was chosen, or the other could not stand for it."""
-    using = [comparison for comparison in judged.comparisons if comparison.arms() & {*NORMAL_LONG}]
-    chosen = set[str]().union(*(comparison.arms() & {*NORMAL_LONG} for comparison in using))
+def _other_normal_long(
+    runs: Runs, judged: ClaimVerdict, levels: Mapping[Sample, float], bounds: Bounds, first_bounds: Bounds | None
+) -> ClaimVerdict | None:
+    """Beside any claim: which arm stands for Normal (long) goes by accuracy in distribution, and what else is asked of
+    it may hang on that. None where none was chosen, or the other could not stand for it or has no evidence."""
+    chosen = set[str]().union(*(comparison.arms() & {*NORMAL_LONG} for comparison in judged.comparisons))
     if len(chosen) != 1:
         return None
 
-    compared = []
-    for comparison in using:
+    compared: list[Comparison] = []
+    for comparison in judged.comparisons:
         pair = by_the_other(runs, comparison.term, comparison.other)
         if pair is None:
             return None
         compared.append(compare(runs, judged.claim, *pair))
-    return _judged(runs, judged.claim, compared, {}, bounds) if any(other.sample for other in compared) else None
+
+    evidence = any(other.sample for other in compared if other.arms() & {*NORMAL_LONG})
+    return _judged(runs, judged.claim, compared, levels, bounds, first_bounds) if evidence else None
 
 
 def _over_seeds(runs: Runs, judged: ClaimVerdict, seeds: Collection[int]) -> list[Comparison]:

@@ -6,11 +6,10 @@ from operator import itemgetter
 from typing import Any
 
 from eval.claims.conditions import NOT_CHECKED
-from eval.claims.show import BESIDE, as_first_stated, failing_seeds
+from eval.claims.show import BESIDE, failing_seeds, words_as_first_stated
 from eval.report.document import Told
-from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
-from eval.report.verdicts import deciding, in_paper, interval_words, measured
+from eval.report.verdicts import deciding, in_paper, interval_words, measured, side
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
@@ -32,7 +31,7 @@ def tell(judged: Judged, claim: Claim) -> Told:
     worst = deciding(claim)
     sentences = [difference(claim["unit"], worst, in_paper(claim, _beside))] if worst else []
     sentences += meaning(claim, worst)
-    if first := as_first_stated(claim):
+    if first := words_as_first_stated(claim):
         sentences.append(f"{_capital(first)}.")
     sentences += [beside(claim, key) for key in BESIDE if key in claim]
     return Told(claim["verdict"], judged.anchor(claim["id"]), _sides(claim), " ".join(sentences))
@@ -53,7 +52,7 @@ def beside(claim: Claim, key: str) -> str:
     sides, worst = _sides(again), deciding(again)
     how = _capital(BESIDE[key]) + ("" if sides == _sides(claim) else f", {sides}")
     verdict = again["verdict"] + (f", {again['reason']}" if again["reason"] not in ("", claim["reason"]) else "")
-    if first := as_first_stated(again):
+    if first := words_as_first_stated(again):
         verdict += f" ({first})"
 
     measured = f"{difference(claim['unit'], worst).removesuffix('.')}: " if worst else ""
@@ -80,12 +79,6 @@ def no_overfitting(judged: Judged) -> list[str]:
     seeds = failing_seeds([{"failures": better}])
     of_all = f"{len(seeds)} of {len(looked_at)} seeds"
     return [f"Unlike in the paper, Normal (long) is better than Normal in {of_all}: {_failures([*better])}."]
-
-
-def side(term: str) -> str:
-    """Of `seal` or `seal@3` the words for it."""
-    arm, _, generation = term.partition("@")
-    return f"{label(arm)} after generation {generation}" if generation else label(arm)
 
 
 def difference(unit: str, worst: Mapping[str, Any], paper: str = "") -> str:
@@ -133,8 +126,11 @@ def why_not_comparable(claim: Claim) -> Iterator[str]:
         return
 
     for check in claim["conditions"]:
-        if not check["passed"]:
-            yield f"{check['name']} fails ({_failures(check['failures'])}): {FAILING_MEANS[check['name']]}."
+        failing = [words for words in check["failures"] if NOT_CHECKED not in words]
+        if failing:
+            yield f"{check['name']} fails ({_failures(failing)}): {FAILING_MEANS[check['name']]}."
+        elif not check["passed"]:
+            yield f"{check['name']} could not be checked ({_failures(check['failures'])})."
 
 
 def _failures(failures: Sequence[str]) -> str:

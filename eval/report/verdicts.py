@@ -5,8 +5,9 @@ from itertools import chain
 from typing import Any
 
 from eval.claims.rule import by_weight
-from eval.claims.show import BESIDE, as_first_stated
+from eval.claims.show import BESIDE, words_as_first_stated
 from eval.report.document import VerdictRow, Verdicts
+from eval.report.drawing import label
 from eval.report.judged import Claim, Judged
 from seal.evaluations import EVALUATIONS
 
@@ -40,8 +41,8 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
     papers = in_paper(claim, signed)
     if claim["contradiction"]:
         papers = f"{papers or 'in the paper'}: {claim['contradiction'].removesuffix('.')}"
-    again = (claim["reason"], as_first_stated(claim), _by_the_other(claim))
-    small = "; ".join(filter(None, (claim["place"], papers, *again, *notes)))
+    qualified = (claim["reason"], words_as_first_stated(claim), _by_the_other(claim))
+    small = "; ".join(filter(None, (claim["place"], papers, *qualified, *notes)))
     difference, seeds, detectable = numbers or ("", "", "")
     return VerdictRow(
         judged.anchor(claim["id"]), claim["id"], says, claim["verdict"], difference, seeds, detectable, small
@@ -49,13 +50,32 @@ def row(judged: Judged, claim: Claim) -> VerdictRow:
 
 
 def _by_the_other(claim: Claim) -> str:
-    """The deciding difference with the arm that could have stood for Normal (long) as well."""
+    """With the other Normal (long): of the differences that it is in the one that decides, and the verdict."""
     if "other_normal_long" not in claim:
         return ""
 
-    again = claim["other_normal_long"]
-    numbers = deciding_difference({**claim, **again})
-    return f"{BESIDE['other_normal_long']} {numbers[0] if numbers else ''}, {again['verdict']}"
+    again, own = claim["other_normal_long"], [_terms(compared) for compared in claim["comparisons"]]
+    its = [compared for compared in again["comparisons"] if _terms(compared) not in own]
+    words, worst = [BESIDE["other_normal_long"]], deciding({"comparisons": its})
+    if worst is not None:
+        difference, seeds, _ = _difference(worst, claim["unit"])
+        sides = " against ".join(map(side, filter(None, _terms(worst))))
+        words += [sides, difference, f"{seeds} seed{'' if seeds == '1' else 's'}"]
+
+    reason = again["reason"] if again["reason"] != claim["reason"] else ""
+    return ", ".join(filter(None, (*words, again["verdict"], reason)))
+
+
+def _terms(compared: Mapping[str, Any]) -> tuple[str, str | None]:
+    return compared["term"], compared["other"]
+
+
+def side(term: str) -> str:
+    """Of `seal`, `seal@3` or `seal:fewshot` the words for it."""
+    text, _, measure = term.partition(":")
+    arm, _, generation = text.partition("@")
+    after = f" after generation {generation}" if generation else ""
+    return label(arm) + after + (f" by {measure}" if measure else "")
 
 
 def cells(claim: Claim) -> str:
@@ -133,13 +153,14 @@ def deciding_difference(claim: Claim) -> tuple[str, str, str] | None:
     """The difference that decides, with its interval; over how many seeds; and which difference these would have told
     with 80% power."""
     worst = deciding(claim)
-    if worst is None:
-        return None
+    return None if worst is None else _difference(worst, claim["unit"])
 
+
+def _difference(worst: Mapping[str, Any], unit: str) -> tuple[str, str, str]:
     interval = interval_of(worst)
     span = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
     level = f" at {100 * (1 - worst['level']):.1f}%" if interval and worst["level"] != LEVEL else ""
     bound = "" if worst["other"] else f" ({worst['means'][0]:.3g} against a bound of {worst['means'][1]:.3g})"
     power = "" if worst["detectable"] is None else f"{worst['detectable']:.2f}"
-    difference = " ".join(filter(None, (f"{worst['mean']:+.2f}{span}{level}", claim["unit"])))
+    difference = " ".join(filter(None, (f"{worst['mean']:+.2f}{span}{level}", unit)))
     return f"{difference}{bound}", str(len(worst["seeds"])), power

@@ -70,7 +70,7 @@ def refuse(mode: str, options: Mapping[str, object]) -> None:
 
 @app.command()
 def status(follow: Annotated[bool, typer.Option("--follow", help="until all has ended")] = False) -> None:
-    """Say of each stage of the newest submission whether it is done, at work, waiting or failed."""
+    """Say of each stage that the newest submission sent or found done how it stands: at work, waiting, failed, done."""
     from seal.cluster.left import time_left
     from seal.cluster.status import OPEN, is_gathering, newest_submission, rows_of, stages_in, sums_of, text_of
 

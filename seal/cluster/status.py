@@ -1,4 +1,5 @@
-"""`seal status`: a row a stage: done, at work where and since when, waiting for what, or failed and why; and sums."""
+"""`seal status`: a row for each stage that was sent or made before: done, at work where and since when, waiting for
+what, or failed and why; and sums."""
 
 import time
 from collections import Counter

@@ -118,14 +118,8 @@ def _claim(runs: Runs, claims: Claims, verdict: ClaimVerdict, names: Mapping[Pat
 def _evidence(verdict: ClaimVerdict) -> dict[str, Any]:
     first = verdict.as_first_stated
     as_first_stated = {"as_first_stated": _by_conditions(first)} if first else {}
-    return (
-        as_first_stated
-        | _by_conditions(verdict)
-        | {
-            "p": verdict.p,
-            "comparisons": list(map(_comparison, verdict.comparisons, verdict.judgements)),
-        }
-    )
+    compared = list(map(_comparison, verdict.comparisons, verdict.judgements))
+    return as_first_stated | _by_conditions(verdict) | {"p": verdict.p, "comparisons": compared}
 
 
 def _by_conditions(verdict: ClaimVerdict) -> dict[str, Any]:

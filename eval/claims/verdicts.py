@@ -45,9 +45,7 @@ class ClaimVerdict:
     judgements: tuple[Judgement | None, ...]  # one a comparison; None without evidence
     checks: tuple[Check, ...]
     p: float | None  # the largest of its comparisons'; None where one of them has none
-    as_first_stated: "ClaimVerdict | None" = (
-        None  # by conditions before one was restated, where that says another thing
-    )
+    as_first_stated: "ClaimVerdict | None" = None  # by conditions before one was restated, where that differs
     own_best: "ClaimVerdict | None" = None  # of a primary claim: with each method at its own best numbers
     where_held: "ClaimVerdict | None" = None  # of a primary claim that conditions stop: over the seeds where they hold
     other_normal_long: "ClaimVerdict | None" = None  # where one of two arms stands for Normal (long): by the other one

@@ -9,7 +9,7 @@ from eval.claims.conditions import NOT_CHECKED
 from eval.claims.show import BESIDE, failing_seeds, words_as_first_stated
 from eval.report.document import Told
 from eval.report.judged import Claim, Judged
-from eval.report.verdicts import deciding, in_paper, interval_words, measured, side
+from eval.report.verdicts import deciding, in_paper, interval_words, measured, seeds_words, side, sides
 
 # What it says of a claim that one of its conditions fails.
 FAILING_MEANS = {
@@ -39,8 +39,7 @@ def tell(judged: Judged, claim: Claim) -> Told:
 
 def _sides(judged: Mapping[str, Any]) -> str:
     """Of the comparison that decides."""
-    shown = deciding(judged) or judged["comparisons"][0]
-    return f"{side(shown['term'])} against {side(shown['other'])}"
+    return sides(deciding(judged) or judged["comparisons"][0])
 
 
 def beside(claim: Claim, key: str) -> str:
@@ -49,8 +48,8 @@ def beside(claim: Claim, key: str) -> str:
     Sides and a reason that are the claim's own are not told again.
     """
     again = claim[key]
-    sides, worst = _sides(again), deciding(again)
-    how = _capital(BESIDE[key]) + ("" if sides == _sides(claim) else f", {sides}")
+    compared, worst = _sides(again), deciding(again)
+    how = _capital(BESIDE[key]) + ("" if compared == _sides(claim) else f", {compared}")
     verdict = again["verdict"] + (f", {again['reason']}" if again["reason"] not in ("", claim["reason"]) else "")
     if first := words_as_first_stated(again):
         verdict += f" ({first})"
@@ -85,11 +84,9 @@ def difference(unit: str, worst: Mapping[str, Any], paper: str = "") -> str:
     """What was measured on the comparison that is least as claimed, and what the paper has there."""
     first, second = worst["means"]
     percent = "%" if unit == "points" else ""
-    seeds = f"{len(worst['seeds'])} seed{'s' if len(worst['seeds']) > 1 else ''}"
-
     lies = f"{side(worst['term'])} ends {abs(first - second):.2f} {unit} {SIDES[first > second]}"
     numbers = f"{first:.2f}{percent} against {second:.2f}{percent}"
-    evidence = "; ".join(filter(None, (interval_words(worst), seeds, paper)))
+    evidence = "; ".join(filter(None, (interval_words(worst), seeds_words(worst), paper)))
     return f"{lies}, {numbers} ({evidence})."
 
 

@@ -58,9 +58,8 @@ def _by_the_other(claim: Claim) -> str:
     its = [compared for compared in again["comparisons"] if _terms(compared) not in own]
     words, worst = [BESIDE["other_normal_long"]], deciding({"comparisons": its})
     if worst is not None:
-        difference, seeds, _ = _difference(worst, claim["unit"])
-        sides = " against ".join(map(side, filter(None, _terms(worst))))
-        words += [sides, difference, f"{seeds} seed{'' if seeds == '1' else 's'}"]
+        difference, *_ = _difference(worst, claim["unit"])
+        words += [sides(worst), difference, seeds_words(worst)]
 
     reason = again["reason"] if again["reason"] != claim["reason"] else ""
     return ", ".join(filter(None, (*words, again["verdict"], reason)))
@@ -68,6 +67,16 @@ def _by_the_other(claim: Claim) -> str:
 
 def _terms(compared: Mapping[str, Any]) -> tuple[str, str | None]:
     return compared["term"], compared["other"]
+
+
+def sides(compared: Mapping[str, Any]) -> str:
+    """What is compared with what; with a bound the first alone."""
+    return " against ".join(map(side, filter(None, _terms(compared))))
+
+
+def seeds_words(compared: Mapping[str, Any]) -> str:
+    count = len(compared["seeds"])
+    return f"{count} seed{'s' if count > 1 else ''}"
 
 
 def side(term: str) -> str:

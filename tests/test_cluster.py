@@ -178,6 +178,10 @@ def test_a_part_is_submitted_with_what_stands_above_it_and_shares_out_the_places
         status = toy.seal("status")
     assert re.fullmatch(f"(\\S+ +done .*\n){{3}}cluster/.*: 3 done, 3 not sent{gathered}\n", status)
 
+    assert toy.seal("gather") == "3 stages taken over, 0 not done\n", "of those that were sent"
+    lacking = toy.seal("gather", "transfer@llf-0", status=1)
+    assert lacking.endswith("error: not done: transfer@llf-0; `seal status` says why, and submitting again goes on\n")
+
     params = yaml.safe_load((toy.folder / "params.yaml").read_text())
     (toy.folder / "params.yaml").write_text(yaml.safe_dump(params | {"main_arms": ["llf"]}))
     refused = toy.seal("gather", "train@seal-0", "--digest", toy.submission.folder.name, status=1)

@@ -88,7 +88,8 @@ def status(follow: Annotated[bool, typer.Option("--follow", help="until all has 
 @app.command()
 def gather(
     stages: Annotated[
-        list[str] | None, typer.Argument(metavar="[STAGE ...]", help="fail where any of these is missing")
+        list[str] | None,
+        typer.Argument(metavar="[STAGE ...]", help="fail where any of these is missing; by default, of those sent"),
     ] = None,
     digest: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:

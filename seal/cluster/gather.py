@@ -22,7 +22,7 @@ from seal.timings import read_timings
 
 def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     """Take over, make what needs all stages, sync MLflow, and end as `make repro` does; raises UserError where stages
-    that were asked for lack.
+    that were asked for lack, without any asked for those that were sent.
 
     With a `digest` it is the end of that submission, and refuses code or parameters that are not the submission's.
     """
@@ -34,10 +34,12 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
             "put them back and `seal gather`, or submit again, which takes what still holds from DVC's run cache"
         )
 
-    wanted = wanted_stages(asked, pipeline.jobs, pipeline.needs)
+    sent = submission.facts["sent"] if submission.facts_path.exists() else ()
+    wanted = wanted_stages(asked or sent, pipeline.jobs, pipeline.needs)
     done = take_over_done(submission, pipeline)
     lacking = [stage for stage in pipeline.jobs if stage in pipeline.to_run and stage not in done]
-    print(f"{len(done)} stages taken over, {len(lacking)} not done", flush=True)
+    failed = [stage for stage in lacking if stage in wanted]
+    print(f"{len(done)} stages taken over, {len(failed)} not done", flush=True)
     if sentence := machines_differ(submission, done):
         print(sentence, flush=True)
 
@@ -47,7 +49,6 @@ def gather(asked: Sequence[str] = (), digest: str | None = None) -> None:
     if done and load_params().runtime.track:
         sync()
 
-    failed = [stage for stage in lacking if stage in wanted]
     if failed:
         raise UserError(f"not done: {' '.join(failed)}; `seal status` says why, and submitting again goes on")
     if not lacking:

@@ -24,22 +24,40 @@ IDENTITY = {"base@0": {"params": {"tier": "smoke"}, "code": {"seal/train.py": "a
 
 
 @pytest.mark.parametrize(
-    ("identity", "own_packs", "expected"),
+    ("own_packs", "kept"),
     [
-        (IDENTITY, {}, True),  # published images, or a folder that is on another machine
-        (IDENTITY, {"data/packs/a": "bb"}, True),
-        (IDENTITY, {"data/packs/a": "cc"}, False),
-        (IDENTITY, {"data/packs/b": "cc"}, True),
-        ({"base@0": IDENTITY["base@0"] | {"code": {"seal/train.py": "cc"}}}, {}, False),
-        (IDENTITY | {"hessian@normal-0": IDENTITY["base@0"]}, {}, False),
+        ({}, IDENTITY),  # published images, or a folder that is on another machine
+        ({"data/packs/a": "bb"}, IDENTITY),
+        ({"data/packs/a": "cc"}, {}),
+        ({"data/packs/b": "cc"}, IDENTITY),
     ],
 )
-def test_a_record_is_current_by_parameters_and_code_and_a_users_own_images(
-    tmp_path: Path, identity: Identity, own_packs: dict[str, str], expected: bool
-) -> None:
-    assert not study.is_current(tmp_path, identity, own_packs), "nothing is kept"
+def test_a_run_is_kept_while_a_users_own_images_stay(tmp_path: Path, own_packs: dict[str, str], kept: Identity) -> None:
+    assert study.kept_stages(tmp_path, own_packs) == {}, "nothing is kept"
     write_json(tmp_path / study.STAGES, {"base@0": IDENTITY["base@0"] | {"data": {"data/packs/a": "bb"}}})
-    assert study.is_current(tmp_path, identity, own_packs) == expected
+    assert study.kept_stages(tmp_path, own_packs) == kept
+
+
+def identity_of(params: dict[str, object], *stages: str) -> Identity:
+    return {stage: {"params": params, "code": {"seal/train.py": "aa"}} for stage in stages}
+
+
+@pytest.mark.parametrize(
+    ("kept", "same"),
+    [
+        (identity_of({"training": {"epochs": 4, "lr": 0.1}, "tier": "own"}, "base@0"), True),
+        (identity_of({"training": {"epochs": 4}}, "base@0", "hessian@normal-0"), True),  # older than two keys
+        (identity_of({"training": {"epochs": 4, "lr": 0.3}, "tier": "own"}, "base@0"), False),
+        (identity_of({"training": 4, "tier": "own"}, "base@0"), False),
+        (identity_of({"training": {"epochs": 4, "lr": 0.1}, "tier": "own"}, "hessian@normal-0"), False),
+        ({}, False),
+    ],
+)
+def test_a_run_by_other_code_has_these_parameters_where_all_that_it_tells_are_the_same(
+    kept: Identity, same: bool
+) -> None:
+    wanted = identity_of({"training": {"epochs": 4, "lr": 0.1}, "tier": "own"}, "base@0")
+    assert study.has_these_parameters(kept, wanted) == same
 
 
 STAGE = {"params": {}, "code": {}, "data": {}}
@@ -54,7 +72,7 @@ STAGE = {"params": {}, "code": {}, "data": {}}
 def test_what_a_kept_run_says_of_its_stages_is_checked(tmp_path: Path, text: str) -> None:
     (tmp_path / study.STAGES).write_text(text)
     with pytest.raises(UserError, match=re.escape(f"{tmp_path / study.STAGES}: ")):
-        study.is_current(tmp_path, IDENTITY, {})
+        study.kept_stages(tmp_path, {})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
@@ -271,6 +289,15 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path, st
     assert "seal-0: skipped" in output
     assert "epoch" not in output
     assert {"claims.json", "report"} <= {path.name for path in kept.parent.iterdir()}
+
+    by_other_code = json.loads((kept / study.STAGES).read_text())
+    by_other_code["train@seal-0"]["code"]["seal/train.py"] = "as it was"
+    write_json(kept / study.STAGES, by_other_code)
+    before = read_json(kept / study.STAGES)
+    output = studied()
+    assert "seal-0: skipped, expected/smoke/seal-0 has these parameters, by other code" in output
+    assert "epoch" not in output
+    assert read_json(kept / study.STAGES) == before, "a kept study is not replaced"
 
 
 @pytest.mark.slow

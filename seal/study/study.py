@@ -1,8 +1,8 @@
 """A tier's whole study, seed by seed: trained and evaluated by DVC, its small files kept in expected/<tier>/.
 
-The command `seal study`. A run that is kept there for this code and these parameters is not made again, unless a folder
-of the user's own images has changed since. The lists of few-shot episodes, which are the same for every run, are kept
-once, in expected/<tier>/episodes/.
+The command `seal study`. A run that is kept there for these parameters is not made again, unless a folder of the user's
+own images has changed since; where other code has made it, a line says so. The lists of few-shot episodes, which are
+the same for every run, are kept once, in expected/<tier>/episodes/.
 """
 
 import filecmp
@@ -30,8 +30,8 @@ KEPT = ("history.csv", SUMMARY, "metrics.json", "predictions", "eval")  # no wei
 
 
 def study(only: int | None = None, record: Path | None = None) -> None:
-    """Make every run of params.yaml that is not kept for this code and these parameters; with `only` the runs of that
-    seed. They are kept in expected/<tier>/, with verdicts and report, or in `record`, where they may be of a sweep."""
+    """Make every run of params.yaml that is not kept for these parameters; with `only` the runs of that seed. They are
+    kept in expected/<tier>/, with verdicts and report, or in `record`, where they may be of a sweep."""
     params = load_params()
     seeds = _seeds(params)
     if only is not None and only not in seeds:
@@ -87,14 +87,18 @@ def packed_anew() -> dict[str, str]:
 
 
 def make(stages: dict[str, list[Any]], target: Path, own_packs: Mapping[str, str]) -> None:
-    """Make and keep the runs that are not current, each by its stages, all by one `dvc repro`."""
+    """Make and keep the runs that are not kept for these parameters, each by its stages, all by one `dvc repro`."""
     wanted, addresses = [], []
     for name in stages:
-        if is_current(target / name, working_identity(stages[name]), own_packs):
+        kept, identity = kept_stages(target / name, own_packs), working_identity(stages[name])
+        if kept == identity:
             print(f"{name}: skipped, {target / name} has these parameters and this code", flush=True)
-            continue
-        wanted.append(name)
-        addresses += [stage.addressing for stage in stages[name]]
+        elif has_these_parameters(kept, identity):
+            words = f"{target / name} has these parameters, by other code; move it away, and it is made by this"
+            print(f"{name}: skipped, {words}", flush=True)
+        else:
+            wanted.append(name)
+            addresses += [stage.addressing for stage in stages[name]]
     if not wanted:
         return
 
@@ -104,16 +108,28 @@ def make(stages: dict[str, list[Any]], target: Path, own_packs: Mapping[str, str
         print(f"{name}: kept in {target / name}", flush=True)
 
 
-def is_current(folder: Path, identity: Identity, own_packs: Mapping[str, str]) -> bool:
-    """Whether a committed run was made with these parameters and this code, in all of its stages, and, as far as it
-    reads these packs, from these. Raises BrokenEvidence where what it says of itself is damaged."""
-    recorded = {}
+def kept_stages(folder: Path, own_packs: Mapping[str, str]) -> Identity:
+    """With which parameters and code a committed run was made, stage by stage; nothing where none is kept, or where it
+    has read others than these packs. Raises BrokenEvidence where what it says of itself is damaged."""
+    kept: Identity = {}
     with as_written(folder / STAGES):
         for name, stage in read_stages(folder).items():
-            recorded[name] = {"params": stage["params"], "code": stage["code"]}
             if any(own_packs.get(pack, digest) != digest for pack, digest in stage["data"].items()):
-                return False
-    return recorded == identity
+                return {}
+            kept[name] = {"params": stage["params"], "code": stage["code"]}
+    return kept
+
+
+def has_these_parameters(kept: Identity, identity: Identity) -> bool:
+    """Whether a kept run has all of these stages, each with these parameters as far as it has their keys: it may be
+    older than a key."""
+    return all(name in kept and agrees(kept[name]["params"], identity[name]["params"]) for name in identity)
+
+
+def agrees(kept: Any, wanted: Any) -> bool:
+    if not (isinstance(kept, Mapping) and isinstance(wanted, Mapping)):
+        return bool(kept == wanted)
+    return all(agrees(kept[key], wanted[key]) for key in wanted if key in kept)
 
 
 def keep(run: str, target: Path, identity: Identity) -> None:

@@ -29,7 +29,7 @@ bundle: $(READY)  ## Write the record with its last weights and checksums as one
 # A process for each core, up to four, with one thread each: processes of two threads slow one another tenfold.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
-test: $(READY)  ## Run the tests
+test: $(READY)  ## Run the tests, but the drills of jobs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not drill"
 
 # As other processors round: ATen without vectors, MKL (which ATen's flag does not reach) by one path for all, oneDNN

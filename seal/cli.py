@@ -29,7 +29,9 @@ app.add_typer(evaluate_app)
 @app.command()
 def tier(
     name: Annotated[Tier, typer.Argument(help="the parameters to make active")],
-    choices: Annotated[str | None, typer.Option(help="lay params/CHOICES.yaml over them, as author_code")] = None,
+    choices: Annotated[
+        str | None, typer.Option(help="lay the file params/CHOICES.yaml over them, as author_code or regime_primary")
+    ] = None,
 ) -> None:
     """Write params.yaml: the paper's parameters with what params/NAME.yaml changes; comments stay."""
     from seal.tiers import write_tier

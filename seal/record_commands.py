@@ -106,7 +106,7 @@ def bundle(
 
 @app.command()
 def check(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a file that `make bundle` wrote")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a file that `make bundle` or `seal bundle` wrote")],
     run: Annotated[str | None, typer.Option(metavar="ARM-SEED", help="a run of it, e.g. seal-0")] = None,
     evaluation: Annotated[str | None, typer.Option(help="to run again from the run's weights, e.g. transfer")] = None,
 ) -> None:

@@ -55,7 +55,7 @@ def sensitivity(study: Study, shown_elsewhere: Sequence[str]) -> Table:
         "The difference is to the method's arm without the change, at the same seeds, in points. With one seed it "
         "cannot tell an effect from noise."
     )
-    return Table(title, ["arm", "changed", "accuracy", "difference", "seeds"], rows, note)
+    return Table(title, ["arm", "changed", "accuracy", "difference", "which seeds"], rows, note)
 
 
 def last_accuracy(run: RunFolder) -> float | None:

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -139,7 +140,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    """JSON's integers have as many digits as they like; one beyond every float is infinite, as 1e400 is to Python."""
+    return int(digits) if len(digits) <= sys.float_info.max_10_exp else float(digits)
 
 
 def file_sha256(path: Path) -> str:

@@ -153,12 +153,13 @@ def test_values_without_spread_agree_whatever_the_order_of_their_sum(tmp_path: P
     assert not compare(tmp_path / "expected", tmp_path / "other")
 
 
+@pytest.mark.parametrize("lost", ["NaN", "1e400", "9" * 400, "-" + "9" * 5000], ids=lambda lost: lost[:5])
 def test_a_value_that_is_lost_does_not_agree(
-    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     write_run(tmp_path / "results/seal-0", 0.61, 5.2)
     path = tmp_path / "results/seal-0/summary.json"
-    path.write_text(path.read_text().replace("0.61", "NaN"))
+    path.write_text(path.read_text().replace("0.61", lost))
     assert not compare(expected, tmp_path / "results")
     assert "test_accuracy: no finite number, expected 0.61" in capsys.readouterr().out
     write_run(tmp_path / "trained/seal-0", 0.61)

@@ -290,14 +290,13 @@ def test_a_second_study_skips_and_an_edited_parameter_does_not(project: Path, st
     assert "epoch" not in output
     assert {"claims.json", "report"} <= {path.name for path in kept.parent.iterdir()}
 
-    by_other_code = json.loads((kept / study.STAGES).read_text())
+    by_other_code = read_json(kept / study.STAGES)
     by_other_code["train@seal-0"]["code"]["seal/train.py"] = "as it was"
     write_json(kept / study.STAGES, by_other_code)
-    before = read_json(kept / study.STAGES)
     output = studied()
     assert "seal-0: skipped, expected/smoke/seal-0 has these parameters, by other code" in output
     assert "epoch" not in output
-    assert read_json(kept / study.STAGES) == before, "a kept study is not replaced"
+    assert read_json(kept / study.STAGES) == by_other_code, "a kept study is not replaced"
 
 
 @pytest.mark.slow

@@ -127,6 +127,7 @@ def has_these_parameters(kept: Identity, identity: Identity) -> bool:
 
 
 def agrees(kept: Any, wanted: Any) -> bool:
+    """Whether two values are the same, of mappings in all keys that both have."""
     if not (isinstance(kept, Mapping) and isinstance(wanted, Mapping)):
         return bool(kept == wanted)
     return all(agrees(kept[key], wanted[key]) for key in wanted if key in kept)

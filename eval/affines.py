@@ -9,18 +9,20 @@ apart, without a copy.
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import batch_norm, cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from eval.features import Classifier, outputs_of
 
 if TYPE_CHECKING:
     from seal.evaluations import FewShotAffines
 
+Network = TypeVar("Network", bound=nn.Module)
 Pixels = Callable[[Tensor], Tensor]  # positions of images [N] -> float [N, 3, H, W]
 
 
@@ -46,7 +48,7 @@ class EpisodeNorm(nn.Module):
         return own_memory
 
 
-def packed(model: Classifier, episodes: int, batch_statistics: bool) -> Classifier:
+def packed(model: Network, episodes: int, batch_statistics: bool) -> Network:
     """A copy of the network in which each BatchNorm is an EpisodeNorm; these alone have gradients."""
     copy = deepcopy(model).requires_grad_(False)
     for name, norm in model.named_modules():
@@ -124,13 +126,25 @@ def refuse_other_networks(model: nn.Module, images: Tensor) -> None:
 
     `images` float [N, 3, H, W], two or more.
     """
-    if not any(isinstance(module, nn.BatchNorm2d) and module.affine for module in model.modules()):
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    if not norms:
         raise ValueError("trains BatchNorm's scales and shifts, of which the network has none")
 
-    training = deepcopy(model).train()
-    once, again = training(images), training(images)
-    if (once - again).abs().max() > 1e-3 * once.abs().max():
-        raise ValueError("found a network that draws in training, as dropout does, expected one that does not")
+    for name, norm in norms.items():
+        whole = norm.affine and norm.track_running_stats and norm.momentum is not None
+        if not (isinstance(norm, nn.BatchNorm2d) and whole):
+            raise ValueError(
+                f"found {name}, a {norm}, expected of each BatchNorm one of images (BatchNorm2d), with scale, shift, "
+                "running statistics and a momentum"
+            )
+
+    frozen = packed(model, 1, batch_statistics=False)
+    training, evaluated = frozen.train()(images), frozen.eval()(images)
+    if (training - evaluated).abs().max() > 1e-3 * evaluated.abs().max():
+        raise ValueError(
+            "found a network that does in training what it does not in evaluation, as dropout does, expected one in "
+            "which BatchNorm alone does"
+        )
 
 
 @torch.no_grad()

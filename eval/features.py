@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seal.data.batches import Batches
+from seal.errors import UserError
 from seal.models import ResNet
 from seal.precision import computing
 
@@ -80,7 +81,7 @@ def pooled_features(model: Classifier, batches: Batches, precision: str = "float
     """Features before the linear layer, float32 [N, channels], and labels [N], in packed order.
 
     `precision` is the network's (seal/precision.py). Raises ValueError for a network in training mode and for augmented
-    images.
+    images, UserError where a feature is not finite.
     """
     require_evaluation_mode(model)
     require_plain(batches)
@@ -89,16 +90,20 @@ def pooled_features(model: Classifier, batches: Batches, precision: str = "float
         with computing(precision, x.device):
             features.append(model.features(x).float())
         labels.append(y)
-    return torch.cat(features), torch.cat(labels)
+
+    rows = torch.cat(features)
+    if not rows.isfinite().all():
+        raise UserError("found features that are not finite, expected finite ones; the network overflows on an image")
+    return rows, torch.cat(labels)
 
 
 @contextmanager
 def outputs_of(model: nn.Module, modules: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """A dict that holds, after each forward pass inside the block, the output of every named module."""
+    """A dict that holds, after each forward pass inside the block, the output of every named module, as it gave it."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-        outputs[name] = output
+        outputs[name] = output.clone()  # what comes next may change it in place, as a ReLU does
 
     with ExitStack() as hooks:
         for name in modules:

@@ -189,7 +189,7 @@ def look(stage: EvaluationStage) -> None:
     stage.timing.unit, stage.timing.backend = "episodes", "batched"
     benchmark = benchmark_of(stage, section)
     for network in stage.networks(section.generations):
-        learner = LinearHeads(section, stage.params.training, network.model, benchmark.images)
+        learner = LinearHeads(section, stage.run.training, network.model, benchmark.images)
         stage.write(network, evaluate(stage, network, section, benchmark, learner))
     keep_episodes(stage, benchmark)
 

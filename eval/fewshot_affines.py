@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class HeadsAndAffines:
-    """Heads, scales and shifts. Raises UserError where the network has none, or draws in training; and where batch
+    """Heads, scales and shifts. Raises UserError for a network that `refuse_other_networks` refuses, and where batch
     statistics would be those of a single value."""
 
     def __init__(self, section: "FewShotAffines", training: "Training", model: Classifier, images: Tensor) -> None:
@@ -62,7 +62,7 @@ def look(stage: EvaluationStage) -> None:
     stage.timing.unit, stage.timing.backend = "episodes", "batched"
     benchmark = benchmark_of(stage, section)
     for network in stage.networks(section.generations):
-        learner = HeadsAndAffines(section, stage.params.training, network.model, benchmark.images)
+        learner = HeadsAndAffines(section, stage.run.training, network.model, benchmark.images)
         stage.write(network, evaluate(stage, network, section, benchmark, learner))
     keep_episodes(stage, benchmark)
 

@@ -58,7 +58,8 @@ def exact_knn(
 
     `batches()` is a fresh iterator of (features [B, D], index of their first row), of any sizes, in any order. NumPy or
     torch, any strides and float type; the search runs where the queries lie. `memory_mb` holds the queries, one batch
-    and the search's own work: ValueError where it cannot, and where there are fewer than k rows.
+    and the search's own work: ValueError where it cannot, and where there are fewer than k rows; UserError where a
+    feature is not finite.
     """
     search = Search(query, k, backend=backend, spare=spare, width=width)
     seconds = [0.0, 0.0]
@@ -127,7 +128,10 @@ class Search:
         # What is below 2^-126 may count as zero; the second term is more than that can come to.
         error = self.slack * (self.squares.sqrt() + squares.max().sqrt()).square() + self.features * 2.0**-120
         if not bool((error < 2.0**100).all()):  # nor is NaN
-            raise ValueError("features are not finite, or too large to be multiplied in float32; scale them down")
+            raise UserError(
+                "found features that are not finite, or too large to be multiplied in float32, expected smaller ones; "
+                "the network overflows on an image"
+            )
 
         count = min(self.k + self.spare, len(batch))
         for tile in tiles(len(self.query), 16 * len(batch), work_bytes / 2):

@@ -73,7 +73,8 @@ def probe(
     """Search all of `train` for the neighbours of all of `test` by the outputs of the modules `blocks`.
 
     Exact, as eval/knn.py defines it. Raises ValueError for a network in training mode and for augmented images, and
-    UserError where `memory_mb` cannot hold a single block's search, or there are too few training images.
+    UserError where `memory_mb` cannot hold a single block's search, there are too few training images, or a feature is
+    not finite.
     """
     require_evaluation_mode(model)
     require_plain(train)

@@ -46,7 +46,7 @@ def evaluate(stage: EvaluationStage, network: TrainedNetwork, section: "Transfer
 
 
 def split_features(stage: EvaluationStage, model: Classifier, split: str) -> Labelled:
-    part, training = stage.pack[split], stage.params.training
+    part, training = stage.pack[split], stage.run.training
     if not len(part.images):
         return torch.empty(0, model.fc.in_features, device=stage.device), part.labels.to(stage.device)
 
@@ -63,7 +63,7 @@ def probes_of(
 ) -> tuple[ProbeScores, ProbeScores]:  # fmt: skip
     """The learning rates' layers on validation and on test images.
 
-    Raises UserError where `val_share` of no class is an image.
+    Raises UserError where `val_share` holds out no image, or all of them.
     """
     x, y = train
     fit = partial(
@@ -76,10 +76,10 @@ def probes_of(
         return on_val, on_test
 
     held_out = drawn_share(y.cpu(), section.val_share, stream(section.seed, "validation images")).to(y.device)
-    if not held_out.any():
+    if held_out.all() or not held_out.any():
         raise UserError(
-            f"transfer.val_share: found {section.val_share:g}, which leaves no validation image of {len(held_out)}; "
-            "expected a share that does"
+            f"transfer.val_share: found {section.val_share:g}, which takes {int(held_out.sum())} of {len(held_out)} "
+            "images for validation; expected a share that takes some of them"
         )
     _, (on_val,) = fit(x[~held_out], y[~held_out], others=[(x[held_out], y[held_out])])
     _, (on_test,) = fit(x, y, others=[test])

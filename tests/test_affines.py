@@ -1,5 +1,6 @@
 """Packed episodes against two torch.optim.SGD on a copy of the network for each episode."""
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -158,6 +159,38 @@ def test_no_tensor_is_left_on_another_device() -> None:
     assert tuned.accuracy(images.__getitem__, at, labels, 4).device.type == "meta"
 
 
+def as_images(norm: nn.Module) -> nn.Module:
+    """Of features [N, 4], by a module of images."""
+    return nn.Sequential(nn.Unflatten(1, (4, 1, 1)), norm, nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("norm", "words"),
+    [
+        (nn.BatchNorm1d(4), "found norm, a BatchNorm1d"),
+        (as_images(nn.BatchNorm2d(4, affine=False)), "found norm.1, a BatchNorm2d"),
+        (as_images(nn.BatchNorm2d(4, track_running_stats=False)), "found norm.1, a BatchNorm2d"),
+        (as_images(nn.BatchNorm2d(4, momentum=None)), "found norm.1, a BatchNorm2d"),
+        (nn.Dropout(0.1), "does in training what it does not in evaluation"),
+        (nn.LayerNorm(4), ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_batchnorm_of_an_episodes_images_is_refused(norm: nn.Module, words: str) -> None:
+    """A neck after the pooling, say: in one packed batch it would go by all episodes' features together."""
+    model = nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(3, 4, 3), bn=nn.BatchNorm2d(4), pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), norm=norm
+        )
+    ).eval()
+    images = torch.rand(2, 3, 8, 8, generator=stream(0, "images"))
+    if words:
+        with pytest.raises(ValueError, match=words):
+            refuse_other_networks(model, images)
+    else:
+        refuse_other_networks(model, images)
+
+
 @pytest.mark.parametrize("drop_rate", [0.2, 0.0])
 def test_a_network_that_draws_in_training_is_refused(drop_rate: float) -> None:
     """Dropout is no module of torchvision's DenseNet, but a function that it calls."""
@@ -165,7 +198,7 @@ def test_a_network_that_draws_in_training_is_refused(drop_rate: float) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     images = torch.rand(2, 3, 32, 32, generator=stream(0, "images"))
     if drop_rate:
-        with pytest.raises(ValueError, match="draws in training"):
+        with pytest.raises(ValueError, match="does in training what it does not in evaluation"):
             refuse_other_networks(model, images)
     else:
         refuse_other_networks(model, images)

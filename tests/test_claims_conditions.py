@@ -123,6 +123,20 @@ def test_a_condition_that_holds_by_a_hair_holds_on_every_processor(
     assert verdicts(study)["seal_over_llf"].verdict == Verdict.SUPPORTED
 
 
+@pytest.mark.parametrize(("later", "holds"), [(0.0, True), (1e-6, False)])
+def test_a_generation_1_that_ends_with_no_loss_at_all_is_recovered_by_none(
+    study: Path, later: float, holds: bool
+) -> None:
+    def change(summary: dict[str, Any]) -> None:
+        for number, outcome in enumerate(summary["outcomes"]):
+            outcome["clean_loss"] = later if number else 0.0
+
+    refails(study, "llf", 1, change=change)
+    judged = verdicts(study)["seal_over_llf"]
+    assert (judged.verdict == Verdict.SUPPORTED) == holds
+    assert ("with +inf% loss" in judged.reason) != holds
+
+
 HOLDS, FAILS = Verdict.SUPPORTED, Verdict.NOT_COMPARABLE
 
 

@@ -233,7 +233,11 @@ def evaluated(study: Path, run: str, **changes: Any) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"params": {"epochs": 7}}, "found epochs 100 in "), ({"data_sha256": "others"}, "found data_sha256 ")],
+    [
+        ({"params": {"epochs": 7}}, "found epochs 100 in "),
+        ({"params": {"epochs": 100, "precision": "bfloat16"}}, "found precision float32 in "),
+        ({"data_sha256": "others"}, "found data_sha256 "),
+    ],
 )
 def test_networks_that_were_evaluated_otherwise_are_not_compared(
     study: Path, changes: dict[str, Any], words: str
@@ -254,7 +258,14 @@ def test_networks_that_were_evaluated_otherwise_are_not_compared(
 
 
 @pytest.mark.parametrize(
-    "params", [{"memory_mb": 7, "feature_batch_size": 3}, {"targets": ["digits"]}, {"label_smoothing": 0.5}, {}]
+    "params",
+    [
+        {"memory_mb": 7, "feature_batch_size": 3},
+        {"targets": ["digits"]},
+        {"label_smoothing": 0.5},
+        {"precision": "float32"},
+        {},
+    ],
 )
 def test_what_changes_no_value_or_is_the_trainings_own_may_differ(study: Path, params: dict[str, Any]) -> None:
     write_transfer(study, "digits", {"seal": 0.8, "llf": 0.4, "normal": 0.5, "normal_long": 0.6})

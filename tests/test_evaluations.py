@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from eval.evaluation import EvaluationStage
-from seal.config import load_params
+from seal.config import Params, load_params
+from seal.data.batches import Batches
 from seal.data.packing import make_missing_pack
 from seal.evaluations import EVALUATIONS
 from seal.measure import Images, NetworkSize, Rates, cells_of, keys_of
@@ -62,6 +63,27 @@ def test_a_stage_that_was_interrupted_leaves_the_last_result_and_then_gives_the_
 
     run_stage(name)
     assert contents(folder_of(project, name)) == whole
+
+
+@every_evaluation
+def test_images_are_normalised_as_the_arms_own_training_normalises_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_small_params(name)
+    params = load_params()
+    own = params.training.model_copy(update={"mean": (0.1, 0.2, 0.3)})
+    run = params.find_run("normal-0").model_copy(update={"training": own})
+    monkeypatch.setattr(Params, "find_run", lambda params, name: run)
+    means = []
+
+    def noted(batches: Batches, *arguments: Any, mean: Any, **others: Any) -> None:
+        means.append(tuple(mean))
+        begin(batches, *arguments, mean=mean, **others)
+
+    begin = Batches.__init__
+    monkeypatch.setattr(Batches, "__init__", noted)
+    run_stage(name)
+    assert {*means} == {own.mean}
 
 
 @every_evaluation

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from eval.features import outputs_of, plain_batches, pooled_features, require_evaluation_mode, require_plain
 from eval.probes import block_features
+from seal.errors import UserError
 from seal.models import ResNet, block_names, build
 from seal.rng import stream
 from seal.sections import Model
@@ -50,6 +52,38 @@ def test_outputs_are_the_blocks_own_and_hooks_do_not_stay() -> None:
             value = network.get_submodule(path)(value)
             assert torch.equal(outputs[path], value)
     assert not any(module._forward_hooks for module in network.modules())
+
+
+class InPlace(nn.Module):
+    """A block that begins with a ReLU, in place on the output of the block before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.relu_())
+
+
+def test_a_block_that_changes_its_input_in_place_leaves_the_output_before_it_as_it_was() -> None:
+    torch.manual_seed(0)
+    network, x = nn.Sequential(InPlace(), InPlace(), InPlace()), torch.rand(2, 3, 4, 4)
+    with torch.no_grad(), outputs_of(network, ["0", "1", "2"]) as outputs:
+        network(x)
+        first = network[0](x)
+        assert first.min() < 0
+        assert torch.equal(outputs["0"], first)
+        assert torch.equal(outputs["1"], network[1](first))
+
+
+@pytest.mark.parametrize("weight", [1e38, math.nan])
+def test_features_that_are_not_finite_are_refused(weight: float) -> None:
+    network = build(SMALL, 3, stream(0, "initialisation")).eval()
+    network.bn1.weight.data.fill_(weight)
+    images, labels = small_images("test", 7)
+    batches = plain_batches(images, labels, batch_size=3, mean=MEAN, std=STD, device=CPU)
+    with pytest.raises(UserError, match="found features that are not finite"):
+        pooled_features(network, batches)
 
 
 def test_pooled_features_are_what_the_linear_layer_sees_in_packed_order() -> None:

@@ -14,6 +14,7 @@ import eval.knn
 from eval.distances import chain_length, relative_error, row_squares, sliced_products
 from eval.knn import Search, exact_knn
 from eval.knn_backends import BackendError, torch_candidates
+from seal.errors import UserError
 
 pytestmark = pytest.mark.numerical
 
@@ -219,7 +220,7 @@ def test_what_cannot_be_searched_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 1, 0 and 1"):
         Search(query, 0)
     for bad in (torch.nan, torch.inf, 1e30):
-        with pytest.raises(ValueError, match="not finite, or too large"):
+        with pytest.raises(UserError, match="not finite, or too large"):
             exact_knn(query, in_batches(torch.full((4, 3), bad), 4), 1, memory_mb=100)
     with pytest.raises(ValueError, match="use the torch backend"):
         relative_error(2**24, torch.float32)

@@ -94,9 +94,10 @@ def test_without_validation_images_the_rate_is_chosen_by_a_fit_that_has_not_seen
     assert on_test.accuracy[-1].max() == 1.0
     assert on_val.accuracy.max() < 0.8
     assert 8 <= len(on_val.correct) <= 12
-    few = protocol.model_copy(update={"val_share": 0.01})
-    with pytest.raises(UserError, match=r"transfer.val_share: found 0.01, which leaves no validation image of 40"):
-        transfer.probes_of(few, 4, (x, y), nothing, (x, y), lambda: None)
+    for share, words in ((0.01, "found 0.01, which takes 0 of 40"), (0.99, "found 0.99, which takes 40 of 40")):
+        wrong = protocol.model_copy(update={"val_share": share})
+        with pytest.raises(UserError, match=rf"transfer\.val_share: {words} images"):
+            transfer.probes_of(wrong, 4, (x, y), nothing, (x, y), lambda: None)
 
 
 def test_the_stage_end_to_end(project: Path) -> None:

@@ -4,6 +4,7 @@ eval/claims/verdicts.py checks them for the runs that a claim uses.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,11 +116,17 @@ def recovered(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing
             return end
 
         points = 100 * (first.accuracy - end.accuracy)
-        percent = 100 * (end.loss / first.loss - 1)
+        percent = _percent_above(first.loss, end.loss)
         if points > condition.threshold + ROUNDING or percent > condition.loss + ROUNDING:
             against = f"generation {generation} ends {points:.2f} points below generation 1, with {percent:+.1f}% loss"
             return Finding(against, (run.summary_path,))
     return Finding(None, (run.summary_path,))
+
+
+def _percent_above(first: float, later: float) -> float:
+    if first == 0:  # a margin of 18 has a cross-entropy of 0 in float32
+        return math.inf if later else 0.0
+    return 100 * (later / first - 1)
 
 
 def overfits(runs: Runs, run: RunFolder, condition: Bound) -> Finding | Missing:

@@ -128,11 +128,16 @@ def _looked_otherwise(sides: Sequence[Side], seed: int, place: Place) -> Missing
 
 
 def looked_by(stage: str, file: EvaluationFile) -> dict[str, Any]:
-    """What decides its values beside the network: the numbers of its section that are not free, and its images."""
+    """What decides its values beside the network: the numbers of its section that are not free, and its images.
+
+    A file leaves a number unnamed that is its default (`Looked`).
+    """
     evaluation, section = EVALUATIONS[stage], Sections.model_fields[stage].annotation
     assert section is not None
-    own = {key for key in section.model_fields if key not in evaluation.free}
-    return {key: value for key, value in file.params.items() if key in own} | {"data_sha256": file.data_sha256}
+    own = {key: field for key, field in section.model_fields.items() if key not in evaluation.free}
+    defaults = {key: field.default for key, field in own.items() if not field.is_required()}
+    named = {key: value for key, value in file.params.items() if key in own}
+    return defaults | named | {"data_sha256": file.data_sha256}
 
 
 def _without_gaps(

@@ -154,13 +154,14 @@ def data(
     from seal.errors import ConfigError
 
     with one_line_errors():
-        if (name is None) == (guess is None):
-            raise ConfigError("expected the name of a dataset, or --guess PATH")
-        if guess is not None:
+        if name is not None and guess is None:
+            for line in show_data(name, load_params()):
+                typer.echo(line)
+        elif guess is not None and name is None:
             guessed = guessing.guess(guess)
             typer.echo(f"{guess}: {guessed.says}\n{guessing.as_yaml(guess, guessed.entry)}")
-        for line in show_data(name, load_params()) if name else ():
-            typer.echo(line)
+        else:
+            raise ConfigError("expected the name of a dataset, or --guess PATH")
 
 
 @app.command()

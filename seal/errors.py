@@ -7,6 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -39,6 +43,13 @@ def first_line(error: BaseException) -> str:
     """Of its message, or its kind where it has none, as a bare assert."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0]
+
+
+def first_problem(error: "ValidationError") -> str:
+    """Of a document against its model: the place, and what is wrong there."""
+    problem = error.errors()[0]
+    place = ".".join(map(str, problem["loc"]))
+    return f"{short(place) or 'it all'}: {problem['msg']}"
 
 
 # What the user can mend when a file cannot be written.

@@ -243,3 +243,9 @@ EVALUATIONS: dict[str, Evaluation] = {
         ),
     }),
 }  # fmt: skip
+
+
+def evaluation_and_target(folder: str) -> tuple[str, str | None]:
+    """Whose results a folder of a run's eval/ holds: `transfer-digits` -> transfer, digits."""
+    evaluation, _, target = folder.partition("-")
+    return evaluation, target or None

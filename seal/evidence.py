@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seal.errors import UserError, short
+from seal.errors import UserError, first_problem, short
 from seal.measure import Arrays
 from seal.record import read_json
 
@@ -102,9 +102,7 @@ def check_facts(kind: type[Open], document: Any, path: Path, mend: str = MEND) -
     try:
         kind.model_validate(document)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise BrokenEvidence(f"{path}: {short(place) or 'it all'}: {problem['msg']}; {mend}") from None
+        raise BrokenEvidence(f"{path}: {first_problem(error)}; {mend}") from None
 
 
 @contextmanager

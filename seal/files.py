@@ -28,6 +28,19 @@ def atomic(path: Path) -> Iterator[Path]:
             yield temporary
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds this lock; a look makes no file."""
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0.1):  # another that looks holds it for a moment
+            return False
+    except Timeout:
+        return True
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """A system's error that names no file, or an unfinished one, as a rename's first or a copy's second, names what was

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seal.evaluations import EVALUATIONS
+from seal.evaluations import EVALUATIONS, evaluation_and_target
 from seal.evidence import BrokenEvidence, Open, as_written, check_facts, read_checked_json
 from seal.measure import Measure, cells_of
 from seal.readings import EvaluationFile, Missing, reading
@@ -68,7 +68,8 @@ def own_numbers(network: RunFolder) -> Iterator[OwnNumber]:
     """Each number that the report shows of an evaluation; over blocks the last one's; of one skipped the reason. An
     evaluation that this version does not know is left alone."""
     for folder in network.evaluation_folders():
-        evaluation, _, dataset = folder.name.partition("-")
+        evaluation, target = evaluation_and_target(folder.name)
+        dataset = target or ""
         if evaluation not in EVALUATIONS:
             continue
         if skipped := network.skipped(folder.name):

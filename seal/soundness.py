@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from seal.evaluations import EVALUATIONS
+from seal.evaluations import EVALUATIONS, evaluation_and_target
 from seal.evidence import MEND, BrokenEvidence, Items, as_written, entry, finite, read_checked_json
 from seal.measure import Cell, Measure, stated
 from seal.readings import EvaluationFile, Reading, generation_of
@@ -117,8 +117,8 @@ def _evaluation_files(folder: Path) -> list[Path]:
 
 def _is_the_runs(record: Any, path: Path, run: RunFolder) -> None:
     """An evaluation's file names the run, the folder and the generation that it lies in, and the run's own data."""
-    evaluation, _, target = path.parent.name.partition("-")
-    expected: dict[str, Any] = {"evaluation": evaluation, "target": target or None}
+    evaluation, target = evaluation_and_target(path.parent.name)
+    expected: dict[str, Any] = {"evaluation": evaluation, "target": target}
     expected |= {key: run.summary[key] for key in ("arm", "seed", "tier")}
     if path.name != SKIPPED:
         expected["generation"] = generation_of(path)
@@ -144,14 +144,14 @@ def _one_checkpoint(record: Any, path: Path, run: RunFolder, seen: dict[int, tup
 
 def _measures_hold(run: RunFolder, path: Path) -> None:
     """Every number that an evaluation states can be read, lies in its range and is the mean of its parts."""
-    name, _, target = path.parent.name.partition("-")
+    name, target = evaluation_and_target(path.parent.name)
     generation, described = generation_of(path), EVALUATIONS.get(name)
-    file = run.evaluation(name, generation, target or None)
+    file = run.evaluation(name, generation, target)
     if described is None or not isinstance(file, EvaluationFile):
         return
 
     for measure in described.measures.values():
-        for cell, _ in stated(file.values, measure, target or None):
+        for cell, _ in stated(file.values, measure, target):
             reading = run.measured(name, measure, generation, cell)
             if isinstance(reading, Reading):
                 _is_possible(reading, measure, cell, path)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal.errors import UserError, one_line_errors
+from seal.files import is_locked
 from seal.timings import append_timing
 
 if TYPE_CHECKING:
@@ -90,21 +91,14 @@ def refuse_stage_of_another_job() -> None:
 
     Else what stands above a stage would be run twice: Slurm takes a job that it has forgotten for one that ended well.
     """
-    from filelock import FileLock, Timeout
-
     name, mine = os.environ.get("DVC_STAGE"), os.environ.get("SEAL_STAGE")
     if name is None:
         return
     if mine not in (None, name):
         raise UserError(f"found {name} to be run in the job of {mine}, expected it done before; submit again")
 
-    lock = Path("cluster/lock") / name
-    if lock.exists():
-        try:
-            with FileLock(lock, timeout=0.1):  # who looks at it holds it for a moment
-                pass
-        except Timeout:
-            raise UserError(f"{name} is at work as a job; `seal status` shows it, `seal cancel` ends it") from None
+    if is_locked(Path("cluster/lock") / name):
+        raise UserError(f"{name} is at work as a job; `seal status` shows it, `seal cancel` ends it")
 
 
 @contextmanager

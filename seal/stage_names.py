@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from seal.config import ARM_LISTS, EVALUATED_LISTS, SEED_LISTS, Params
 from seal.errors import short
-from seal.evaluations import EVALUATIONS
+from seal.evaluations import EVALUATIONS, evaluation_and_target
 from seal.evidence import MEND, BrokenEvidence, read_checked_json
 from seal.sections import BASE_ARM, TRAINING
 
@@ -57,7 +57,7 @@ def _without_list(name: str) -> str:
 def stage_of(run: str, folder: str = TRAINED, listed: str = "") -> str:
     """The stage that trains a run, or writes a folder of its eval/, where its arm is of that list."""
     arm, _, seed = run.rpartition("-")
-    evaluation, _, target = folder.partition("-")
+    evaluation, target = evaluation_and_target(folder)
     if folder == TRAINED:
         return f"base@{seed}" if arm == BASE_ARM else f"train{listed}@{run}"
     return f"{evaluation}{listed}@{run}" + (f"-{target}" if target else "")

@@ -117,7 +117,7 @@ def two_methods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trained(losses: list[float]) -> Any:
     """What stands in for a training: its losses, and no file."""
-    return lambda bench, trainer: (losses if isinstance(trainer, CapturedTrainer) else [1.0, 0.5], 0)
+    return lambda trainer: (losses if isinstance(trainer, CapturedTrainer) else [1.0, 0.5], 0)
 
 
 @pytest.mark.usefixtures("two_methods")

@@ -364,6 +364,13 @@ def test_what_cannot_be_compared_is_an_error(expected: Path, tmp_path: Path) -> 
         compare(tmp_path / "one", tmp_path / "mine")
 
 
+def test_an_arm_that_lacks_a_value_in_one_seed_says_nothing_of_its_deviation() -> None:
+    whole, lacking = [{"a": 1.0}, {"a": 2.0}, {"a": 3.0}], [{"a": 1.0}, {"a": 9.0}, {}]
+    assert pooled_deviation("a", {"x": whole}) == (1.0, 2)
+    assert pooled_deviation("a", {"x": whole, "y": lacking}) == (1.0, 2)
+    assert pooled_deviation("a", {"y": lacking}) == (0.0, 0)
+
+
 def test_new_seeds_of_the_same_distribution_are_rarely_called_outside() -> None:
     """Over 2,000 studies of three seeds, three arms and four values of their own scales, one new seed an arm."""
     draw, outside = np.random.default_rng(0), 0

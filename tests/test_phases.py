@@ -6,7 +6,7 @@ from hypothesis import given
 
 from seal.clock import Clock, course_of
 from seal.methods import method_of
-from seal.phases import Phases, phase_of
+from seal.phases import Phases, may_share_generation_1, phase_of
 from seal.rules import PARTS, Rule
 from seal.sections import Run
 from tests.strategies import params_with, run_with, runs
@@ -62,3 +62,11 @@ def test_generation_1_is_the_bases_where_rules_and_rates_are() -> None:
     assert shares("seal", first_ascent_generation=1, ascent_epochs=0)
     assert not shares("normal_long", schedule="one_cosine")
     assert not shares("normal_long", weight_decay=0.0)
+
+
+def test_a_run_of_other_weights_does_not_share_generation_1() -> None:
+    base = params_with().run("normal", 0)
+    for checkpoint in ("last", "best"):
+        run = run_with("normal_long", checkpoint=checkpoint)
+        phases = Phases(course_of(run), method_of(run))
+        assert may_share_generation_1(run, base, phases) == (checkpoint == base.generations.checkpoint)

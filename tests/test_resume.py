@@ -17,8 +17,10 @@ from safetensors import SafetensorError
 
 from seal.checkpoint import CheckpointError, State
 from seal.methods import METHODS
+from seal.resume import resume_key
 from seal.scratch import held, scratch_folder
 from tests.small import BATCHES, contents, small_run, train_small
+from tests.strategies import run_with
 
 ALL_BATCHES = 2 * 3 * BATCHES  # of generations and their epochs
 
@@ -128,3 +130,14 @@ def test_a_second_trainer_in_one_folder_is_refused(tmp_path: Path) -> None:
         pass
     with held(tmp_path / "run"):
         pass
+
+
+def test_a_resume_state_outlives_what_changes_nothing_of_it() -> None:
+    def key(**changes: object) -> object:
+        return resume_key(run_with("normal_long", **changes).facts())
+
+    assert key(num_generations=2) == key(num_generations=3)
+    assert key(num_generations=2, schedule="one_cosine") != key(num_generations=3, schedule="one_cosine")
+    assert key(kept_generations=[1]) == key(kept_generations=[2])
+    assert key(on_divergence="fail") == key(on_divergence="record")
+    assert key(schedule="per_generation") != key(schedule="one_cosine")

@@ -14,6 +14,7 @@ from pydantic import ValidationError, model_validator
 from eval.claims.claim import Bound, Claim, Condition, ConditionName, OwnBest, Strict, Term, Untestable, Where
 from eval.claims.paper import paper_number
 from seal.config import load_params
+from seal.errors import first_problem
 from seal.measure import Cell
 from seal.record import ROUNDING
 from seal.sections import BASE_ARM
@@ -138,8 +139,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     try:
         claims = Claims.model_validate(raw)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        raise ValueError(f"{path}: {first_problem(error)}") from None
 
     for sentence in _unknown_names(claims):
         raise ValueError(f"{path}: {sentence}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from eval.claims.claim import Where
-from seal.errors import UserError, short
+from seal.errors import UserError, first_problem, short
 from seal.evaluations import EVALUATIONS
 from seal.evidence import Open, read_checked_json
 
@@ -147,7 +147,5 @@ def read_verdicts(path: Path) -> Mapping[str, Any]:
     try:
         Document.model_validate(document)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "it all"
-        raise UserError(f"{path}: {short(place)}: {problem['msg']}; {again}") from None
+        raise UserError(f"{path}: {first_problem(error)}; {again}") from None
     return dict(document)

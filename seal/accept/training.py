@@ -154,9 +154,9 @@ def methods(bench: Bench) -> Result:
     for method in METHODS:
         run = run_of(method, bench, SMALL)
         loop = Trainer(run, data_of(run, bench, images), bench.device)
-        losses_of_loop, _ = _trained(bench, loop)
+        losses_of_loop, _ = _trained(loop)
         graphs = CapturedTrainer(run, data_of(run, bench, images), bench.device)
-        losses_of_graphs, _ = _trained(bench, graphs)
+        losses_of_graphs, _ = _trained(graphs)
 
         figures[method] = {
             "bit_equal": equal(loop, graphs), "losses_equal": losses_of_loop == losses_of_graphs,
@@ -168,7 +168,7 @@ def methods(bench: Bench) -> Result:
     return figures | {"passed": graphs_taken and alike}
 
 
-def _trained(bench: Bench, trainer: Trainer) -> tuple[list[float], int]:
+def _trained(trainer: Trainer) -> tuple[list[float], int]:
     """The losses of the epochs of a whole training, and how many files it wrote."""
     state = State()
     with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +185,7 @@ def generation(bench: Bench) -> Result:
         run = run_of(method, bench, networks(bench)[-1], precision="tf32")
         trainer = CapturedTrainer(run, data_of(run, bench, 80 if bench.tiny else 656), bench.device)
         began = time.perf_counter()
-        losses, files = _trained(bench, trainer)
+        losses, files = _trained(trainer)
         bench.wait()
 
         figures[method] = {

@@ -105,7 +105,8 @@ def cancel() -> None:
     """End all that was submitted from this project; what is done stays, trainings go on from the last resume point."""
     from seal.cluster.processes import end_all
     from seal.cluster.queue import cancel_all
-    from seal.cluster.submission import CLUSTER, is_locked, submissions
+    from seal.cluster.submission import CLUSTER, submissions
+    from seal.files import is_locked
 
     with one_line_errors():
         jobs = 0
@@ -114,5 +115,5 @@ def cancel() -> None:
                 jobs = cancel_all()
         finally:  # where Slurm does not answer too
             typer.echo(f"{jobs} jobs and {end_all()} processes ended; submitting again goes on")
-            if CLUSTER.exists() and is_locked(CLUSTER / "submit.lock"):
+            if is_locked(CLUSTER / "submit.lock"):
                 typer.echo("a `seal submit` is under way here and goes on sending; end it, and cancel again")

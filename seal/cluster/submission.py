@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from seal.cluster.pipeline import Entries
 from seal.cluster.stages import HERE, kind, with_all_above
+from seal.files import is_locked
 from seal.record import atomic, read_json
 from seal.study.dvc_repo import commands_path
 
@@ -121,14 +120,6 @@ def write_facts(path: Path, facts: Facts) -> None:
     """Keys in their order, which is that of dvc.lock's entries."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def is_locked(path: Path) -> bool:
-    try:
-        with FileLock(path, timeout=0.1):  # another that looks holds it for a moment
-            return False
-    except Timeout:
-        return True
 
 
 def submissions() -> list[Submission]:

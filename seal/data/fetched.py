@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seal.data.archives import DataError
-from seal.errors import short
+from seal.errors import first_problem, short
 from seal.record import read_json
 
 RECORDS = Path("data/sources")
@@ -53,9 +53,7 @@ def read_record(name: str) -> SourceRecord:
         record: SourceRecord = read_json(path)
         Fetched.model_validate(record)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "it all"
-        raise DataError(f"{path}: {short(place)}: {problem['msg']}; {again}") from None
+        raise DataError(f"{path}: {first_problem(error)}; {again}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({short(str(error))}); {again}") from None
 

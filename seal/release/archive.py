@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seal.data.archives import climbs_out
-from seal.errors import UserError
+from seal.errors import UserError, first_problem
 from seal.record import file_sha256
 
 FORMAT = 1
@@ -121,8 +121,7 @@ def _facts(path: Path, archive: zipfile.ZipFile) -> Facts:
     try:
         return Facts.model_validate(raw)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise BrokenBundle(f"{path}: {FACTS}: {problem['loc'][0]}: {problem['msg']}; {AGAIN}") from None
+        raise BrokenBundle(f"{path}: {FACTS}: {first_problem(error)}; {AGAIN}") from None
 
 
 def _checksums(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:

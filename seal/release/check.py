@@ -14,7 +14,7 @@ from typing import Any
 
 from seal.config import load_params
 from seal.errors import UserError, printable
-from seal.evaluations import EVALUATIONS, Evaluation
+from seal.evaluations import EVALUATIONS, Evaluation, evaluation_and_target
 from seal.evidence import Open, as_written, check_facts, read_checked_json
 from seal.measure import numbers_of
 from seal.record import RESULTS, file_sha256
@@ -68,7 +68,7 @@ def _evaluations_of(bundle: Bundle, run: str, evaluation: str) -> list[str]:
     names = set()
     for member in bundle.checksums:
         parts = member.split("/")
-        if parts[:3] == [str(RESULTS), run, "eval"] and parts[3].split("-")[0] == evaluation:
+        if parts[:3] == [str(RESULTS), run, "eval"] and evaluation_and_target(parts[3])[0] == evaluation:
             names.add(parts[3])
     if not names:
         raise UserError(f"--evaluation {evaluation}: the bundle has none of {run}; `dvc repro {evaluation}` makes it")
@@ -81,7 +81,7 @@ def _listed(bundle: Bundle) -> str:
 
 def _runs_again(place: Path, run: str, evaluation: Evaluation, name: str) -> bool:
     """Run one evaluation in `place` and print how it agrees with what stood there. Gives whether it does."""
-    target = name.partition("-")[2]
+    module, target = evaluation_and_target(name)
     folder = place / RESULTS / run / "eval" / name
     last = folder / f"gen-{RunFolder.read(place / RESULTS / run).last:02d}.json"
     if not last.is_file():
@@ -92,7 +92,7 @@ def _runs_again(place: Path, run: str, evaluation: Evaluation, name: str) -> boo
     check_facts(Evaluated, recorded, last)
     _images(place, target or load_params(place / "params.yaml").source, recorded["data_sha256"])
     arguments = ["--run", run, *(["--target", target] if target else [])]
-    _call(place, f"eval.{name.partition('-')[0]}", *arguments)
+    _call(place, f"eval.{module}", *arguments)
     if not last.is_file():
         raise UserError(f"{folder}: found no {last.name} after the evaluation, expected one; see skipped.json there")
     with as_written(last):

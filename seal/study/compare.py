@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seal.errors import UserError
+from seal.evaluations import evaluation_and_target
 from seal.readings import EvaluationFile
 from seal.runs import Evaluations, RunFolder, Runs, are_folders
 from seal.study.numbers import Images, difference
@@ -176,8 +177,8 @@ def _of_the_same_images(kept: RunFolder, yours: RunFolder) -> RunFolder:
     for folder in yours.evaluation_folders():
         expected, own = kept.evaluations(folder.name), yours.evaluations(folder.name)
         common = expected.keys() & own.keys()
-        of_a_target = "-" in folder.name
-        if not of_a_target or all(expected[number].data_sha256 == own[number].data_sha256 for number in common):
+        _, target = evaluation_and_target(folder.name)
+        if target is None or all(expected[number].data_sha256 == own[number].data_sha256 for number in common):
             compared.append(folder.name)
     return RunFolder(yours.folder, yours.summary, compared)
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from seal.errors import UserError
+from seal.errors import UserError, first_line
 from seal.record import RESULTS
 
 DATA = ("data", "results")  # dependencies below these are recorded; of them only packs of own images decide
@@ -158,7 +158,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, LockError):  # its own message names a file and a process over several lines
         return "DVC: found it at work here; wait until the running `dvc` or `make repro` has ended, and run again"
 
-    message = str(error).splitlines()[0].rstrip(".")
+    message = first_line(error).rstrip(".")
     advice = "`dvc status` says more"
     if isinstance(error, SCMError):
         advice = "where the project was unpacked without git, `dvc config --local core.no_scm true` tells DVC so"

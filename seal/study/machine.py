@@ -10,7 +10,8 @@ from pathlib import Path
 from seal.config import load_params
 from seal.errors import one_line_errors
 from seal.record import EXPECTED, TIMINGS
-from seal.sections import BASE_ARM, TRAINING
+from seal.sections import TRAINING
+from seal.stage_names import parts
 from seal.timings import read_timings
 
 
@@ -34,11 +35,10 @@ def machines(timings: Path, runs: set[str]) -> dict[str, Machine]:
     """Run -> on which it was last trained, of those whose timings are there."""
     trained_on = {}
     for path in timings.glob("*@*.csv"):
-        stage, _, key = path.stem.partition("@")
-        run = f"{BASE_ARM}-{key}" if stage == "base" else key
-        if stage in TRAINING and run in runs:
+        stage = parts(path.stem)
+        if stage.name in TRAINING and stage.run in runs:
             for last in read_timings(path)[-1:]:
-                trained_on[run] = Machine.of(last)
+                trained_on[stage.run] = Machine.of(last)
     return trained_on
 
 

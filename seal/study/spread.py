@@ -13,7 +13,7 @@ from pathlib import Path
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from seal.errors import UserError
-from seal.evaluations import EVALUATIONS, Evaluation
+from seal.evaluations import EVALUATIONS, Evaluation, evaluation_and_target
 from seal.measure import numbers_of
 from seal.readings import EvaluationFile
 from seal.record import ROUNDING
@@ -99,7 +99,7 @@ def _evaluations(run: RunFolder) -> Iterator[tuple[str, Evaluation, EvaluationFi
 
 def evaluation_in(folder: str) -> Evaluation | None:
     """The evaluation whose results a folder of this name holds, e.g. transfer-digits."""
-    return EVALUATIONS.get(folder.partition("-")[0])
+    return EVALUATIONS.get(evaluation_and_target(folder)[0])
 
 
 def pooled_deviation(key: str, by_arm: Mapping[str, Sequence[Mapping[str, float]]]) -> tuple[float, int]:

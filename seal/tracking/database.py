@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from seal.errors import UserError, short
+from seal.errors import UserError, first_line, short
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,8 +107,7 @@ def open_database(root: Path) -> "tuple[MlflowClient, str]":
     except OSError:
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's and Alembic's: of a newer schema, of another program's tables
-        words = str(error).splitlines() or [type(error).__name__]
-        raise UserError(f"{database(root).name}: {short(words[0])}; {REMEDY}") from error
+        raise UserError(f"{database(root).name}: {short(first_line(error))}; {REMEDY}") from error
 
 
 @contextmanager
@@ -119,7 +118,7 @@ def errors_of(shown: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise UserError(f"{shown} in mlflow.db: {short(str(error).splitlines()[0])}; {REMEDY}") from error
+        raise UserError(f"{shown} in mlflow.db: {short(first_line(error))}; {REMEDY}") from error
 
 
 def _experiment(client: "MlflowClient") -> str:

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from seal.errors import first_line
 from seal.record import Row
 from seal.runs import RunFolder
 from seal.sections import Run
@@ -87,8 +88,7 @@ def _harmless(run_name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        words = f"warning: {run_name} in MLflow: {reason}. Training goes on; `seal sync` mends the view"
+        words = f"warning: {run_name} in MLflow: {first_line(error)}. Training goes on; `seal sync` mends the view"
         print(words, file=sys.stderr, flush=True)
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seal.evaluations import evaluation_and_target
 from seal.own_records import own_networks
 from seal.run_folder import RunFolder
 from seal.tracking.finished import numbers
@@ -47,6 +48,6 @@ def facts_of(network: RunFolder) -> dict[str, Any]:
     model = {"name": summary["model"]} | summary["options"]
     model |= {key: summary[key] for key in ("checkpoint_sha256", "size", "head", "mean", "std")}
     identity = {"tier": TIER, "run": network.name, "arm": network.name, "method": "none", "seed": "none"}
-    datasets = [folder.name.partition("-")[2] for folder in network.evaluation_folders()]
-    data = ", ".join(dict.fromkeys(datasets))
+    datasets = [evaluation_and_target(folder.name)[1] for folder in network.evaluation_folders()]
+    data = ", ".join(dict.fromkeys(filter(None, datasets)))
     return identity | {"data": data, "data_sha256": "in each evaluation's file", "model": model}

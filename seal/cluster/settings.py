@@ -1,6 +1,6 @@
 """DVC's settings: where the project's cache is, which remotes it knows, and what a job's workspace gets of them.
 
-This file and pipeline.py alone use DVC's insides. DVC is imported where it is needed, as that takes a second.
+Of this room, it and pipeline.py alone use DVC's insides. DVC is imported where it is needed, as that takes a second.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What DVC knows of the pipeline: its graph, what is to be run, dvc.lock.
 
-Of this room, it and settings.py alone use DVC's insides; `submit`, `snapshot`, `gather` and `status` ask. DVC is imported
-where it is needed, as that takes a second.
+Of this room, it and settings.py alone use DVC's insides; `submit`, `snapshot`, `gather` and `status` ask. DVC is
+imported where it is needed, as that takes a second.
 """
 
 import json

@@ -1,6 +1,7 @@
 """What `seal submit` does before it sends: gathers, fetches, packs, takes a snapshot, and says which stages lack.
 
-submitting.py sends them. Submitting again is always right: what is done is taken over, what is at work is left alone, the rest is sent.
+submitting.py sends them. Submitting again is always right: what is done is taken over, what is at work is left alone,
+the rest is sent.
 """
 
 import shutil
